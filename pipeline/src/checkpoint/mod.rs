@@ -1,0 +1,3 @@
+//! Reading checkpoints: files, layouts and families.
+
+pub mod safetensors_file;

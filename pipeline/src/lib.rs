@@ -1,0 +1,3 @@
+//! Request in, images and progress events out.
+
+pub mod checkpoint;

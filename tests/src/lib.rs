@@ -1,0 +1,152 @@
+//! What the golden tests share: the fixtures and the comparison of values.
+
+#![allow(clippy::expect_used, clippy::panic)]
+
+use std::{
+    collections::BTreeMap,
+    ops::Deref,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
+use emberbrush_layers::weights::{WeightSource, Weights};
+use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
+use tempfile::TempDir;
+
+/// Largest allowed `max|Δ| / max|golden|` for one network.
+pub const NETWORK_TOLERANCE: f32 = 5e-5;
+
+/// Largest allowed `max|Δ| / max|golden|` for a whole pipeline.
+pub const PIPELINE_TOLERANCE: f32 = 1e-3;
+
+/// The folder of the fixtures.
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
+}
+
+/// A tiny checkpoint, laid out as published in a temporary folder.
+#[derive(Debug)]
+pub struct CheckpointFolder(TempDir);
+
+impl Deref for CheckpointFolder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+/// Lays out a tiny checkpoint, completed with the files that fixtures share.
+///
+/// Vocabularies and networks that several checkpoints have in common are stored once;
+/// `fixtures/checkpoints/shared.json` says which file stands for which.
+pub fn checkpoint(name: &str) -> CheckpointFolder {
+    let stored = fixtures().join("checkpoints");
+    let complete = TempDir::with_prefix(name).expect("temporary folder");
+    lay_out(&stored.join(name), complete.path());
+    let shared = std::fs::read(stored.join("shared.json")).expect("shared.json");
+    let shared: BTreeMap<String, String> =
+        serde_json::from_slice(&shared).expect("shared.json maps file to file");
+    for (target, source) in &shared {
+        if let Some(below) = target.strip_prefix(&format!("{name}/")) {
+            let target = complete.path().join(below);
+            std::fs::create_dir_all(target.parent().expect("parent")).expect("create folder");
+            std::fs::copy(stored.join(source), target).expect("copy shared file");
+        }
+    }
+    CheckpointFolder(complete)
+}
+
+fn lay_out(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("create folder");
+    for entry in std::fs::read_dir(from).expect("fixture folder") {
+        let entry = entry.expect("fixture entry");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            lay_out(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copy fixture");
+        }
+    }
+}
+
+/// A file of golden tensors that diffusers computed.
+pub struct Golden {
+    file: SafetensorsFile,
+    device: Device,
+}
+
+impl Golden {
+    /// Opens `fixtures/goldens/{name}.safetensors`; tensors are made on `device`.
+    pub fn open(name: &str, device: &Device) -> Self {
+        let path = fixtures().join("goldens").join(format!("{name}.safetensors"));
+        let file = SafetensorsFile::open(path).expect("golden file");
+        Self { file, device: device.clone() }
+    }
+
+    /// Whether the file holds `key`.
+    pub fn contains(&self, key: &str) -> bool {
+        self.file.shape(key).is_some()
+    }
+
+    /// Every key of the file.
+    pub fn keys(&self) -> Vec<String> {
+        self.file.metadata().offset_keys()
+    }
+
+    /// The shape of `key`.
+    pub fn shape(&self, key: &str) -> Vec<usize> {
+        self.file.shape(key).unwrap_or_else(|| panic!("no golden `{key}`"))
+    }
+
+    /// A tensor of numbers.
+    pub fn tensor<const D: usize>(&self, key: &str) -> Tensor<D> {
+        Tensor::from_data(self.data(key), (&self.device, DType::F32))
+    }
+
+    /// A tensor of integers, such as token ids.
+    pub fn integers<const D: usize>(&self, key: &str) -> Tensor<D, Int> {
+        Tensor::from_data(self.data(key), &self.device)
+    }
+
+    /// The values as they are stored.
+    pub fn data(&self, key: &str) -> TensorData {
+        self.file.read(key).unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// The largest difference of two equally shaped tensors, relative to the golden's largest value.
+pub fn relative_difference<const D: usize>(actual: &Tensor<D>, golden: &Tensor<D>) -> f32 {
+    assert_eq!(actual.dims(), golden.dims(), "shape");
+    let actual = values(actual);
+    let golden = values(golden);
+    let scale = golden.iter().fold(0_f32, |largest, value| largest.max(value.abs()));
+    let difference = actual
+        .iter()
+        .zip(&golden)
+        .fold(0_f32, |largest, (a, g)| if (a - g).is_nan() { f32::INFINITY } else { largest.max((a - g).abs()) });
+    difference / scale.max(f32::MIN_POSITIVE)
+}
+
+/// Fails where `actual` is further from `golden` than `tolerance`, relative to its largest value.
+#[track_caller]
+pub fn assert_close<const D: usize>(what: &str, actual: &Tensor<D>, golden: &Tensor<D>, tolerance: f32) {
+    let difference = relative_difference(actual, golden);
+    assert!(difference <= tolerance, "{what}: relative difference {difference:.2e} above {tolerance:.0e}");
+}
+
+/// The values of a tensor as f32, in row-major order.
+pub fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
+    tensor.to_data().convert::<f32>().try_to_vec::<f32>().expect("f32 values")
+}
+
+/// Builds a network from a safetensors file of a fixture, in f32.
+pub fn load<T, E: std::fmt::Display>(
+    path: impl Into<PathBuf>,
+    device: &Device,
+    build: impl FnOnce(&Weights<'_>) -> Result<T, E>,
+) -> T {
+    let file = SafetensorsFile::open(path).unwrap_or_else(|error| panic!("{error}"));
+    let weights = Weights::new(&file, device, FloatDType::F32);
+    build(&weights).unwrap_or_else(|error| panic!("{error}"))
+}
