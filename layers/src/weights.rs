@@ -153,12 +153,9 @@ fn convert(data: TensorData, dtype: FloatDType) -> Option<TensorData> {
     let shape = data.shape().clone();
     let bytes: &[u8] = data.bytes();
     let values: Vec<f32> = match data.dtype() {
-        DType::F32 => bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|&value| f32::from_le_bytes(value))
-            .collect(),
+        DType::F32 => {
+            bytes.as_chunks::<4>().0.iter().map(|&value| f32::from_le_bytes(value)).collect()
+        }
         DType::F16 => bytes
             .as_chunks::<2>()
             .0

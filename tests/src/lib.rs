@@ -121,18 +121,25 @@ pub fn relative_difference<const D: usize>(actual: &Tensor<D>, golden: &Tensor<D
     let actual = values(actual);
     let golden = values(golden);
     let scale = golden.iter().fold(0_f32, |largest, value| largest.max(value.abs()));
-    let difference = actual
-        .iter()
-        .zip(&golden)
-        .fold(0_f32, |largest, (a, g)| if (a - g).is_nan() { f32::INFINITY } else { largest.max((a - g).abs()) });
+    let difference = actual.iter().zip(&golden).fold(0_f32, |largest, (a, g)| {
+        if (a - g).is_nan() { f32::INFINITY } else { largest.max((a - g).abs()) }
+    });
     difference / scale.max(f32::MIN_POSITIVE)
 }
 
 /// Fails where `actual` is further from `golden` than `tolerance`, relative to its largest value.
 #[track_caller]
-pub fn assert_close<const D: usize>(what: &str, actual: &Tensor<D>, golden: &Tensor<D>, tolerance: f32) {
+pub fn assert_close<const D: usize>(
+    what: &str,
+    actual: &Tensor<D>,
+    golden: &Tensor<D>,
+    tolerance: f32,
+) {
     let difference = relative_difference(actual, golden);
-    assert!(difference <= tolerance, "{what}: relative difference {difference:.2e} above {tolerance:.0e}");
+    assert!(
+        difference <= tolerance,
+        "{what}: relative difference {difference:.2e} above {tolerance:.0e}"
+    );
 }
 
 /// The values of a tensor as f32, in row-major order.

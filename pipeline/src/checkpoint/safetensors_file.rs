@@ -139,9 +139,12 @@ impl WeightSource for SafetensorsFile {
             Dtype::I64 => DType::I64,
             Dtype::I32 => DType::I32,
             Dtype::U8 => DType::U8,
-            other => return Err(unreadable(format!("its element type {other:?} is not supported"))),
+            other => {
+                return Err(unreadable(format!("its element type {other:?} is not supported")));
+            }
         };
-        let bytes = self.read_bytes(info.data_offsets).map_err(|error| unreadable(error.to_string()))?;
+        let bytes =
+            self.read_bytes(info.data_offsets).map_err(|error| unreadable(error.to_string()))?;
         TensorData::try_from_bytes_vec(bytes, info.shape.clone(), dtype)
             .map_err(|error| unreadable(error.to_string()))
     }
@@ -194,7 +197,8 @@ fn read_header(
 
 /// Zip archives (`torch.save` since 1.6) begin with `PK`, bare pickles with the protocol opcode.
 fn is_pickle(start: [u8; 8]) -> bool {
-    start.starts_with(b"PK\x03\x04") || (start[0] == 0x80 && (2..=5).contains(&start[1]) && start[2] != 0)
+    start.starts_with(b"PK\x03\x04")
+        || (start[0] == 0x80 && (2..=5).contains(&start[1]) && start[2] != 0)
 }
 
 /// The path of `name` below `folder`, where that file exists.

@@ -1,0 +1,30 @@
+//! Activation functions, by the names that published configurations use.
+
+use burn::tensor::{Tensor, activation};
+use serde::Deserialize;
+
+/// An activation function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum Activation {
+    /// `x · sigmoid(x)`.
+    #[default]
+    #[serde(rename = "silu", alias = "swish")]
+    Silu,
+    /// `x · Φ(x)` with the error function, not its tanh approximation.
+    #[serde(rename = "gelu")]
+    Gelu,
+    /// `x · sigmoid(1.702 x)`, as OpenAI's CLIP was trained (transformers `activations.py`).
+    #[serde(rename = "quick_gelu")]
+    QuickGelu,
+}
+
+impl Activation {
+    /// Applies the function to each element.
+    pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
+        match self {
+            Self::Silu => activation::silu(x),
+            Self::Gelu => activation::gelu(x),
+            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Fully connected layers.
+
+use burn::tensor::{Tensor, module};
+
+use crate::weights::{WeightError, Weights};
+
+/// `y = x Wᵀ + b`, with the weight as PyTorch stores it.
+#[derive(Debug)]
+pub struct Linear {
+    /// A transposed view `[inputs, outputs]` of the stored `[outputs, inputs]`; no copy is made.
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+}
+
+impl Linear {
+    /// Reads `weight` (`[outputs, inputs]`) and `bias` (`[outputs]`).
+    pub fn new(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self, WeightError> {
+        let mut linear = Self::without_bias(weights, inputs, outputs)?;
+        linear.bias = Some(weights.tensor("bias", [outputs])?);
+        Ok(linear)
+    }
+
+    /// Reads `weight` (`[outputs, inputs]`) alone.
+    pub fn without_bias(
+        weights: &Weights<'_>,
+        inputs: usize,
+        outputs: usize,
+    ) -> Result<Self, WeightError> {
+        let weight = weights.tensor::<2>("weight", [outputs, inputs])?;
+        Ok(Self { weight: weight.transpose(), bias: None })
+    }
+
+    /// # Shapes
+    ///
+    /// - x: `[..., inputs]`
+    /// - output: `[..., outputs]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        module::linear(x, self.weight.clone(), self.bias.clone())
+    }
+}
