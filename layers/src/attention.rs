@@ -1,6 +1,11 @@
 //! Scaled dot-product attention over several heads.
 
-use burn::tensor::{Tensor, module, ops::AttentionModuleOptions};
+use burn::tensor::{DType, Tensor, module, ops::AttentionModuleOptions};
+
+use crate::{
+    linear::Linear,
+    weights::{WeightError, Weights},
+};
 
 /// Which keys a query may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,4 +43,170 @@ pub fn multi_head_attention(
     module::attention(split(query), split(key), split(value), None, None, options)
         .swap_dims(1, 2)
         .reshape([batch, queries, channels])
+}
+
+/// What an [`Attention`] layer is built from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionOptions {
+    /// Channels of the queries and of the output, a multiple of `heads`.
+    pub channels: usize,
+    /// Channels of what keys and values are made from.
+    pub context_channels: usize,
+    /// Number of heads.
+    pub heads: usize,
+    /// Whether `to_q`, `to_k` and `to_v` have a bias; `to_out.0` always has one.
+    pub bias: bool,
+    /// Whether to compute in f32 whatever the type of the weights.
+    pub upcast: bool,
+}
+
+/// Multi-head attention with its four projections (diffusers `models/attention_processor.py`).
+#[derive(Debug)]
+pub struct Attention {
+    to_q: Linear,
+    to_k: Linear,
+    to_v: Linear,
+    to_out: Linear,
+    heads: usize,
+    upcast: bool,
+}
+
+impl Attention {
+    /// Reads `to_q`, `to_k`, `to_v` and `to_out.0`.
+    ///
+    /// # Errors
+    ///
+    /// Besides those of the source: `channels` must be a multiple of `heads`.
+    pub fn new(weights: &Weights<'_>, options: AttentionOptions) -> Result<Self, WeightError> {
+        let AttentionOptions { channels, context_channels, heads, bias, upcast } = options;
+        if heads == 0 || !channels.is_multiple_of(heads) {
+            return Err(WeightError::Config(format!(
+                "config.json: {channels} channels cannot be split into {heads} attention heads"
+            )));
+        }
+        let projection = |name: &str, inputs: usize| {
+            let weights = weights.at(name);
+            if bias {
+                Linear::new(&weights, inputs, channels)
+            } else {
+                Linear::without_bias(&weights, inputs, channels)
+            }
+        };
+        Ok(Self {
+            to_q: projection("to_q", channels)?,
+            to_k: projection("to_k", context_channels)?,
+            to_v: projection("to_v", context_channels)?,
+            to_out: Linear::new(&weights.at("to_out.0"), channels, channels)?,
+            heads,
+            upcast,
+        })
+    }
+
+    /// Attends from `x` to `context`; the same tensor twice is self-attention.
+    ///
+    /// # Shapes
+    ///
+    /// - x and output: `[batch, queries, channels]`
+    /// - context: `[batch, keys, context_channels]`
+    pub fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+        let query = self.to_q.forward(x);
+        let key = self.to_k.forward(context.clone());
+        let value = self.to_v.forward(context);
+        let dtype = query.dtype();
+        let attended = if self.upcast && dtype != DType::F32 {
+            let [query, key, value] = [query, key, value].map(|x| x.cast(DType::F32));
+            multi_head_attention(query, key, value, self.heads, Visibility::All).cast(dtype)
+        } else {
+            multi_head_attention(query, key, value, self.heads, Visibility::All)
+        };
+        self.to_out.forward(attended)
+    }
+}
+
+#[cfg(all(test, feature = "cpu"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::{Device, Tensor, TensorData, activation};
+
+    use super::{Visibility, multi_head_attention};
+
+    /// Values between -2 and 2 that no two positions share a pattern of.
+    fn numbers(shape: [usize; 3], seed: u64, device: &Device) -> Tensor<3> {
+        let mut state = seed;
+        let values = (0..shape.iter().product())
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+                (state >> 40) as f32 / (1_u32 << 22) as f32 - 2.0
+            })
+            .collect::<Vec<_>>();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// Equation 1 of Vaswani et al. 2017, written out for each head.
+    fn written_out(
+        [query, key, value]: [Tensor<3>; 3],
+        heads: usize,
+        visibility: Visibility,
+    ) -> Tensor<3> {
+        let [_, queries, channels] = query.dims();
+        let keys = key.dims()[1];
+        let width = channels / heads;
+        let device = query.device();
+        let hidden = (0..queries)
+            .flat_map(|q| (0..keys).map(move |k| if k > q { -1e30_f32 } else { 0.0 }))
+            .collect::<Vec<_>>();
+        let hidden = Tensor::<3>::from_data(TensorData::new(hidden, [1, queries, keys]), &device);
+        let head = |index: usize| {
+            let part = |x: &Tensor<3>| x.clone().narrow(2, index * width, width);
+            let scores = part(&query).matmul(part(&key).swap_dims(1, 2)) / (width as f64).sqrt();
+            let scores =
+                if visibility == Visibility::Causal { scores + hidden.clone() } else { scores };
+            activation::softmax(scores, 2).matmul(part(&value))
+        };
+        Tensor::cat((0..heads).map(head).collect(), 2)
+    }
+
+    fn check(batch: usize, queries: usize, keys: usize, heads: usize, width: usize) {
+        let device = Device::flex();
+        let channels = heads * width;
+        let inputs = [
+            numbers([batch, queries, channels], 1, &device),
+            numbers([batch, keys, channels], 2, &device),
+            numbers([batch, keys, channels], 3, &device),
+        ];
+        for visibility in [Visibility::All, Visibility::Causal] {
+            if visibility == Visibility::Causal && queries != keys {
+                continue;
+            }
+            let [query, key, value] = inputs.clone();
+            let actual = multi_head_attention(query, key, value, heads, visibility);
+            let expected = written_out(inputs.clone(), heads, visibility);
+            let largest = expected.clone().abs().max().into_scalar::<f32>();
+            let difference = (actual - expected).abs().max().into_scalar::<f32>();
+            assert!(
+                difference <= 1e-5 * largest,
+                "{queries}x{keys}, {heads} heads of {width}, {visibility:?}: {difference:e}"
+            );
+        }
+    }
+
+    #[test]
+    fn few_scores() {
+        check(2, 20, 20, 4, 8);
+        check(2, 20, 77, 4, 8);
+    }
+
+    /// The CPU backend changes to another algorithm above 262 144 scores.
+    #[test]
+    fn many_scores() {
+        check(1, 600, 600, 1, 64);
+        check(1, 1024, 600, 2, 40);
+    }
+
+    /// The single head of AutoencoderKL's middle attention is as wide as the network.
+    #[test]
+    fn wide_head() {
+        check(1, 600, 600, 1, 512);
+        check(1, 64, 64, 1, 512);
+    }
 }

@@ -5,6 +5,9 @@ use burn::tensor::{Tensor, module};
 use crate::weights::{WeightError, Weights};
 
 /// `y = x Wᵀ + b`, with the weight as PyTorch stores it.
+///
+/// A weight stored as a 1×1 convolution, `[outputs, inputs, 1, 1]`, is the same map and is
+/// accepted.
 #[derive(Debug)]
 pub struct Linear {
     /// A transposed view `[inputs, outputs]` of the stored `[outputs, inputs]`; no copy is made.
@@ -26,7 +29,7 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> Result<Self, WeightError> {
-        let weight = weights.tensor::<2>("weight", [outputs, inputs])?;
+        let weight = weights.matrix("weight", [outputs, inputs])?;
         Ok(Self { weight: weight.transpose(), bias: None })
     }
 

@@ -2,7 +2,10 @@
 
 use burn::tensor::{Tensor, module};
 
-use crate::weights::{WeightError, Weights};
+use crate::{
+    activation::Activation,
+    weights::{WeightError, Weights},
+};
 
 /// Layer normalisation over the last dimension (Ba et al. 2016).
 #[derive(Debug)]
@@ -77,5 +80,14 @@ impl GroupNorm {
         let variance = centred.clone().square().mean_dim(2);
         let scale = (variance + self.epsilon).sqrt().recip();
         (centred * scale).reshape(shape) * self.weight.clone() + self.bias.clone()
+    }
+    /// Normalisation followed by an activation, the pair that precedes every convolution of a
+    /// residual block.
+    ///
+    /// # Shapes
+    ///
+    /// - x and output: `[batch, channels, height, width]`
+    pub fn forward_activated(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
+        activation.forward(self.forward(x))
     }
 }

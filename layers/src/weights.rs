@@ -78,12 +78,23 @@ pub struct Weights<'a> {
     prefix: String,
     device: Device,
     dtype: FloatDType,
+    older_name: Option<OlderName>,
 }
+
+/// Gives the name under which older files of the same layout hold a tensor, where it differs.
+pub type OlderName = fn(&str) -> Option<String>;
 
 impl<'a> Weights<'a> {
     /// The root of a source.
     pub fn new(source: &'a dyn WeightSource, device: &Device, dtype: FloatDType) -> Self {
-        Self { source, prefix: String::new(), device: device.clone(), dtype }
+        Self { source, prefix: String::new(), device: device.clone(), dtype, older_name: None }
+    }
+
+    /// The same place, where a tensor that the source does not hold is looked for under the name
+    /// that `older_name` gives for its full key. Errors still name the present key.
+    #[must_use]
+    pub fn with_older_names(&self, older_name: OlderName) -> Self {
+        Self { older_name: Some(older_name), ..self.clone() }
     }
 
     /// The place `name` below this one: `weights.at("resnets").at(0)`.
@@ -97,9 +108,14 @@ impl<'a> Weights<'a> {
         &self.device
     }
 
+    /// The floating-point type in which tensors are made.
+    pub fn dtype(&self) -> FloatDType {
+        self.dtype
+    }
+
     /// Whether the source holds `name` here.
     pub fn contains(&self, name: &str) -> bool {
-        self.source.shape(&self.key(name)).is_some()
+        self.stored(&self.key(name)).is_some()
     }
 
     /// Reads the tensor `name` here, which must have the shape `expected`.
@@ -109,35 +125,68 @@ impl<'a> Weights<'a> {
         expected: [usize; D],
     ) -> Result<Tensor<D>, WeightError> {
         let key = self.key(name);
-        let Some(found) = self.source.shape(&key) else {
-            return Err(WeightError::Missing {
-                origin: self.source.origin(),
-                key,
-                expected: expected.to_vec(),
-            });
-        };
+        let (stored, found) = self.find(key, &expected)?;
         if found != expected {
-            return Err(WeightError::Shape {
-                origin: self.source.origin(),
-                key,
-                expected: expected.to_vec(),
-                found,
-            });
+            return Err(self.shape_error(stored, &expected, found));
         }
-        let data = self.source.read(&key)?;
-        let Some(data) = convert(data, self.dtype) else {
-            return Err(WeightError::Unreadable {
-                origin: self.source.origin(),
-                key,
-                reason: "its element type is not f32, f16 or bf16".to_owned(),
-            });
-        };
-        Ok(Tensor::from_data(data, (&self.device, DType::from(self.dtype))))
+        Ok(Tensor::from_data(self.read(stored)?, (&self.device, DType::from(self.dtype))))
+    }
+
+    /// Reads the matrix `name` here, stored as `[rows, columns]` or, as a 1×1 convolution, as
+    /// `[rows, columns, 1, 1]`: published checkpoints hold the same projection in either way.
+    pub fn matrix(
+        &self,
+        name: &str,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Tensor<2>, WeightError> {
+        let key = self.key(name);
+        let expected = [rows, columns];
+        let (stored, found) = self.find(key, &expected)?;
+        if found != expected && found != [rows, columns, 1, 1] {
+            return Err(self.shape_error(stored, &expected, found));
+        }
+        let place = (&self.device, DType::from(self.dtype));
+        Ok(if found.len() == 4 {
+            Tensor::<4>::from_data(self.read(stored)?, place).reshape(expected)
+        } else {
+            Tensor::from_data(self.read(stored)?, place)
+        })
     }
 
     /// The full published name of `name` here.
     pub fn key(&self, name: &str) -> String {
         if self.prefix.is_empty() { name.to_owned() } else { format!("{}.{name}", self.prefix) }
+    }
+
+    /// The name under which the source holds `key`, and the shape.
+    fn stored(&self, key: &str) -> Option<(String, Vec<usize>)> {
+        if let Some(shape) = self.source.shape(key) {
+            return Some((key.to_owned(), shape));
+        }
+        let older = self.older_name?(key)?;
+        let shape = self.source.shape(&older)?;
+        Some((older, shape))
+    }
+
+    fn find(&self, key: String, expected: &[usize]) -> Result<(String, Vec<usize>), WeightError> {
+        self.stored(&key).ok_or_else(|| WeightError::Missing {
+            origin: self.source.origin(),
+            key,
+            expected: expected.to_vec(),
+        })
+    }
+
+    fn shape_error(&self, key: String, expected: &[usize], found: Vec<usize>) -> WeightError {
+        WeightError::Shape { origin: self.source.origin(), key, expected: expected.to_vec(), found }
+    }
+
+    fn read(&self, key: String) -> Result<TensorData, WeightError> {
+        let data = self.source.read(&key)?;
+        convert(data, self.dtype).ok_or_else(|| WeightError::Unreadable {
+            origin: self.source.origin(),
+            key,
+            reason: "its element type is not f32, f16 or bf16".to_owned(),
+        })
     }
 }
 

@@ -1,0 +1,59 @@
+//! What accompanies a forward pass: the question whether to go on, and a view of what is inside.
+
+use std::fmt;
+
+use burn::tensor::Tensor;
+
+use crate::interrupt::{Cancelled, Checkpoint, pass};
+
+/// Sees the output of inner blocks, by their published names (`down_blocks.0.resnets.1`).
+///
+/// Outputs of shape `[batch, channels]` are shown as `[batch, channels, 1, 1]`.
+pub type Observe<'a> = dyn FnMut(&str, Tensor<4>) + 'a;
+
+/// The company of one forward pass through a network.
+pub struct ForwardPass<'a> {
+    checkpoint: &'a mut Checkpoint<'a>,
+    observe: Option<&'a mut Observe<'a>>,
+}
+
+impl<'a> ForwardPass<'a> {
+    /// A pass that `checkpoint` can stop.
+    pub fn new(checkpoint: &'a mut Checkpoint<'_>) -> Self {
+        Self { checkpoint, observe: None }
+    }
+
+    /// A pass that shows its inner activations to `observe` too.
+    pub fn observed(checkpoint: &'a mut Checkpoint<'_>, observe: &'a mut Observe<'_>) -> Self {
+        Self { checkpoint, observe: Some(observe) }
+    }
+
+    /// To be called before each block.
+    ///
+    /// # Errors
+    ///
+    /// The checkpoint asked to stop.
+    pub fn checkpoint(&mut self) -> Result<(), Cancelled> {
+        pass(self.checkpoint)
+    }
+
+    /// Whether anyone looks, for values that would have to be computed to be shown.
+    pub fn is_observed(&self) -> bool {
+        self.observe.is_some()
+    }
+
+    /// Shows the output of the block `name`; costs nothing where nobody looks.
+    pub fn show(&mut self, name: fmt::Arguments<'_>, output: &Tensor<4>) {
+        if let Some(observe) = &mut self.observe {
+            observe(&name.to_string(), output.clone());
+        }
+    }
+
+    /// [`ForwardPass::show`] for an output of shape `[batch, channels]`.
+    pub fn show_vector(&mut self, name: fmt::Arguments<'_>, output: &Tensor<2>) {
+        if self.is_observed() {
+            let [batch, channels] = output.dims();
+            self.show(name, &output.clone().reshape([batch, channels, 1, 1]));
+        }
+    }
+}

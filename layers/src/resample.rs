@@ -1,0 +1,62 @@
+//! Changes of resolution.
+
+use burn::tensor::{
+    Tensor, module,
+    ops::{InterpolateMode, InterpolateOptions},
+};
+
+use crate::{
+    conv::{Conv2d, Kernel},
+    weights::{WeightError, Weights},
+};
+
+/// Nearest-neighbour enlargement followed by a convolution (diffusers `models/upsampling.py`).
+#[derive(Debug)]
+pub struct Upsample2D {
+    conv: Conv2d,
+}
+
+impl Upsample2D {
+    /// Reads `conv`.
+    pub fn new(weights: &Weights<'_>, channels: usize) -> Result<Self, WeightError> {
+        Ok(Self { conv: Conv2d::new(&weights.at("conv"), channels, channels, Kernel::THREE)? })
+    }
+
+    /// Enlarges to `size`, `[height, width]`; without it to twice the input's.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, channels, height, width]`
+    /// - output: `[batch, channels, size[0], size[1]]`
+    pub fn forward(&self, x: Tensor<4>, size: Option<[usize; 2]>) -> Tensor<4> {
+        let [_, _, height, width] = x.dims();
+        let size = size.unwrap_or([2 * height, 2 * width]);
+        let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
+        self.conv.forward(module::interpolate(x, options))
+    }
+}
+
+/// A convolution of stride 2 (diffusers `models/downsampling.py`).
+#[derive(Debug)]
+pub struct Downsample2D {
+    conv: Conv2d,
+}
+
+impl Downsample2D {
+    /// Reads `conv`; `kernel` is [`Kernel::HALVE`] or [`Kernel::HALVE_BOTTOM_RIGHT`].
+    pub fn new(
+        weights: &Weights<'_>,
+        channels: usize,
+        kernel: Kernel,
+    ) -> Result<Self, WeightError> {
+        Ok(Self { conv: Conv2d::new(&weights.at("conv"), channels, channels, kernel)? })
+    }
+
+    /// # Shapes
+    ///
+    /// - x: `[batch, channels, height, width]`
+    /// - output: `[batch, channels, height / 2, width / 2]`, rounded up with [`Kernel::HALVE`]
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.conv.forward(x)
+    }
+}
