@@ -1,0 +1,255 @@
+//! The blocks of one level (diffusers `models/unets/unet_2d_blocks.py`).
+
+use burn::tensor::Tensor;
+use emberbrush_layers::{
+    conv::Kernel,
+    forward_pass::ForwardPass,
+    interrupt::Cancelled,
+    resample::{Downsample2D, Upsample2D},
+    resnet::{ResnetBlock2D, ResnetBlock2DOptions},
+    weights::{WeightError, Weights},
+};
+
+use crate::{
+    config::{MidBlockType, UNet2DConditionConfig},
+    levels::Level,
+    transformer_2d::{Transformer2DModel, Transformer2DOptions},
+};
+
+/// What every block is conditioned on.
+pub(crate) struct Conditions {
+    /// The time embedding after its activation, `[batch, time_embed_dim]`.
+    pub(crate) activated_time_embedding: Tensor<2>,
+    /// `[batch, tokens, cross_attention_dim]`
+    pub(crate) encoder_hidden_states: Tensor<3>,
+}
+
+/// Builds the parts of the blocks of one network.
+pub(crate) struct Builder<'a> {
+    pub(crate) config: &'a UNet2DConditionConfig,
+    pub(crate) time_embed_dim: usize,
+}
+
+impl Builder<'_> {
+    fn resnet(
+        &self,
+        weights: &Weights<'_>,
+        inputs: usize,
+        outputs: usize,
+        output_scale_factor: f64,
+    ) -> Result<ResnetBlock2D, WeightError> {
+        let options = ResnetBlock2DOptions {
+            inputs,
+            outputs,
+            time_embed_dim: Some(self.time_embed_dim),
+            groups: self.config.norm_num_groups,
+            epsilon: self.config.norm_eps,
+            activation: self.config.act_fn,
+            output_scale_factor,
+        };
+        ResnetBlock2D::new(weights, options)
+    }
+
+    fn transformers(
+        &self,
+        weights: &Weights<'_>,
+        level: &Level,
+    ) -> Result<Vec<Transformer2DModel>, WeightError> {
+        let weights = weights.at("attentions");
+        let build = |(index, &layers)| {
+            let options = Transformer2DOptions {
+                channels: level.channels,
+                heads: level.heads,
+                cross_attention_dim: level.cross_attention_dim,
+                only_cross_attention: level.only_cross_attention,
+                layers,
+                norm_num_groups: self.config.norm_num_groups,
+                upcast_attention: self.config.upcast_attention.unwrap_or(false),
+            };
+            Transformer2DModel::new(&weights.at(index), options)
+        };
+        level.transformer_layers.iter().enumerate().map(build).collect()
+    }
+}
+
+/// `DownBlock2D` and `CrossAttnDownBlock2D`.
+#[derive(Debug)]
+pub(crate) struct DownBlock2D {
+    resnets: Vec<ResnetBlock2D>,
+    attentions: Vec<Transformer2DModel>,
+    downsampler: Option<Downsample2D>,
+}
+
+impl DownBlock2D {
+    pub(crate) fn new(
+        weights: &Weights<'_>,
+        builder: &Builder<'_>,
+        level: &Level,
+        inputs: usize,
+        downsample: bool,
+    ) -> Result<Self, WeightError> {
+        let channels = level.channels;
+        let resnets = weights.at("resnets");
+        let resnets = (0..level.layers)
+            .map(|layer| {
+                let inputs = if layer == 0 { inputs } else { channels };
+                builder.resnet(&resnets.at(layer), inputs, channels, 1.0)
+            })
+            .collect::<Result<_, _>>()?;
+        let kernel = match builder.config.downsample_padding {
+            0 => Kernel::HALVE_BOTTOM_RIGHT,
+            _ => Kernel::HALVE,
+        };
+        let downsampler = downsample
+            .then(|| Downsample2D::new(&weights.at("downsamplers.0"), channels, kernel))
+            .transpose()?;
+        Ok(Self { resnets, attentions: builder.transformers(weights, level)?, downsampler })
+    }
+
+    /// Pushes the output of each layer, and of the downsampler, to `skips`.
+    pub(crate) fn forward(
+        &self,
+        mut x: Tensor<4>,
+        conditions: &Conditions,
+        skips: &mut Vec<Tensor<4>>,
+        level: usize,
+        pass: &mut ForwardPass<'_>,
+    ) -> Result<Tensor<4>, Cancelled> {
+        for (layer, resnet) in self.resnets.iter().enumerate() {
+            pass.checkpoint()?;
+            x = resnet.forward(x, Some(&conditions.activated_time_embedding));
+            pass.show(format_args!("down_blocks.{level}.resnets.{layer}"), &x);
+            if let Some(attention) = self.attentions.get(layer) {
+                pass.checkpoint()?;
+                x = attention.forward(x, &conditions.encoder_hidden_states);
+                pass.show(format_args!("down_blocks.{level}.attentions.{layer}"), &x);
+            }
+            skips.push(x.clone());
+        }
+        if let Some(downsampler) = &self.downsampler {
+            x = downsampler.forward(x);
+            skips.push(x.clone());
+        }
+        pass.show(format_args!("down_blocks.{level}"), &x);
+        Ok(x)
+    }
+}
+
+/// `UNetMidBlock2DCrossAttn` and `UNetMidBlock2D`.
+#[derive(Debug)]
+pub(crate) struct MidBlock2D {
+    first: ResnetBlock2D,
+    rest: Vec<(Transformer2DModel, ResnetBlock2D)>,
+}
+
+impl MidBlock2D {
+    pub(crate) fn new(
+        weights: &Weights<'_>,
+        builder: &Builder<'_>,
+        level: &Level,
+        block_type: MidBlockType,
+    ) -> Result<Self, WeightError> {
+        let resnet = |index: usize| {
+            let weights = weights.at("resnets").at(index);
+            let scale = builder.config.mid_block_scale_factor;
+            builder.resnet(&weights, level.channels, level.channels, scale)
+        };
+        let rest = match block_type {
+            MidBlockType::UNetMidBlock2D => Vec::new(),
+            MidBlockType::UNetMidBlock2DCrossAttn => builder
+                .transformers(weights, level)?
+                .into_iter()
+                .enumerate()
+                .map(|(layer, attention)| Ok((attention, resnet(layer + 1)?)))
+                .collect::<Result<_, WeightError>>()?,
+        };
+        Ok(Self { first: resnet(0)?, rest })
+    }
+
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<4>,
+        conditions: &Conditions,
+        pass: &mut ForwardPass<'_>,
+    ) -> Result<Tensor<4>, Cancelled> {
+        let time = Some(&conditions.activated_time_embedding);
+        pass.checkpoint()?;
+        let mut x = self.first.forward(x, time);
+        for (attention, resnet) in &self.rest {
+            pass.checkpoint()?;
+            x = attention.forward(x, &conditions.encoder_hidden_states);
+            pass.checkpoint()?;
+            x = resnet.forward(x, time);
+        }
+        pass.show(format_args!("mid_block"), &x);
+        Ok(x)
+    }
+}
+
+/// `UpBlock2D` and `CrossAttnUpBlock2D`.
+#[derive(Debug)]
+pub(crate) struct UpBlock2D {
+    resnets: Vec<ResnetBlock2D>,
+    attentions: Vec<Transformer2DModel>,
+    upsampler: Option<Upsample2D>,
+}
+
+impl UpBlock2D {
+    /// `inputs` are the channels that come from below, `skips` those of the skip connections in
+    /// the order in which they are used.
+    pub(crate) fn new(
+        weights: &Weights<'_>,
+        builder: &Builder<'_>,
+        level: &Level,
+        inputs: usize,
+        skips: &[usize],
+        upsample: bool,
+    ) -> Result<Self, WeightError> {
+        let channels = level.channels;
+        let resnets = weights.at("resnets");
+        let resnets = skips
+            .iter()
+            .enumerate()
+            .map(|(layer, skip)| {
+                let inputs = if layer == 0 { inputs } else { channels };
+                builder.resnet(&resnets.at(layer), inputs + skip, channels, 1.0)
+            })
+            .collect::<Result<_, _>>()?;
+        let upsampler =
+            upsample.then(|| Upsample2D::new(&weights.at("upsamplers.0"), channels)).transpose()?;
+        Ok(Self { resnets, attentions: builder.transformers(weights, level)?, upsampler })
+    }
+
+    /// Takes one skip connection from the end of `skips` for each layer.
+    pub(crate) fn forward(
+        &self,
+        mut x: Tensor<4>,
+        conditions: &Conditions,
+        skips: &mut Vec<Tensor<4>>,
+        level: usize,
+        pass: &mut ForwardPass<'_>,
+    ) -> Result<Tensor<4>, Cancelled> {
+        for (layer, resnet) in self.resnets.iter().enumerate() {
+            pass.checkpoint()?;
+            if let Some(skip) = skips.pop() {
+                x = Tensor::cat(vec![x, skip], 1);
+            }
+            x = resnet.forward(x, Some(&conditions.activated_time_embedding));
+            pass.show(format_args!("up_blocks.{level}.resnets.{layer}"), &x);
+            if let Some(attention) = self.attentions.get(layer) {
+                pass.checkpoint()?;
+                x = attention.forward(x, &conditions.encoder_hidden_states);
+                pass.show(format_args!("up_blocks.{level}.attentions.{layer}"), &x);
+            }
+        }
+        if let Some(upsampler) = &self.upsampler {
+            pass.checkpoint()?;
+            // The skip's size and not twice the own: they differ where the latent's size is not a
+            // multiple of the network's, because downsampling rounds up.
+            let size = skips.last().map(|skip| [skip.dims()[2], skip.dims()[3]]);
+            x = upsampler.forward(x, size);
+        }
+        pass.show(format_args!("up_blocks.{level}"), &x);
+        Ok(x)
+    }
+}

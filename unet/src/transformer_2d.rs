@@ -1,0 +1,127 @@
+//! Transformers over the positions of a feature map.
+
+use burn::tensor::Tensor;
+use emberbrush_layers::{
+    attention::{Attention, AttentionOptions},
+    feed_forward::FeedForward,
+    linear::Linear,
+    norm::{GroupNorm, LayerNorm},
+    weights::{WeightError, Weights},
+};
+
+const GROUP_NORM_EPSILON: f64 = 1e-6;
+const LAYER_NORM_EPSILON: f64 = 1e-5;
+
+/// What a [`Transformer2DModel`] is built from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Transformer2DOptions {
+    pub(crate) channels: usize,
+    pub(crate) heads: usize,
+    pub(crate) cross_attention_dim: usize,
+    /// Whether the first attention of each block looks at the text too.
+    pub(crate) only_cross_attention: bool,
+    pub(crate) layers: usize,
+    pub(crate) norm_num_groups: usize,
+    pub(crate) upcast_attention: bool,
+}
+
+/// Self-attention, attention to the text and a feed-forward network, each behind a layer
+/// normalisation and beside a shortcut (diffusers `models/attention.py`).
+#[derive(Debug)]
+struct BasicTransformerBlock {
+    norm1: LayerNorm,
+    attn1: Attention,
+    norm2: LayerNorm,
+    attn2: Attention,
+    norm3: LayerNorm,
+    ff: FeedForward,
+    only_cross_attention: bool,
+}
+
+impl BasicTransformerBlock {
+    fn new(weights: &Weights<'_>, options: Transformer2DOptions) -> Result<Self, WeightError> {
+        let Transformer2DOptions { channels, only_cross_attention, .. } = options;
+        let norm = |name| LayerNorm::new(&weights.at(name), channels, LAYER_NORM_EPSILON);
+        let attention = |name, context_channels| {
+            Attention::new(
+                &weights.at(name),
+                AttentionOptions {
+                    channels,
+                    context_channels,
+                    heads: options.heads,
+                    bias: false,
+                    upcast: options.upcast_attention,
+                },
+            )
+        };
+        let text = options.cross_attention_dim;
+        Ok(Self {
+            norm1: norm("norm1")?,
+            attn1: attention("attn1", if only_cross_attention { text } else { channels })?,
+            norm2: norm("norm2")?,
+            attn2: attention("attn2", text)?,
+            norm3: norm("norm3")?,
+            ff: FeedForward::new(&weights.at("ff"), channels)?,
+            only_cross_attention,
+        })
+    }
+
+    fn forward(&self, x: Tensor<3>, encoder_hidden_states: &Tensor<3>) -> Tensor<3> {
+        let normed = self.norm1.forward(x.clone());
+        let context =
+            if self.only_cross_attention { encoder_hidden_states.clone() } else { normed.clone() };
+        let x = self.attn1.forward(normed, context) + x;
+        let normed = self.norm2.forward(x.clone());
+        let x = self.attn2.forward(normed, encoder_hidden_states.clone()) + x;
+        self.ff.forward(self.norm3.forward(x.clone())) + x
+    }
+}
+
+/// Transformer blocks over the pixels of a feature map, between two projections and beside a
+/// shortcut (diffusers `models/transformers/transformer_2d.py`).
+#[derive(Debug)]
+pub(crate) struct Transformer2DModel {
+    norm: GroupNorm,
+    proj_in: Linear,
+    transformer_blocks: Vec<BasicTransformerBlock>,
+    proj_out: Linear,
+}
+
+impl Transformer2DModel {
+    /// Reads `norm`, `proj_in`, `transformer_blocks.*` and `proj_out`.
+    pub(crate) fn new(
+        weights: &Weights<'_>,
+        options: Transformer2DOptions,
+    ) -> Result<Self, WeightError> {
+        let Transformer2DOptions { channels, norm_num_groups, .. } = options;
+        let blocks = weights.at("transformer_blocks");
+        Ok(Self {
+            norm: GroupNorm::new(
+                &weights.at("norm"),
+                norm_num_groups,
+                channels,
+                GROUP_NORM_EPSILON,
+            )?,
+            proj_in: Linear::new(&weights.at("proj_in"), channels, channels)?,
+            transformer_blocks: (0..options.layers)
+                .map(|layer| BasicTransformerBlock::new(&blocks.at(layer), options))
+                .collect::<Result<_, _>>()?,
+            proj_out: Linear::new(&weights.at("proj_out"), channels, channels)?,
+        })
+    }
+
+    /// # Shapes
+    ///
+    /// - x and output: `[batch, channels, height, width]`
+    /// - encoder_hidden_states: `[batch, tokens, cross_attention_dim]`
+    pub(crate) fn forward(&self, x: Tensor<4>, encoder_hidden_states: &Tensor<3>) -> Tensor<4> {
+        let [batch, channels, height, width] = x.dims();
+        let tokens = self.norm.forward(x.clone()).reshape([batch, channels, height * width]);
+        let mut tokens = self.proj_in.forward(tokens.swap_dims(1, 2));
+        for block in &self.transformer_blocks {
+            tokens = block.forward(tokens, encoder_hidden_states);
+        }
+        let tokens = self.proj_out.forward(tokens);
+        tokens.swap_dims(1, 2).reshape([batch, channels, height, width]) + x
+    }
+}
