@@ -1,0 +1,206 @@
+//! DDIM (Song et al., arXiv:2010.02502): diffusers `schedulers/scheduling_ddim.py`.
+
+use burn::tensor::Tensor;
+
+use super::{
+    SamplerOptions, Scheduler, SchedulerConfig, SchedulerError,
+    config::{PredictionType, TimestepSpacing},
+    noise_schedule::NoiseSchedule,
+    prediction::{Mixture, weighted_sum},
+    sampler::Sampler,
+    timesteps,
+};
+
+/// One step, from a noise level to the next.
+#[derive(Debug)]
+struct Step {
+    /// Of the level before the step.
+    alpha_cumprod: f64,
+    original: Mixture,
+    noise: Mixture,
+    /// The weights of the three parts of the sample after the step (equation 12).
+    original_weight: f64,
+    direction_weight: f64,
+    fresh_noise_weight: f64,
+}
+
+/// A run of DDIM.
+#[derive(Debug)]
+pub(super) struct Ddim {
+    timesteps: Vec<f64>,
+    steps: Vec<Step>,
+    clip: Option<f64>,
+    draws_noise: bool,
+}
+
+impl Ddim {
+    pub(super) fn new(
+        config: &SchedulerConfig,
+        steps: usize,
+        options: &SamplerOptions,
+    ) -> Result<Self, SchedulerError> {
+        if config.thresholding.unwrap_or(false) {
+            return Err(SchedulerError::Unsupported {
+                sampler: Sampler::Ddim,
+                option: "`thresholding`: true".to_owned(),
+            });
+        }
+        let schedule = NoiseSchedule::new(config, config.rescale_betas_zero_snr.unwrap_or(false))?;
+        let spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Leading);
+        let offset = config.steps_offset.unwrap_or(0);
+        let timesteps = whole_timesteps(spacing, schedule.len(), steps, offset)?;
+        let prediction = config.prediction_type.unwrap_or_default();
+        let final_alpha =
+            if config.set_alpha_to_one.unwrap_or(true) { 1.0 } else { schedule.alpha_cumprod(0) };
+        let ratio = schedule.len() / steps;
+        let plan = timesteps
+            .iter()
+            .map(|&timestep| {
+                let alpha_cumprod = schedule.alpha_cumprod(timestep);
+                let alpha_cumprod_next = timestep
+                    .checked_sub(ratio)
+                    .map_or(final_alpha, |next| schedule.alpha_cumprod(next));
+                Step::new(prediction, alpha_cumprod, alpha_cumprod_next, options.eta)
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            timesteps: timesteps.into_iter().map(|timestep| timestep as f64).collect(),
+            steps: plan,
+            clip: config
+                .clip_sample
+                .unwrap_or(true)
+                .then(|| config.clip_sample_range.unwrap_or(1.0)),
+            draws_noise: options.eta > 0.0,
+        })
+    }
+
+    fn original(&self, step: &Step, model_output: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
+        let original = step.original.of(sample, model_output);
+        match self.clip {
+            Some(range) => original.clamp(-range, range),
+            None => original,
+        }
+    }
+}
+
+impl Step {
+    fn new(
+        prediction: PredictionType,
+        alpha_cumprod: f64,
+        alpha_cumprod_next: f64,
+        eta: f64,
+    ) -> Result<Self, SchedulerError> {
+        if prediction == PredictionType::Epsilon && alpha_cumprod == 0.0 {
+            return Err(noise_only());
+        }
+        let (alpha, sigma) = (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt());
+        // Equation 16.
+        let variance = (1.0 - alpha_cumprod_next) / (1.0 - alpha_cumprod)
+            * (1.0 - alpha_cumprod / alpha_cumprod_next);
+        let fresh_noise_weight = eta * variance.max(0.0).sqrt();
+        Ok(Self {
+            alpha_cumprod,
+            original: prediction.original(alpha, sigma),
+            noise: prediction.noise(alpha, sigma),
+            original_weight: alpha_cumprod_next.sqrt(),
+            direction_weight: (1.0 - alpha_cumprod_next - fresh_noise_weight.powi(2))
+                .max(0.0)
+                .sqrt(),
+            fresh_noise_weight,
+        })
+    }
+}
+
+impl Scheduler for Ddim {
+    fn timesteps(&self) -> &[f64] {
+        &self.timesteps
+    }
+
+    fn steps(&self) -> usize {
+        self.timesteps.len()
+    }
+
+    fn step(
+        &mut self,
+        evaluation: usize,
+        model_output: Tensor<4>,
+        sample: Tensor<4>,
+        noise: &mut dyn FnMut() -> Tensor<4>,
+    ) -> Tensor<4> {
+        let step = &self.steps[evaluation];
+        let next = if self.clip.is_some() {
+            let original = self.original(step, model_output.clone(), sample.clone());
+            weighted_sum([
+                (step.original_weight, original),
+                (step.direction_weight * step.noise.sample, sample),
+                (step.direction_weight * step.noise.model_output, model_output),
+            ])
+        } else {
+            Mixture::combine([
+                (step.original_weight, step.original),
+                (step.direction_weight, step.noise),
+            ])
+            .of(sample, model_output)
+        };
+        if self.draws_noise {
+            weighted_sum([(1.0, next), (step.fresh_noise_weight, noise())])
+        } else {
+            next
+        }
+    }
+
+    fn predicted_original(
+        &self,
+        evaluation: usize,
+        model_output: &Tensor<4>,
+        sample: &Tensor<4>,
+    ) -> Tensor<4> {
+        self.original(&self.steps[evaluation], model_output.clone(), sample.clone())
+    }
+
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, evaluation: usize) -> Tensor<4> {
+        if evaluation == self.steps.len() {
+            return original;
+        }
+        noised(self.steps[evaluation].alpha_cumprod, original, noise)
+    }
+}
+
+/// An image with the noise of a training level (Ho et al., arXiv:2006.11239, equation 4).
+pub(super) fn noised(alpha_cumprod: f64, original: Tensor<4>, noise: Tensor<4>) -> Tensor<4> {
+    weighted_sum([(alpha_cumprod.sqrt(), original), ((1.0 - alpha_cumprod).sqrt(), noise)])
+}
+
+/// Whole timesteps, all of which are in the training's table.
+pub(super) fn whole_timesteps(
+    spacing: TimestepSpacing,
+    train_timesteps: usize,
+    steps: usize,
+    offset: usize,
+) -> Result<Vec<usize>, SchedulerError> {
+    let timesteps: Vec<usize> = timesteps::spaced(spacing, train_timesteps, steps, offset)?
+        .into_iter()
+        .map(|timestep| timestep.round_ties_even() as usize)
+        .collect();
+    match timesteps.first() {
+        Some(&first) if first >= train_timesteps => Err(SchedulerError::Config {
+            key: "steps_offset",
+            reason: format!(
+                "is {offset}: with {steps} steps the run would start at timestep {first}, but the \
+                 last one is {}",
+                train_timesteps - 1
+            ),
+        }),
+        _ => Ok(timesteps),
+    }
+}
+
+/// The error for a level at which dividing by alpha would give infinities.
+pub(super) fn noise_only() -> SchedulerError {
+    SchedulerError::Config {
+        key: "prediction_type",
+        reason: "is epsilon, but the first step starts from pure noise, of which nothing can be \
+                 predicted so; with `rescale_betas_zero_snr` it must be v_prediction or sample"
+            .to_owned(),
+    }
+}

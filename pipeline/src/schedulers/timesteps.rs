@@ -1,0 +1,105 @@
+//! Which of the training's timesteps a run visits (Lin et al., arXiv:2305.08891, table 2).
+
+use super::{config::TimestepSpacing, error::SchedulerError};
+
+/// The timesteps of `steps` steps over the first `train_timesteps` noise levels, from the most
+/// noise to the least.
+///
+/// Linspace gives fractional timesteps; callers whose tables want whole ones round them.
+/// Trailing spacing has exactly `steps` timesteps: numpy's `arange`, which diffusers uses, has
+/// one more for some numbers of steps (61, 103, …), at timestep -1.
+///
+/// # Errors
+///
+/// [`SchedulerError::NoSteps`] and [`SchedulerError::TooManySteps`].
+pub fn spaced(
+    spacing: TimestepSpacing,
+    train_timesteps: usize,
+    steps: usize,
+    steps_offset: usize,
+) -> Result<Vec<f64>, SchedulerError> {
+    check_steps(steps, train_timesteps)?;
+    Ok(match spacing {
+        TimestepSpacing::Leading => leading(train_timesteps / steps, steps, steps_offset),
+        TimestepSpacing::Trailing => {
+            trailing(train_timesteps, train_timesteps as f64 / steps as f64)
+        }
+        TimestepSpacing::Linspace => {
+            linspace(0.0, (train_timesteps - 1) as f64, steps).into_iter().rev().collect()
+        }
+    })
+}
+
+/// Refuses runs of no steps and of more steps than `most`.
+pub(super) fn check_steps(steps: usize, most: usize) -> Result<(), SchedulerError> {
+    match steps {
+        0 => Err(SchedulerError::NoSteps),
+        steps if steps > most => Err(SchedulerError::TooManySteps { steps, most }),
+        _ => Ok(()),
+    }
+}
+
+/// `steps` timesteps, `ratio` apart, the last of which is `offset`.
+pub(super) fn leading(ratio: usize, steps: usize, offset: usize) -> Vec<f64> {
+    (0..steps).rev().map(|step| (step * ratio + offset) as f64).collect()
+}
+
+/// Whole timesteps from `end - 1` down, `ratio` apart, as far as they are at least 0.
+pub(super) fn trailing(end: usize, ratio: f64) -> Vec<f64> {
+    let end = end as f64;
+    // The tolerance takes back the rounding of `ratio`, which must not add a step.
+    let steps = (end / ratio - 1e-6).ceil() as usize;
+    (0..steps).map(|step| (end - step as f64 * ratio).round_ties_even() - 1.0).collect()
+}
+
+/// `count` evenly spaced numbers, as numpy's `linspace` gives them.
+pub(super) fn linspace(start: f64, end: f64, count: usize) -> Vec<f64> {
+    let intervals = count.saturating_sub(1).max(1);
+    let step = (end - start) / intervals as f64;
+    (0..count)
+        .map(
+            |index| {
+                if index > 0 && index == intervals { end } else { start + step * index as f64 }
+            },
+        )
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_examples() {
+        let spaced = |spacing, steps| spaced(spacing, 1000, steps, 1).unwrap();
+        assert_eq!(spaced(TimestepSpacing::Leading, 4), [751.0, 501.0, 251.0, 1.0]);
+        assert_eq!(spaced(TimestepSpacing::Trailing, 4), [999.0, 749.0, 499.0, 249.0]);
+        assert_eq!(spaced(TimestepSpacing::Linspace, 4), [999.0, 666.0, 333.0, 0.0]);
+        assert_eq!(spaced(TimestepSpacing::Linspace, 1), [0.0]);
+    }
+
+    #[test]
+    fn every_number_of_steps_is_kept() {
+        for spacing in
+            [TimestepSpacing::Leading, TimestepSpacing::Trailing, TimestepSpacing::Linspace]
+        {
+            for steps in 1..=1000 {
+                let timesteps = spaced(spacing, 1000, steps, 0).unwrap();
+                assert_eq!(timesteps.len(), steps, "{spacing:?}");
+                assert!(timesteps.iter().all(|timestep| (0.0..1000.0).contains(timestep)));
+                assert!(timesteps.is_sorted_by(|earlier, later| earlier > later));
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_steps_are_checked() {
+        let spaced = |steps| spaced(TimestepSpacing::Leading, 1000, steps, 1);
+        assert!(matches!(spaced(0), Err(SchedulerError::NoSteps)));
+        assert!(matches!(
+            spaced(1001),
+            Err(SchedulerError::TooManySteps { steps: 1001, most: 1000 })
+        ));
+    }
+}
