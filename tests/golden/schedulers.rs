@@ -181,9 +181,10 @@ fn the_training_noise_levels_are_torch_s() {
         assert_eq!(schedule.len(), golden.len());
         for (timestep, golden) in golden.into_iter().enumerate() {
             let ours = schedule.alpha_cumprod(timestep);
-            // Only the rescaling takes square roots, which torch does not round exactly; the
-            // differences then pass through a thousand products.
-            let tolerance = if zero_snr { 2e-6 } else { 0.0 };
+            // Only the rescaling takes square roots. torch's are off in the last place, and near
+            // the end the rescaling's difference leaves little else. A table computed in f64
+            // would be 4e-5 off.
+            let tolerance = if zero_snr { 5e-6 } else { 0.0 };
             let difference = (ours - f64::from(golden)).abs();
             assert!(
                 difference <= tolerance * f64::from(golden),
