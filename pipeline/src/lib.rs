@@ -1,5 +1,17 @@
 //! Request in, images and progress events out.
+//!
+//! [`diffusion::DiffusionPipeline`] runs the whole way from a prompt to a picture; the other
+//! modules are its parts.
 
 pub mod checkpoint;
+pub mod device;
+pub mod diffusion;
+pub mod error;
+pub mod memory;
+pub mod metadata;
+pub mod output;
+pub mod preview;
+pub mod progress;
+pub mod request;
 pub mod rng;
 pub mod schedulers;

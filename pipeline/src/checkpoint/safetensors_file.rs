@@ -7,7 +7,7 @@
 use std::{
     fs::File,
     io::{Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
@@ -199,10 +199,4 @@ fn read_header(
 fn is_pickle(start: [u8; 8]) -> bool {
     start.starts_with(b"PK\x03\x04")
         || (start[0] == 0x80 && (2..=5).contains(&start[1]) && start[2] != 0)
-}
-
-/// The path of `name` below `folder`, where that file exists.
-pub(crate) fn existing(folder: &Path, name: &str) -> Option<PathBuf> {
-    let path = folder.join(name);
-    path.is_file().then_some(path)
 }

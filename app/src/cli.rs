@@ -1,0 +1,208 @@
+//! The command line: raw arguments, and what they mean.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use emberbrush_pipeline::{
+    checkpoint::folder::RecommendedSettings,
+    device::{ComputeDtype, DeviceChoice},
+    diffusion::DiffusionPipeline,
+    request::{GenerationRequest, Mode},
+    rng::RngSource,
+    schedulers::{Sampler, Schedule},
+};
+
+/// Pictures from words, on your own machine.
+#[derive(Debug, Parser)]
+#[command(name = "emberbrush", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make pictures from a prompt.
+    Generate(Box<GenerateArguments>),
+    /// Tell what a checkpoint is.
+    Inspect(InspectArguments),
+    /// List the devices that can run the networks.
+    Devices(DevicesArguments),
+    /// Measure how fast this machine runs a checkpoint.
+    Bench(BenchArguments),
+}
+
+impl Command {
+    /// Whether output is JSON, one object a line.
+    pub(crate) fn json(&self) -> bool {
+        match self {
+            Self::Generate(arguments) => arguments.json,
+            Self::Inspect(arguments) => arguments.json,
+            Self::Devices(arguments) => arguments.json,
+            Self::Bench(arguments) => arguments.json,
+        }
+    }
+}
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArguments {
+    /// What to draw.
+    pub(crate) prompt: String,
+    /// What to keep away from.
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) negative: String,
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Number of denoising steps [default: the checkpoint's, or 20].
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u32>,
+    /// Weight of the prompt (guidance scale); 1 turns guidance off [default: the checkpoint's, or 7.5].
+    #[arg(long, value_name = "X")]
+    pub(crate) cfg: Option<f64>,
+    /// How a step is made: ddim, pndm, euler, euler-a, dpmpp-2m [default: the checkpoint's].
+    #[arg(long)]
+    pub(crate) sampler: Option<Sampler>,
+    /// How noise levels are spaced: automatic, karras.
+    #[arg(long, default_value = "automatic")]
+    pub(crate) schedule: Schedule,
+    /// Seed of the first picture; picture k has seed + k [default: a random one].
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Whose numbers a seed gives: torch (diffusers on a CPU) or philox (A1111's "NV").
+    #[arg(long, default_value = "torch")]
+    pub(crate) rng: RngSource,
+    /// Width in pixels, a multiple of 8 [default: the checkpoint's].
+    #[arg(long, value_name = "W")]
+    pub(crate) width: Option<u32>,
+    /// Height in pixels, a multiple of 8 [default: the checkpoint's].
+    #[arg(long, value_name = "H")]
+    pub(crate) height: Option<u32>,
+    /// Number of pictures.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) count: u32,
+    /// A .png file, or a folder in which files are named by seed and prompt. A file that exists
+    /// is never overwritten: the next free number is added to the name.
+    #[arg(short, long, value_name = "FILE-or-FOLDER")]
+    pub(crate) output: Option<PathBuf>,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which checkpoint, and where it runs.
+#[derive(Debug, Args)]
+pub(crate) struct ModelArguments {
+    /// A checkpoint folder in Hugging Face layout [default: the model in the box].
+    #[arg(long, value_name = "PATH")]
+    pub(crate) model: Option<PathBuf>,
+    /// Type of weights and activations.
+    #[arg(long, value_enum, default_value_t = DtypeArgument::Auto)]
+    pub(crate) dtype: DtypeArgument,
+    /// auto, cpu, wgpu or wgpu:N (see `emberbrush devices`).
+    #[arg(long, value_name = "D", default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+}
+
+/// The names of [`ComputeDtype`] on the command line.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum DtypeArgument {
+    /// f16 on a GPU that has it, f32 elsewhere.
+    Auto,
+    F32,
+    F16,
+    Bf16,
+}
+
+impl From<DtypeArgument> for ComputeDtype {
+    fn from(argument: DtypeArgument) -> Self {
+        match argument {
+            DtypeArgument::Auto => Self::Auto,
+            DtypeArgument::F32 => Self::F32,
+            DtypeArgument::F16 => Self::F16,
+            DtypeArgument::Bf16 => Self::Bf16,
+        }
+    }
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// A checkpoint folder in Hugging Face layout.
+    pub(crate) model: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `devices`.
+#[derive(Debug, Args)]
+pub(crate) struct DevicesArguments {
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Arguments of `bench`.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    #[command(flatten)]
+    pub(crate) model: ModelArguments,
+    /// Width in pixels [default: the checkpoint's].
+    #[arg(long, value_name = "W")]
+    pub(crate) width: Option<u32>,
+    /// Height in pixels [default: the checkpoint's].
+    #[arg(long, value_name = "H")]
+    pub(crate) height: Option<u32>,
+    /// Number of measured UNet steps, of which the median is told.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) steps: u32,
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl GenerateArguments {
+    /// Refuses what no checkpoint could change, before one is loaded.
+    pub(crate) fn check(&self) -> Result<(), emberbrush_pipeline::error::PipelineError> {
+        self.request_with(RecommendedSettings::default(), Sampler::Dpmpp2m, 512, 0).check()
+    }
+
+    /// The request that these arguments mean for a checkpoint.
+    pub(crate) fn request(
+        &self,
+        pipeline: &DiffusionPipeline,
+        random_seed: u64,
+    ) -> GenerationRequest {
+        self.request_with(
+            pipeline.recommended(),
+            pipeline.default_sampler(),
+            pipeline.native_side(),
+            random_seed,
+        )
+    }
+
+    fn request_with(
+        &self,
+        recommended: RecommendedSettings,
+        default_sampler: Sampler,
+        native_side: u32,
+        random_seed: u64,
+    ) -> GenerationRequest {
+        GenerationRequest {
+            mode: Mode::TextToImage,
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative.clone(),
+            width: self.width.or(recommended.width).unwrap_or(native_side),
+            height: self.height.or(recommended.height).unwrap_or(native_side),
+            steps: self.steps.or(recommended.steps).unwrap_or(20),
+            guidance_scale: self.cfg.or(recommended.guidance_scale).unwrap_or(7.5),
+            sampler: self.sampler.unwrap_or(default_sampler),
+            schedule: self.schedule,
+            seed: self.seed.unwrap_or(random_seed),
+            rng: self.rng,
+            count: self.count,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `emberbrush bench`
+
+use std::time::Instant;
+
+use emberbrush_pipeline::{
+    diffusion::{Denoising, DiffusionPipeline},
+    error::PipelineError,
+    memory,
+    request::{GenerationRequest, Mode},
+    rng::{NoiseGenerator, RngSource},
+    schedulers::{Sampler, Schedule},
+};
+use serde_json::json;
+
+use crate::{
+    cli::BenchArguments,
+    interruption::Interruption,
+    model,
+    report::{object, println},
+};
+
+/// How often the short stages are measured.
+const REPETITIONS: usize = 3;
+
+/// What one bench finds, in seconds and megabytes.
+struct Measurements {
+    load_s: f64,
+    text_s: f64,
+    unet_step_s: f64,
+    vae_decode_s: f64,
+    peak_rss_mb: Option<f64>,
+}
+
+pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> anyhow::Result<()> {
+    let started = Instant::now();
+    let (mut pipeline, _) = model::load(&arguments.model)?;
+    pipeline.synchronise()?;
+    let load_s = started.elapsed().as_secs_f64();
+
+    let recommended = pipeline.recommended();
+    let side = pipeline.native_side();
+    let request = GenerationRequest {
+        mode: Mode::TextToImage,
+        prompt: "a photo of a cat".to_owned(),
+        negative_prompt: "blurry, low quality".to_owned(),
+        width: arguments.width.or(recommended.width).unwrap_or(side),
+        height: arguments.height.or(recommended.height).unwrap_or(side),
+        // The first step warms up and is not counted.
+        steps: arguments.steps.saturating_add(1),
+        guidance_scale: 7.5,
+        sampler: Sampler::Ddim,
+        schedule: Schedule::Automatic,
+        seed: 0,
+        rng: RngSource::Torch,
+        count: 1,
+    };
+    if arguments.steps == 0 {
+        return Err(PipelineError::Request(
+            "at least 1 step is needed, but 0 were asked for".to_owned(),
+        )
+        .into());
+    }
+    request.check()?;
+    let measurements = measure(&mut pipeline, &request, interruption, load_s)?;
+    if arguments.json {
+        object(&json!({
+            "load_s": measurements.load_s,
+            "text_s": measurements.text_s,
+            "unet_step_s": measurements.unet_step_s,
+            "vae_decode_s": measurements.vae_decode_s,
+            "peak_rss_mb": measurements.peak_rss_mb,
+            "width": request.width,
+            "height": request.height,
+            "steps": arguments.steps,
+            "model": pipeline.name(),
+            "device": pipeline.device().info.name,
+        }));
+    } else {
+        println(&format!("load                    {:8.3} s", measurements.load_s));
+        println(&format!("text encode, two prompts {:7.3} s", measurements.text_s));
+        println(&format!("UNet step, batch 2      {:8.3} s", measurements.unet_step_s));
+        println(&format!("VAE decode              {:8.3} s", measurements.vae_decode_s));
+        if let Some(peak) = measurements.peak_rss_mb {
+            println(&format!("peak memory             {peak:8.0} MB"));
+        }
+    }
+    Ok(())
+}
+
+fn measure(
+    pipeline: &mut DiffusionPipeline,
+    request: &GenerationRequest,
+    interruption: &Interruption,
+    load_s: f64,
+) -> anyhow::Result<Measurements> {
+    let mut text = Vec::new();
+    for repetition in 0..=REPETITIONS {
+        // Encoded prompts are kept, so each repetition needs one of its own.
+        let prompts = GenerationRequest {
+            prompt: format!("a photo of a cat {repetition}"),
+            ..request.clone()
+        };
+        let started = Instant::now();
+        pipeline.encode_prompt(&prompts, &mut || interruption.flow())?;
+        pipeline.synchronise()?;
+        text.push(started.elapsed().as_secs_f64());
+    }
+    let conditioning = pipeline.encode_prompt(request, &mut || interruption.flow())?;
+
+    let mut noise = NoiseGenerator::new(request.rng, request.seed);
+    let mut scheduler = pipeline.scheduler(request)?;
+    let device = pipeline.device().device.clone();
+    let mut draw = |shape| noise.normal(shape, &device);
+    let latents = pipeline.prepare_latents(request, scheduler.as_ref(), &mut draw);
+    let mut steps = Vec::new();
+    let mut started = Instant::now();
+    let latents = pipeline.denoise(
+        latents,
+        &conditioning,
+        request,
+        scheduler.as_mut(),
+        &mut draw,
+        &mut |denoising| {
+            if let Denoising::Step { .. } = denoising {
+                steps.push(started.elapsed().as_secs_f64());
+                started = Instant::now();
+            }
+            interruption.flow()
+        },
+    )?;
+
+    let mut decode = Vec::new();
+    for _ in 0..=REPETITIONS {
+        let started = Instant::now();
+        pipeline.decode(latents.clone(), &mut || interruption.flow())?;
+        decode.push(started.elapsed().as_secs_f64());
+    }
+    Ok(Measurements {
+        load_s,
+        text_s: median_after_warm_up(&text),
+        unet_step_s: median_after_warm_up(&steps),
+        vae_decode_s: median_after_warm_up(&decode),
+        peak_rss_mb: memory::peak_resident_bytes().map(|bytes| bytes as f64 / 1e6),
+    })
+}
+
+/// The median of all but the first.
+fn median_after_warm_up(seconds: &[f64]) -> f64 {
+    let mut counted = seconds.get(1..).unwrap_or_default().to_vec();
+    counted.sort_by(f64::total_cmp);
+    counted.get(counted.len() / 2).copied().unwrap_or(f64::NAN)
+}

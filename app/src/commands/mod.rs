@@ -1,0 +1,6 @@
+//! What each command does.
+
+pub(crate) mod bench;
+pub(crate) mod devices;
+pub(crate) mod generate;
+pub(crate) mod inspect;

@@ -1,0 +1,189 @@
+//! What the program says while and after it works: a progress bar on a terminal, plain lines
+//! when piped, or JSON, one object a line.
+
+use std::{
+    io::{IsTerminal, Write},
+    path::Path,
+    time::Duration,
+};
+
+use emberbrush_pipeline::progress::{ProgressEvent, Stage};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+/// Warnings beyond this many of one kind are counted and not listed.
+const LISTED_KEYS: usize = 8;
+
+/// Tells of one run.
+#[derive(Debug)]
+pub(crate) enum Reporter {
+    /// A bar on a terminal.
+    Bar(ProgressBar),
+    /// Lines on standard error.
+    Lines,
+    /// Objects on standard output.
+    Json,
+}
+
+impl Reporter {
+    /// The way that suits where the output goes.
+    pub(crate) fn new(json: bool) -> Self {
+        if json {
+            Self::Json
+        } else if std::io::stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template(
+                "{msg} {wide_bar} {pos}/{len} · {per_sec} · {eta} left",
+            ) {
+                bar.set_style(style);
+            }
+            Self::Bar(bar)
+        } else {
+            Self::Lines
+        }
+    }
+
+    /// The checkpoint is ready.
+    pub(crate) fn loaded(&self, model: &str, device: &str, dtype: &str, took: Duration) {
+        let seconds = took.as_secs_f64();
+        match self {
+            Self::Json => object(&json!({
+                "event": "loaded", "model": model, "device": device, "dtype": dtype, "seconds": seconds,
+            })),
+            Self::Bar(_) | Self::Lines => {
+                self.line(&format!("Loaded {model} on {device} in {dtype}, {seconds:.1} s"));
+            }
+        }
+    }
+
+    /// The files hold tensors that nothing needs.
+    pub(crate) fn unused_keys(&self, keys: &[String]) {
+        if keys.is_empty() {
+            return;
+        }
+        if let Self::Json = self {
+            object(&json!({ "event": "warning", "kind": "unused-keys", "keys": keys }));
+            return;
+        }
+        let mut listed = keys.iter().take(LISTED_KEYS).cloned().collect::<Vec<_>>().join(", ");
+        if keys.len() > LISTED_KEYS {
+            listed.push_str(&format!(" and {} more", keys.len() - LISTED_KEYS));
+        }
+        self.line(&format!("Warning: the checkpoint holds tensors that are not used: {listed}"));
+    }
+
+    /// A picture is begun.
+    pub(crate) fn begin(&self, index: u32, count: u32, seed: u64, steps: u32) {
+        match self {
+            Self::Json => object(
+                &json!({ "event": "begin", "index": index, "count": count, "seed": seed, "steps": steps }),
+            ),
+            Self::Bar(bar) => {
+                bar.reset();
+                bar.set_length(u64::from(steps));
+                bar.set_message(format!("picture {} of {count}, seed {seed}", index + 1));
+            }
+            Self::Lines => self.line(&format!("Picture {} of {count}, seed {seed}", index + 1)),
+        }
+    }
+
+    /// Something happened in a run.
+    pub(crate) fn progress(&self, event: &ProgressEvent) {
+        match event {
+            ProgressEvent::Checkpoint => {}
+            ProgressEvent::Stage(stage) => self.stage(*stage),
+            ProgressEvent::Step { step, steps, duration, .. } => {
+                self.step(*step, *steps, *duration)
+            }
+        }
+    }
+
+    fn stage(&self, stage: Stage) {
+        match self {
+            Self::Json => object(&json!({ "event": "stage", "stage": stage })),
+            Self::Bar(bar) => {
+                if stage == Stage::Decode {
+                    bar.set_message(stage.to_string());
+                }
+            }
+            Self::Lines => {}
+        }
+    }
+
+    fn step(&self, step: u32, steps: u32, duration: Duration) {
+        let seconds = duration.as_secs_f64();
+        match self {
+            Self::Json => object(&json!({
+                "event": "step", "step": step, "steps": steps, "seconds": seconds,
+            })),
+            Self::Bar(bar) => bar.set_position(u64::from(step)),
+            Self::Lines => {
+                let left = seconds * f64::from(steps - step);
+                self.line(&format!(
+                    "step {step}/{steps} · {:.2} it/s · {left:.0} s left",
+                    1.0 / seconds
+                ));
+            }
+        }
+    }
+
+    /// A picture is on disk. Its path goes to standard output, where scripts look for it.
+    pub(crate) fn written(&self, path: &Path, wanted: &Path, seed: u64, took: Duration) {
+        let seconds = took.as_secs_f64();
+        if let Self::Json = self {
+            object(&json!({
+                "event": "image", "path": path, "seed": seed, "seconds": seconds,
+                "renamed": path != wanted,
+            }));
+            return;
+        }
+        if let Self::Bar(bar) = self {
+            bar.finish_and_clear();
+        }
+        if path != wanted {
+            self.line(&format!("{} exists and is left as it is", wanted.display()));
+        }
+        println(&path.display().to_string());
+    }
+
+    /// A line beside the progress, on standard error.
+    fn line(&self, text: &str) {
+        match self {
+            Self::Bar(bar) => bar.suspend(|| eprintln(text)),
+            Self::Lines | Self::Json => eprintln(text),
+        }
+    }
+}
+
+/// Tells that the run was cancelled.
+pub(crate) fn cancelled(json: bool) {
+    if json {
+        object(&json!({ "event": "cancelled" }));
+    } else {
+        eprintln("Cancelled. Pictures that were finished are kept.");
+    }
+}
+
+/// Tells why the program failed.
+pub(crate) fn failed(error: &anyhow::Error, json: bool) {
+    if json {
+        object(&json!({ "event": "error", "message": format!("{error:#}") }));
+    } else {
+        eprintln(&format!("Error: {error:#}"));
+    }
+}
+
+/// Prints one JSON object as a line.
+pub(crate) fn object(value: &Value) {
+    println(&value.to_string());
+}
+
+/// Prints a line. A reader that has gone away is no reason to lose work, so errors are ignored.
+pub(crate) fn println(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+fn eprintln(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,127 @@
+//! Checkpoint folders in Hugging Face layout: `model_index.json` and a folder for each part.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CheckpointError, files::CheckpointFiles};
+
+/// The kind of model, which decides how a prompt becomes conditioning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Family {
+    /// Stable Diffusion 1.x and what shares its parts, the model in the box included.
+    #[serde(rename = "sd1")]
+    StableDiffusion1,
+    /// Stable Diffusion 2.x.
+    #[serde(rename = "sd2")]
+    StableDiffusion2,
+    /// Stable Diffusion XL.
+    #[serde(rename = "sdxl")]
+    StableDiffusionXl,
+}
+
+impl Family {
+    /// The name that people know.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StableDiffusion1 => "Stable Diffusion 1.x",
+            Self::StableDiffusion2 => "Stable Diffusion 2.x",
+            Self::StableDiffusionXl => "Stable Diffusion XL",
+        }
+    }
+}
+
+/// `model_index.json`: the pipeline class of the whole checkpoint.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelIndex {
+    /// `_class_name`, such as `StableDiffusionPipeline`.
+    #[serde(rename = "_class_name")]
+    pub class_name: String,
+}
+
+/// What a checkpoint itself recommends; all of it optional, in `defaults.json` beside
+/// `model_index.json`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize)]
+pub struct RecommendedSettings {
+    /// Width in pixels.
+    pub width: Option<u32>,
+    /// Height in pixels.
+    pub height: Option<u32>,
+    /// Number of denoising steps.
+    pub steps: Option<u32>,
+    /// Strength of classifier-free guidance.
+    pub guidance_scale: Option<f64>,
+}
+
+/// What of a UNet's configuration tells the family.
+#[derive(Debug, Deserialize)]
+struct UNetTraits {
+    #[serde(default)]
+    use_linear_projection: bool,
+}
+
+/// Finds the files of the checkpoint at `path`.
+///
+/// # Errors
+///
+/// Where there is nothing, where it is not a checkpoint folder, and for single files, which
+/// are named for what they are.
+pub fn locate(path: &Path) -> Result<CheckpointFiles, CheckpointError> {
+    let shown = path.display().to_string();
+    if path.is_file() {
+        let reason = match path.extension().and_then(|extension| extension.to_str()) {
+            Some("ckpt" | "pt" | "pth" | "bin") => {
+                "this is a Python pickle, which can run code when loaded, so it is refused"
+            }
+            Some("gguf") => "GGUF files are not supported",
+            _ => {
+                "single-file checkpoints are not supported yet; give a folder that holds model_index.json"
+            }
+        };
+        return Err(CheckpointError::Unsupported { path: shown, reason: reason.to_owned() });
+    }
+    if !path.is_dir() {
+        return Err(CheckpointError::NotFound { path: shown });
+    }
+    if !path.join("model_index.json").is_file() {
+        return Err(CheckpointError::NotACheckpoint { path: shown });
+    }
+    Ok(CheckpointFiles::Folder(path.to_owned()))
+}
+
+/// Recognises the family from `model_index.json` and the UNet's configuration.
+pub fn family(files: &CheckpointFiles) -> Result<Family, CheckpointError> {
+    let ModelIndex { class_name } = files.json("model_index.json")?;
+    match class_name.as_str() {
+        "StableDiffusionXLPipeline"
+        | "StableDiffusionXLImg2ImgPipeline"
+        | "StableDiffusionXLInpaintPipeline" => Ok(Family::StableDiffusionXl),
+        "StableDiffusionPipeline"
+        | "StableDiffusionImg2ImgPipeline"
+        | "StableDiffusionInpaintPipeline" => {
+            let UNetTraits { use_linear_projection } = files.json("unet/config.json")?;
+            Ok(if use_linear_projection {
+                Family::StableDiffusion2
+            } else {
+                Family::StableDiffusion1
+            })
+        }
+        other => Err(CheckpointError::Unsupported {
+            path: files.display("model_index.json"),
+            reason: format!(
+                "this is a {other} checkpoint; Stable Diffusion 1.x, 2.x and XL are supported"
+            ),
+        }),
+    }
+}
+
+/// What the checkpoint recommends; nothing where it does not say.
+pub fn recommended_settings(
+    files: &CheckpointFiles,
+) -> Result<RecommendedSettings, CheckpointError> {
+    if files.contains("defaults.json") {
+        files.json("defaults.json")
+    } else {
+        Ok(RecommendedSettings::default())
+    }
+}

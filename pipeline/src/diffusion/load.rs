@@ -1,0 +1,211 @@
+//! Loading a checkpoint onto a device.
+
+use burn::tensor::FloatDType;
+use emberbrush_layers::weights::Weights;
+use emberbrush_text_encoder::{ClipTextConfig, ClipTextModel, Tokenizer, TokenizerSettings};
+use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel, config::PerLevel};
+use emberbrush_vae::{AutoencoderKlConfig, Decoder};
+use serde::Deserialize;
+
+use super::{DiffusionPipeline, TextPart};
+use crate::{
+    checkpoint::{
+        CheckpointError,
+        component::ComponentWeights,
+        files::CheckpointFiles,
+        folder::{self, Family},
+    },
+    device::{ComputeDtype, OpenDevice},
+    error::PipelineError,
+    preview::LatentRgbFactors,
+    request::LATENT_CELL,
+    schedulers::SchedulerConfig,
+};
+
+/// What was noticed while loading.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Tensors that the files hold and nothing needs, as `unet: some.key`.
+    pub unused_keys: Vec<String>,
+}
+
+/// Fields of `model_index.json` that change what a prompt means.
+#[derive(Deserialize)]
+struct PromptRules {
+    #[serde(default = "yes")]
+    force_zeros_for_empty_prompt: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl DiffusionPipeline {
+    /// Loads a checkpoint.
+    ///
+    /// Nothing is loaded in part: a missing or misshapen tensor is an error, and tensors that
+    /// nothing needs are reported.
+    pub fn load(
+        files: &CheckpointFiles,
+        device: OpenDevice,
+        dtype: ComputeDtype,
+    ) -> Result<(Self, LoadReport), PipelineError> {
+        let dtype = device.float_dtype(dtype)?;
+        let family = folder::family(files)?;
+        let mut loader = Loader { files, device: &device, report: LoadReport::default() };
+
+        let text = loader.text_part("text_encoder", "tokenizer", dtype)?;
+        let (text_2, zeros_for_empty_prompt) = if family == Family::StableDiffusionXl {
+            let PromptRules { force_zeros_for_empty_prompt } = files.json("model_index.json")?;
+            let part = loader.text_part("text_encoder_2", "tokenizer_2", dtype)?;
+            (Some(part), force_zeros_for_empty_prompt)
+        } else {
+            (None, false)
+        };
+
+        let unet_config: UNet2DConditionConfig = files.json("unet/config.json")?;
+        let vae_config: AutoencoderKlConfig = files.json("vae/config.json")?;
+        let latent_channels = vae_config.latent_channels;
+        if unet_config.in_channels != latent_channels {
+            return Err(CheckpointError::Unsupported {
+                path: files.display("unet/config.json"),
+                reason: format!(
+                    "the UNet takes {} channels and the VAE makes {latent_channels}; such \
+                     inpainting models are not supported yet",
+                    unet_config.in_channels
+                ),
+            }
+            .into());
+        }
+        let native_side = native_side(&unet_config);
+        let unet = loader
+            .component("unet", dtype, |weights| UNet2DConditionModel::new(&unet_config, weights))?;
+        // Half precision overflows in the decoders of some checkpoints, and decoding is a small
+        // part of a run.
+        let vae = loader
+            .component("vae", FloatDType::F32, |weights| Decoder::new(&vae_config, weights))?;
+
+        let scheduler_file = "scheduler/scheduler_config.json";
+        let scheduler_config = String::from_utf8_lossy(&files.read(scheduler_file)?).into_owned();
+        let scheduler_config = SchedulerConfig::from_json(&scheduler_config)?;
+        let scheduler_config = match family {
+            Family::StableDiffusionXl => scheduler_config,
+            _ => scheduler_config.for_stable_diffusion(),
+        };
+        let latent_rgb = if files.contains("latent_rgb.json") {
+            files.json("latent_rgb.json")?
+        } else {
+            LatentRgbFactors::published(family)
+        };
+        let report = loader.report;
+        let pipeline = Self {
+            name: files.name(),
+            family,
+            dtype,
+            text,
+            text_2,
+            zeros_for_empty_prompt,
+            unet,
+            latent_channels,
+            vae,
+            vae_config,
+            scheduler_config,
+            latent_rgb,
+            recommended: folder::recommended_settings(files)?,
+            native_side,
+            last_conditioning: None,
+            device,
+        };
+        Ok((pipeline, report))
+    }
+}
+
+struct Loader<'a> {
+    files: &'a CheckpointFiles,
+    device: &'a OpenDevice,
+    report: LoadReport,
+}
+
+impl Loader<'_> {
+    /// Builds the network in the folder `name` from its weights.
+    fn component<T>(
+        &mut self,
+        name: &str,
+        dtype: FloatDType,
+        build: impl FnOnce(&Weights<'_>) -> Result<T, emberbrush_layers::weights::WeightError>,
+    ) -> Result<T, CheckpointError> {
+        let source = ComponentWeights::open(self.files, name)?;
+        let network = build(&Weights::new(&source, &self.device.device, dtype))?;
+        self.report.unused_keys.extend(
+            source
+                .unused_keys()
+                .into_iter()
+                .filter(|key| !is_expected_unused(name, key))
+                .map(|key| format!("{name}: {key}")),
+        );
+        Ok(network)
+    }
+
+    fn text_part(
+        &mut self,
+        encoder: &str,
+        tokenizer: &str,
+        dtype: FloatDType,
+    ) -> Result<TextPart, CheckpointError> {
+        let config: ClipTextConfig = self.files.json(&format!("{encoder}/config.json"))?;
+        let model =
+            self.component(encoder, dtype, |weights| ClipTextModel::new(&config, weights))?;
+        Ok(TextPart { tokenizer: self.tokenizer(tokenizer)?, model })
+    }
+
+    fn tokenizer(&self, name: &str) -> Result<Tokenizer, CheckpointError> {
+        let broken =
+            |reason: String| CheckpointError::Tokenizer { path: self.files.display(name), reason };
+        let read = |file: &str| {
+            let path = format!("{name}/{file}");
+            match self.files.read_optional(&path)?.map(String::from_utf8) {
+                None => Ok(None),
+                Some(Ok(text)) => Ok(Some(text)),
+                Some(Err(_)) => Err(broken(format!("{file} is not UTF-8 text"))),
+            }
+        };
+        let settings = TokenizerSettings::new(
+            read("tokenizer_config.json")?.as_deref(),
+            read("special_tokens_map.json")?.as_deref(),
+        )
+        .map_err(|error| broken(error.to_string()))?;
+        let tokenizer = match (read("vocab.json")?, read("merges.txt")?, read("tokenizer.json")?) {
+            (Some(vocab), Some(merges), _) => {
+                Tokenizer::from_vocab_and_merges(&vocab, &merges, &settings)
+            }
+            (_, _, Some(json)) => Tokenizer::from_tokenizer_json(&json, &settings),
+            _ => {
+                return Err(broken(
+                    "neither vocab.json with merges.txt nor tokenizer.json is there".to_owned(),
+                ));
+            }
+        };
+        tokenizer.map_err(|error| broken(error.to_string()))
+    }
+}
+
+/// Side length in pixels that the UNet was trained for; Stable Diffusion 1's where it says none.
+fn native_side(config: &UNet2DConditionConfig) -> u32 {
+    let latents = match &config.sample_size {
+        Some(PerLevel::Same(size)) => Some(*size),
+        Some(PerLevel::Each(sizes)) => sizes.iter().copied().max(),
+        None => None,
+    };
+    latents
+        .and_then(|size| u32::try_from(size).ok())
+        .map_or(512, |size| size.saturating_mul(LATENT_CELL))
+}
+
+/// Tensors that published files carry and a run does not need.
+fn is_expected_unused(component: &str, key: &str) -> bool {
+    match component {
+        "vae" => key.starts_with("encoder.") || key.starts_with("quant_conv."),
+        "unet" => false,
+        _ => emberbrush_text_encoder::keys::expected_unused(key),
+    }
+}

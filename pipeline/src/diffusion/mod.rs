@@ -1,0 +1,238 @@
+//! From a prompt to a picture: encode, prepare, denoise, decode.
+
+mod conditioning;
+mod denoise;
+mod load;
+
+pub use conditioning::{Conditioning, PooledText};
+pub use denoise::Denoising;
+pub use load::LoadReport;
+
+use std::{ops::ControlFlow, time::Instant};
+
+use burn::tensor::{DType, FloatDType, Tensor};
+use emberbrush_text_encoder::{ClipTextModel, Tokenizer};
+use emberbrush_unet::UNet2DConditionModel;
+use emberbrush_vae::{AutoencoderKlConfig, Decoder};
+use image::RgbImage;
+
+use crate::{
+    checkpoint::folder::{Family, RecommendedSettings},
+    device::OpenDevice,
+    error::PipelineError,
+    preview::LatentRgbFactors,
+    progress::{ProgressEvent, Stage},
+    request::{GenerationRequest, LATENT_CELL},
+    rng::NoiseGenerator,
+    schedulers::{self, Sampler, Scheduler, SchedulerConfig},
+};
+
+/// Makes the standard normal noise of a run, in the order in which diffusers draws it.
+pub trait NoiseSource {
+    /// The next noise of `shape`, in f32 on the pipeline's device.
+    fn next(&mut self, shape: [usize; 4]) -> Tensor<4>;
+}
+
+impl<F: FnMut([usize; 4]) -> Tensor<4>> NoiseSource for F {
+    fn next(&mut self, shape: [usize; 4]) -> Tensor<4> {
+        self(shape)
+    }
+}
+
+/// A text encoder and its tokenizer.
+#[derive(Debug)]
+struct TextPart {
+    tokenizer: Tokenizer,
+    model: ClipTextModel,
+}
+
+/// A checkpoint that is loaded onto a device and makes pictures.
+#[derive(Debug)]
+pub struct DiffusionPipeline {
+    name: String,
+    family: Family,
+    device: OpenDevice,
+    dtype: FloatDType,
+    text: TextPart,
+    /// SDXL's second text encoder.
+    text_2: Option<TextPart>,
+    /// Whether an absent negative prompt is zeros and not the encoding of nothing (SDXL).
+    zeros_for_empty_prompt: bool,
+    unet: UNet2DConditionModel,
+    latent_channels: usize,
+    vae: Decoder,
+    vae_config: AutoencoderKlConfig,
+    scheduler_config: SchedulerConfig,
+    latent_rgb: LatentRgbFactors,
+    recommended: RecommendedSettings,
+    native_side: u32,
+    last_conditioning: Option<(conditioning::Prompts, Conditioning)>,
+}
+
+impl DiffusionPipeline {
+    /// The checkpoint's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The checkpoint's family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The device that the networks run on.
+    pub fn device(&self) -> &OpenDevice {
+        &self.device
+    }
+
+    /// The type of the networks' weights and activations.
+    pub fn dtype(&self) -> FloatDType {
+        self.dtype
+    }
+
+    /// What the checkpoint itself recommends.
+    pub fn recommended(&self) -> RecommendedSettings {
+        self.recommended
+    }
+
+    /// Side length in pixels of the pictures that the checkpoint was trained on.
+    pub fn native_side(&self) -> u32 {
+        self.native_side
+    }
+
+    /// The sampler that the checkpoint names, or DPM++ 2M where it names one that is unknown.
+    pub fn default_sampler(&self) -> Sampler {
+        self.scheduler_config.sampler().unwrap_or(Sampler::Dpmpp2m)
+    }
+
+    /// Makes image `index` of the request, counted from 0.
+    ///
+    /// # Errors
+    ///
+    /// Where the request cannot be met, and [`PipelineError::Cancelled`] where `on_event` breaks.
+    pub fn generate(
+        &mut self,
+        request: &GenerationRequest,
+        index: u32,
+        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    ) -> Result<RgbImage, PipelineError> {
+        let device = self.device.device.clone();
+        let mut generator = NoiseGenerator::new(request.rng, request.seed_of(index));
+        self.generate_from(request, &mut |shape| generator.normal(shape, &device), on_event)
+    }
+
+    /// Makes one image from noise that is given.
+    pub fn generate_from(
+        &mut self,
+        request: &GenerationRequest,
+        noise: &mut dyn NoiseSource,
+        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    ) -> Result<RgbImage, PipelineError> {
+        request.check()?;
+        let mut scheduler = self.scheduler(request)?;
+
+        begin(Stage::Encode, on_event)?;
+        let conditioning =
+            self.encode_prompt(request, &mut || on_event(ProgressEvent::Checkpoint))?;
+
+        begin(Stage::Denoise, on_event)?;
+        let latents = self.prepare_latents(request, scheduler.as_ref(), noise);
+        let mut started = Instant::now();
+        let latents = self.denoise(
+            latents,
+            &conditioning,
+            request,
+            scheduler.as_mut(),
+            noise,
+            &mut |denoising| match denoising {
+                Denoising::Checkpoint => on_event(ProgressEvent::Checkpoint),
+                Denoising::Step { step, predicted_original, .. } => {
+                    let preview = self.latent_rgb.apply(predicted_original);
+                    let duration = started.elapsed();
+                    started = Instant::now();
+                    on_event(ProgressEvent::Step { step, steps: request.steps, duration, preview })
+                }
+            },
+        )?;
+
+        begin(Stage::Decode, on_event)?;
+        self.decode(latents, &mut || on_event(ProgressEvent::Checkpoint))
+    }
+
+    /// The scheduler for a request, from the checkpoint's own configuration.
+    pub fn scheduler(
+        &self,
+        request: &GenerationRequest,
+    ) -> Result<Box<dyn Scheduler>, PipelineError> {
+        Ok(schedulers::build(
+            request.sampler,
+            request.schedule,
+            &self.scheduler_config,
+            request.steps as usize,
+        )?)
+    }
+
+    /// The latents that denoising starts from, `[1, 4, height / 8, width / 8]` in f32.
+    pub fn prepare_latents(
+        &self,
+        request: &GenerationRequest,
+        scheduler: &dyn Scheduler,
+        noise: &mut dyn NoiseSource,
+    ) -> Tensor<4> {
+        let side = |pixels: u32| (pixels / LATENT_CELL) as usize;
+        let shape = [1, self.latent_channels, side(request.height), side(request.width)];
+        noise.next(shape) * scheduler.init_noise_sigma()
+    }
+
+    /// Waits until the device has done all that it was asked to do.
+    pub fn synchronise(&self) -> Result<(), PipelineError> {
+        self.device.device.sync().map_err(|error| PipelineError::Execution {
+            device: self.device.info.name.clone(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// Turns latents into a picture: `round(255 · clamp(x / 2 + 1/2, 0, 1))`, as diffusers'
+    /// `image_processor.py` does.
+    pub fn decode(
+        &self,
+        latents: Tensor<4>,
+        checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<RgbImage, PipelineError> {
+        let pixels = self.decode_to_tensor(latents, checkpoint)?;
+        let [_, _, height, width] = pixels.dims();
+        let values = pixels
+            .permute([0, 2, 3, 1])
+            .to_data()
+            .convert_dtype(DType::F32)
+            .try_to_vec::<f32>()
+            .map_err(|_| PipelineError::NotANumber)?;
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(PipelineError::NotANumber);
+        }
+        let bytes = values
+            .into_iter()
+            .map(|value| ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8)
+            .collect();
+        RgbImage::from_raw(width as u32, height as u32, bytes).ok_or(PipelineError::NotANumber)
+    }
+
+    /// Turns latents into pixels in −1..=1, `[1, 3, height, width]` in f32.
+    pub fn decode_to_tensor(
+        &self,
+        latents: Tensor<4>,
+        checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, PipelineError> {
+        Ok(self.vae.decode(self.vae_config.unscale(latents), checkpoint)?)
+    }
+}
+
+fn begin(
+    stage: Stage,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<(), PipelineError> {
+    match on_event(ProgressEvent::Stage(stage)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(emberbrush_layers::interrupt::Cancelled.into()),
+    }
+}

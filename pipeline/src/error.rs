@@ -1,0 +1,48 @@
+//! Why an image could not be made.
+
+use emberbrush_layers::interrupt::Cancelled;
+use thiserror::Error;
+
+use crate::{checkpoint::CheckpointError, device::DeviceError, schedulers::SchedulerError};
+
+/// Why an image could not be made.
+#[derive(Debug, Error)]
+pub enum PipelineError {
+    /// The request itself cannot be met.
+    #[error("{0}")]
+    Request(String),
+    /// The checkpoint cannot do what was asked for.
+    #[error("{model}: {reason}")]
+    Model {
+        /// The checkpoint.
+        model: String,
+        /// What it cannot do, and what can be done.
+        reason: String,
+    },
+    /// The checkpoint could not be loaded.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The device could not be used.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The scheduler refused the settings.
+    #[error(transparent)]
+    Scheduler(#[from] SchedulerError),
+    /// Someone asked to stop.
+    #[error(transparent)]
+    Cancelled(#[from] Cancelled),
+    /// The device failed while it worked.
+    #[error("{device} failed: {reason}. Try a smaller picture, or `--device cpu`")]
+    Execution {
+        /// The device.
+        device: String,
+        /// The driver's answer.
+        reason: String,
+    },
+    /// The result is not an image.
+    #[error(
+        "the picture came out as not-a-number values. Try `--dtype f32`; if it stays so, the \
+         checkpoint's weights are broken"
+    )]
+    NotANumber,
+}

@@ -1,0 +1,78 @@
+//! Rough pictures of unfinished latents, for showing progress.
+
+use burn::tensor::{DType, Tensor};
+use image::{Rgb, RgbImage};
+use serde::Deserialize;
+
+use crate::checkpoint::folder::Family;
+
+/// A linear map from four latent channels to red, green and blue in 0..=1.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct LatentRgbFactors {
+    /// For each latent channel, its share of red, green and blue.
+    pub factors: [[f32; 3]; 4],
+    /// Red, green and blue of latents that are zero.
+    pub bias: [f32; 3],
+}
+
+/// Stable Diffusion 1.x and 2.x, fitted by `assets/latent-rgb/fit_latent_rgb.py` through TAESD's
+/// encoder; root mean square error 0.10 on its pictures.
+const STABLE_DIFFUSION: LatentRgbFactors = LatentRgbFactors {
+    factors: [
+        [0.1995, 0.092, 0.1266],
+        [0.0517, 0.21, 0.0074],
+        [-0.1711, 0.147, 0.1206],
+        [-0.0855, -0.0755, -0.3676],
+    ],
+    bias: [0.4598, 0.4428, 0.3987],
+};
+
+/// Stable Diffusion XL: the weights over 255 of Vass, "Explaining the SDXL latent space"
+/// (Hugging Face blog, 2024).
+const STABLE_DIFFUSION_XL: LatentRgbFactors = LatentRgbFactors {
+    factors: [
+        [0.2353, 0.2353, 0.2353],
+        [-0.2353, -0.0196, 0.0392],
+        [0.098, 0.0588, -0.0196],
+        [-0.2745, -0.1961, -0.1373],
+    ],
+    bias: [0.5882, 0.549, 0.5098],
+};
+
+impl LatentRgbFactors {
+    /// The factors for the autoencoder that checkpoints of `family` are published with.
+    pub fn published(family: Family) -> Self {
+        match family {
+            Family::StableDiffusion1 | Family::StableDiffusion2 => STABLE_DIFFUSION,
+            Family::StableDiffusionXl => STABLE_DIFFUSION_XL,
+        }
+    }
+
+    /// Turns latents into a picture of one pixel for each latent.
+    ///
+    /// # Shapes
+    ///
+    /// - latents: `[1, 4, height, width]`, scaled as the UNet sees them
+    ///
+    /// Returns `None` where the latents cannot be read from the device or have other channels.
+    pub fn apply(&self, latents: &Tensor<4>) -> Option<RgbImage> {
+        let [_, channels, height, width] = latents.dims();
+        let values = latents.to_data().convert_dtype(DType::F32).try_to_vec::<f32>().ok()?;
+        let plane = height * width;
+        if channels != self.factors.len() || values.len() < channels * plane {
+            return None;
+        }
+        let mut picture = RgbImage::new(u32::try_from(width).ok()?, u32::try_from(height).ok()?);
+        for (place, pixel) in picture.pixels_mut().enumerate() {
+            let mut rgb = self.bias;
+            for (channel, factors) in self.factors.iter().enumerate() {
+                let value = values[channel * plane + place];
+                for (sum, factor) in rgb.iter_mut().zip(factors) {
+                    *sum += value * factor;
+                }
+            }
+            *pixel = Rgb(rgb.map(|value| (value.clamp(0.0, 1.0) * 255.0).round() as u8));
+        }
+        Some(picture)
+    }
+}

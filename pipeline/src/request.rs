@@ -1,0 +1,103 @@
+//! What a person asks for: plain data, no tensors.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::PipelineError,
+    rng::RngSource,
+    schedulers::{Sampler, Schedule},
+};
+
+/// Images are encoded in cells of this many pixels on a side, by AutoencoderKL's three halvings.
+pub const LATENT_CELL: u32 = 8;
+
+/// The largest side that is accepted; beyond it even the latents of one picture do not fit.
+const MAX_SIDE: u32 = 16_384;
+
+/// What an image starts from.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "kebab-case")]
+pub enum Mode {
+    /// Noise alone.
+    #[default]
+    TextToImage,
+}
+
+/// Everything that decides an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GenerationRequest {
+    /// What the image starts from.
+    #[serde(flatten)]
+    pub mode: Mode,
+    /// What to draw.
+    pub prompt: String,
+    /// What to keep away from; empty for nothing in particular.
+    #[serde(rename = "negative")]
+    pub negative_prompt: String,
+    /// Width in pixels, a multiple of [`LATENT_CELL`].
+    pub width: u32,
+    /// Height in pixels, a multiple of [`LATENT_CELL`].
+    pub height: u32,
+    /// Number of denoising steps, from 1.
+    pub steps: u32,
+    /// Weight of classifier-free guidance (Ho and Salimans, arXiv:2207.12598); 1 or less turns
+    /// it off.
+    #[serde(rename = "cfg")]
+    pub guidance_scale: f64,
+    /// How a step is made.
+    pub sampler: Sampler,
+    /// How noise levels are spaced.
+    pub schedule: Schedule,
+    /// Seed of the first image; image k has `seed + k`.
+    pub seed: u64,
+    /// Which generator turns a seed into noise.
+    pub rng: RngSource,
+    /// Number of images.
+    pub count: u32,
+}
+
+impl GenerationRequest {
+    /// Refuses what no model can do, before anything is loaded.
+    pub fn check(&self) -> Result<(), PipelineError> {
+        for (name, side) in [("width", self.width), ("height", self.height)] {
+            if side == 0 || !side.is_multiple_of(LATENT_CELL) {
+                let lower = (side / LATENT_CELL).max(1) * LATENT_CELL;
+                return Err(PipelineError::Request(format!(
+                    "the {name} must be a multiple of {LATENT_CELL} pixels, but is {side}; \
+                     use {lower} or {}",
+                    lower + LATENT_CELL
+                )));
+            }
+            if side > MAX_SIDE {
+                return Err(PipelineError::Request(format!(
+                    "the {name} may be {MAX_SIDE} pixels at most, but is {side}"
+                )));
+            }
+        }
+        if self.steps == 0 {
+            return Err(PipelineError::Request(
+                "at least 1 step is needed, but 0 were asked for".to_owned(),
+            ));
+        }
+        if self.count == 0 {
+            return Err(PipelineError::Request("at least 1 image must be asked for".to_owned()));
+        }
+        if !self.guidance_scale.is_finite() {
+            return Err(PipelineError::Request(format!(
+                "the guidance scale must be a number, but is {}",
+                self.guidance_scale
+            )));
+        }
+        Ok(())
+    }
+
+    /// The seed of image `index`, counted from 0.
+    pub fn seed_of(&self, index: u32) -> u64 {
+        self.seed.wrapping_add(u64::from(index))
+    }
+
+    /// Whether each step also evaluates the negative prompt.
+    pub fn uses_guidance(&self) -> bool {
+        self.guidance_scale > 1.0
+    }
+}
