@@ -56,7 +56,7 @@ pub struct AttentionOptions {
     pub heads: usize,
     /// Whether `to_q`, `to_k` and `to_v` have a bias; `to_out.0` always has one.
     pub bias: bool,
-    /// Whether to compute in f32 whatever the type of the weights.
+    /// Whether to compute in f32 where the weights are of half precision.
     pub upcast: bool,
 }
 
@@ -113,7 +113,7 @@ impl Attention {
         let key = self.to_k.forward(context.clone());
         let value = self.to_v.forward(context);
         let dtype = query.dtype();
-        let attended = if self.upcast && dtype != DType::F32 {
+        let attended = if self.upcast && matches!(dtype, DType::F16 | DType::BF16) {
             let [query, key, value] = [query, key, value].map(|x| x.cast(DType::F32));
             multi_head_attention(query, key, value, self.heads, Visibility::All).cast(dtype)
         } else {

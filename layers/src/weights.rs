@@ -227,6 +227,9 @@ fn convert(data: TensorData, dtype: FloatDType) -> Option<TensorData> {
             TensorData::new(values.into_iter().map(bf16::from_f32).collect::<Vec<_>>(), shape)
         }
         FloatDType::F32 => TensorData::new(values, shape),
+        FloatDType::F64 => {
+            TensorData::new(values.into_iter().map(f64::from).collect::<Vec<_>>(), shape)
+        }
         _ => return None,
     })
 }

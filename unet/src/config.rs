@@ -117,7 +117,7 @@ pub struct UNet2DConditionConfig {
     /// Whether the transformers' outer projections are stored as matrices and not as 1×1
     /// convolutions. They are the same map, so both are read whatever this says.
     pub use_linear_projection: bool,
-    /// Whether attention is computed in f32 with weights of another type.
+    /// Whether attention is computed in f32 with weights of half precision.
     pub upcast_attention: Option<bool>,
     /// What is added to the time embedding.
     pub addition_embed_type: Option<AdditionEmbedType>,
