@@ -78,6 +78,15 @@ fn padding_is_what_the_checkpoint_states() {
     assert_eq!(sd21.encode_padded(&example.prompt).ids, example.ids);
 }
 
+#[test]
+fn special_tokens_in_a_prompt_are_single_ids() {
+    // Ids from transformers 4.57.6 with ftfy 6.3.1. SD 2's padding token `!` is special too.
+    let tokenizer = tokenizer("sd21-tiny", "tokenizer");
+    assert_eq!(tokenizer.encode("hello!!! a"), [3306, 0, 0, 0, 320]);
+    assert_eq!(tokenizer.encode("<|ENDOFTEXT|> x"), [49407, 343]);
+    assert_eq!(tokenizer.encode("IT'S \u{345} Ⓐ ȧ"), [585, 568, 27400, 494, 132, 356]);
+}
+
 const VOCAB: &str = r#"{"a": 0, "b": 1, "a</w>": 2, "b</w>": 3, "ab</w>": 4,
     "<|startoftext|>": 5, "<|endoftext|>": 6}"#;
 const MERGES: &str = "#version: 0.2\na b</w>\n";
@@ -88,7 +97,8 @@ fn small(config: Option<&str>, map: Option<&str>) -> Result<Tokenizer, Tokenizer
 
 #[test]
 fn a_small_vocabulary_works() {
-    let tokenizer = small(Some(r#"{"model_max_length": 6, "pad_token": {"content": "a</w>"}}"#), None);
+    let tokenizer =
+        small(Some(r#"{"model_max_length": 6, "pad_token": {"content": "a</w>"}}"#), None);
     let tokenizer = tokenizer.unwrap();
     assert_eq!(tokenizer.encode_padded("AB b").ids, [5, 4, 3, 6, 2, 2]);
     let long = tokenizer.encode_padded("ab b b b ab ab");

@@ -24,7 +24,10 @@ const DEFAULT_MAX_LENGTH: usize = 77;
 const UNLIMITED: f64 = 1e9;
 
 /// Words, as `CLIPTokenizer.pat` finds them.
-const WORDS: &str = r"(?:<\|startoftext\|>|<\|endoftext\|>|(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+)";
+///
+/// U+0345 is no letter, but its upper case is one, so the published pattern, which ignores case,
+/// drops it.
+const WORDS: &str = r"(?:<\|startoftext\|>|<\|endoftext\|>|(?i:'s|'t|'re|'ve|'m|'ll|'d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}\x{345}]+)";
 
 /// Why a tokenizer could not be made from a checkpoint's files.
 #[derive(Debug, Error)]
