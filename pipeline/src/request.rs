@@ -14,6 +14,10 @@ pub const LATENT_CELL: u32 = 8;
 /// The largest side that is accepted; beyond it even the latents of one picture do not fit.
 const MAX_SIDE: u32 = 16_384;
 
+/// The longest prompt in bytes: hundreds of times what a text encoder reads, and still quick to
+/// break into tokens.
+const MAX_PROMPT_BYTES: usize = 64 * 1024;
+
 /// What an image starts from.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(tag = "mode", rename_all = "kebab-case")]
@@ -71,6 +75,15 @@ impl GenerationRequest {
             if side > MAX_SIDE {
                 return Err(PipelineError::Request(format!(
                     "the {name} may be {MAX_SIDE} pixels at most, but is {side}"
+                )));
+            }
+        }
+        for (name, prompt) in [("prompt", &self.prompt), ("negative prompt", &self.negative_prompt)]
+        {
+            if prompt.len() > MAX_PROMPT_BYTES {
+                return Err(PipelineError::Request(format!(
+                    "the {name} is {} bytes long; at most {MAX_PROMPT_BYTES} are read",
+                    prompt.len()
                 )));
             }
         }

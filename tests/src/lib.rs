@@ -157,3 +157,22 @@ pub fn load<T, E: std::fmt::Display>(
     let weights = Weights::new(&file, device, FloatDType::F32);
     build(&weights).unwrap_or_else(|error| panic!("{error}"))
 }
+
+/// Runs `test` where there is an adapter that wgpu can use, a software renderer included.
+///
+/// Elsewhere the test is skipped with a reason, unless `EMBERBRUSH_REQUIRE_WGPU` is set: then a
+/// missing adapter fails.
+#[cfg(feature = "wgpu")]
+pub fn with_adapter(test: impl FnOnce()) {
+    use emberbrush_pipeline::device::{DeviceKind, list};
+
+    let adapters: Vec<_> =
+        list().into_iter().filter(|device| device.kind != DeviceKind::Cpu).collect();
+    if !adapters.is_empty() {
+        test();
+    } else if std::env::var_os("EMBERBRUSH_REQUIRE_WGPU").is_some() {
+        panic!("EMBERBRUSH_REQUIRE_WGPU is set, but there is no adapter");
+    } else {
+        eprintln!("skipped: this machine has no adapter that wgpu can use");
+    }
+}

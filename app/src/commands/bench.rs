@@ -121,7 +121,7 @@ fn measure(
         scheduler.as_mut(),
         &mut draw,
         &mut |denoising| {
-            if let Denoising::Step { .. } = denoising {
+            if let Denoising::Evaluated { .. } = denoising {
                 steps.push(started.elapsed().as_secs_f64());
                 started = Instant::now();
             }

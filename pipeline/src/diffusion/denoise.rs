@@ -14,10 +14,12 @@ use crate::{error::PipelineError, request::GenerationRequest, schedulers::Schedu
 pub enum Denoising<'a> {
     /// A block of the UNet is about to run.
     Checkpoint,
-    /// A step is done.
-    Step {
-        /// Its number, from 1.
-        step: u32,
+    /// An evaluation of the UNet is done, and with it a step, or a part of one.
+    Evaluated {
+        /// Its number, from 0.
+        evaluation: usize,
+        /// The step that it completes, from 1; `None` where the step takes more evaluations.
+        step: Option<u32>,
         /// The latents after it.
         latents: &'a Tensor<4>,
         /// What the latents may become.
@@ -49,17 +51,16 @@ impl DiffusionPipeline {
             let step = scheduler.step_of(evaluation);
             let ends_step =
                 evaluation + 1 == timesteps.len() || scheduler.step_of(evaluation + 1) != step;
-            if ends_step {
-                // The clock of a step must hold the device's time and not that of asking.
-                self.synchronise()?;
-                let event = Denoising::Step {
-                    step: step as u32 + 1,
-                    latents: &latents,
-                    predicted_original: &predicted_original,
-                };
-                if on_progress(event).is_break() {
-                    return Err(Cancelled.into());
-                }
+            // The clock of a step must hold the device's time and not that of asking.
+            self.synchronise()?;
+            let event = Denoising::Evaluated {
+                evaluation,
+                step: ends_step.then_some(step as u32 + 1),
+                latents: &latents,
+                predicted_original: &predicted_original,
+            };
+            if on_progress(event).is_break() {
+                return Err(Cancelled.into());
             }
         }
         Ok(latents)

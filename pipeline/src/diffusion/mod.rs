@@ -146,7 +146,8 @@ impl DiffusionPipeline {
             noise,
             &mut |denoising| match denoising {
                 Denoising::Checkpoint => on_event(ProgressEvent::Checkpoint),
-                Denoising::Step { step, predicted_original, .. } => {
+                Denoising::Evaluated { step: None, .. } => ControlFlow::Continue(()),
+                Denoising::Evaluated { step: Some(step), predicted_original, .. } => {
                     let preview = self.latent_rgb.apply(predicted_original);
                     let duration = started.elapsed();
                     started = Instant::now();

@@ -1,0 +1,239 @@
+//! Whole runs against those of diffusers: the latents after each step, and the picture.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{ops::ControlFlow, path::Path};
+
+use burn::tensor::{Device, Tensor};
+use emberbrush_pipeline::{
+    checkpoint::folder,
+    device::{self, ComputeDtype, DeviceChoice},
+    diffusion::{Denoising, DiffusionPipeline},
+    progress::ProgressEvent,
+    request::{GenerationRequest, Mode},
+    rng::RngSource,
+    schedulers::{Sampler, Schedule},
+};
+use emberbrush_tests::{Golden, PIPELINE_TOLERANCE, assert_close, checkpoint, fixtures};
+use serde_json::Value;
+
+/// What a case of `pipelines.json` needs that is not there yet.
+fn waits_for(case: &Value) -> Option<&'static str> {
+    let has = |key: &str| !case[key].is_null();
+    let name = case["name"].as_str().unwrap();
+    if case["pipeline"].as_str().unwrap().contains("Img2Img") {
+        Some("image to image")
+    } else if case["pipeline"].as_str().unwrap().contains("Inpaint") {
+        Some("fill")
+    } else if sampler(case).is_none() {
+        Some("its sampler")
+    } else if name.contains("lora") || name.contains("textual_inversion") {
+        Some("adapters")
+    } else if has("clip_skip") {
+        Some("clip skip")
+    } else if has("guidance_rescale") {
+        Some("guidance rescale")
+    } else if has("prompt_2") {
+        Some("SDXL's second prompt")
+    } else {
+        None
+    }
+}
+
+fn cases() -> Vec<Value> {
+    let text = std::fs::read(fixtures().join("goldens/pipelines.json")).unwrap();
+    let index: Value = serde_json::from_slice(&text).unwrap();
+    index["cases"].as_array().unwrap().clone()
+}
+
+fn sampler(case: &Value) -> Option<Sampler> {
+    Sampler::from_class_name(case["scheduler"].as_str().unwrap())
+}
+
+/// The request for picture `index` of the case's batch.
+fn request(case: &Value, index: usize) -> GenerationRequest {
+    let text = |key: &str| match &case[key] {
+        Value::Array(each) => each[index].as_str().unwrap().to_owned(),
+        one => one.as_str().unwrap_or_default().to_owned(),
+    };
+    let number = |key: &str| case[key].as_u64().unwrap() as u32;
+    let karras = case["scheduler_overrides"]["use_karras_sigmas"] == Value::Bool(true);
+    GenerationRequest {
+        mode: Mode::TextToImage,
+        prompt: text("prompt"),
+        negative_prompt: text("negative_prompt"),
+        width: number("width"),
+        height: number("height"),
+        steps: number("num_inference_steps"),
+        guidance_scale: case["guidance_scale"].as_f64().unwrap(),
+        sampler: sampler(case).unwrap(),
+        schedule: if karras { Schedule::Karras } else { Schedule::Automatic },
+        seed: 0,
+        rng: RngSource::Torch,
+        count: 1,
+    }
+}
+
+/// Writes the case's scheduler settings into the checkpoint, as diffusers' `from_config` takes
+/// them over.
+fn override_scheduler(checkpoint: &Path, case: &Value) {
+    let path = checkpoint.join("scheduler/scheduler_config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for (key, value) in case["scheduler_overrides"].as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    std::fs::write(path, config.to_string()).unwrap();
+}
+
+/// Replays picture `index` of a case's batch and compares everything that the goldens hold.
+fn replay(case: &Value, index: usize, device: DeviceChoice) {
+    let name = case["name"].as_str().unwrap();
+    let folder = checkpoint(case["checkpoint"].as_str().unwrap());
+    override_scheduler(&folder, case);
+    let device = device::open(device).unwrap();
+    let golden = Golden::open("pipelines", &device.device);
+    let (mut pipeline, report) =
+        DiffusionPipeline::load(&folder::locate(&folder).unwrap(), device, ComputeDtype::F32)
+            .unwrap();
+    assert_eq!(report.unused_keys, [""; 0], "{name}");
+
+    let request = request(case, index);
+    let mut draws = vec![pick::<4>(&golden, case["latents"].as_str().unwrap(), 0, index)];
+    for draw in 0..case["noise_sources"].as_array().unwrap().len() {
+        draws.push(pick(&golden, &format!("{name}.noise.{draw}"), 0, index));
+    }
+    let mut draws = draws.into_iter();
+    let mut noise = |_: [usize; 4]| draws.next().expect("no more noise than diffusers draws");
+
+    let conditioning = pipeline.encode_prompt(&request, &mut || ControlFlow::Continue(())).unwrap();
+    let mut scheduler = pipeline.scheduler(&request).unwrap();
+    let latents = pipeline.prepare_latents(&request, scheduler.as_ref(), &mut noise);
+    let per_step = format!("{name}.latents_per_step");
+    let mut compared = 0;
+    let latents = pipeline
+        .denoise(
+            latents,
+            &conditioning,
+            &request,
+            scheduler.as_mut(),
+            &mut noise,
+            &mut |progress| {
+                if let Denoising::Evaluated { evaluation, latents, .. } = progress {
+                    let expected =
+                        golden.tensor::<5>(&per_step).narrow(0, evaluation, 1).squeeze_dim::<4>(0);
+                    let expected = expected.narrow(0, index, 1);
+                    assert_close(
+                        &format!("{name}, evaluation {evaluation}"),
+                        latents,
+                        &expected,
+                        PIPELINE_TOLERANCE,
+                    );
+                    compared += 1;
+                }
+                ControlFlow::Continue(())
+            },
+        )
+        .unwrap();
+    assert_eq!(compared, golden.shape(&per_step)[0], "{name}: evaluations");
+    assert_eq!(noise_left(&mut draws), 0, "{name}: all of diffusers' noise is drawn");
+
+    let image = pipeline.decode(latents, &mut || ControlFlow::Continue(())).unwrap();
+    let expected: Tensor<4> = pick(&golden, &format!("{name}.image"), 0, index);
+    let expected = emberbrush_tests::values(&expected);
+    let furthest = image
+        .as_raw()
+        .iter()
+        .zip(&expected)
+        .map(|(&byte, &value)| (f32::from(byte) - (value * 255.0).round_ties_even()).abs())
+        .fold(0.0, f32::max);
+    assert_eq!(image.as_raw().len(), expected.len(), "{name}: size");
+    assert!(furthest <= 1.0, "{name}: {furthest} grey levels");
+}
+
+fn noise_left(draws: &mut impl Iterator) -> usize {
+    draws.count()
+}
+
+/// Entry `index` of a golden batch, as a batch of one.
+fn pick<const D: usize>(golden: &Golden, key: &str, dim: usize, index: usize) -> Tensor<D> {
+    golden.tensor::<D>(key).narrow(dim, index, 1)
+}
+
+#[test]
+fn text_to_image_equals_diffusers() {
+    let mut replayed = 0;
+    for case in cases().iter().filter(|case| waits_for(case).is_none()) {
+        let batch = case["prompt"].as_array().map_or(1, Vec::len);
+        for index in 0..batch {
+            replay(case, index, DeviceChoice::Cpu);
+        }
+        replayed += 1;
+    }
+    assert_eq!(replayed, 16, "cases replayed");
+}
+
+#[test]
+fn a_seed_gives_the_initial_latents_of_torch() {
+    let device = Device::flex();
+    let golden = Golden::open("pipelines", &device);
+    let mut generator = emberbrush_pipeline::rng::NoiseGenerator::new(RngSource::Torch, 7);
+    let latents = generator.normal([1, 4, 8, 8], &device);
+    assert_close("seed 7", &latents, &golden.tensor("initial_latents"), 1e-6);
+}
+
+#[test]
+fn images_of_one_request_equal_those_made_alone() {
+    let folder = checkpoint("sd15-tiny");
+    let load = || {
+        let device = device::open(DeviceChoice::Cpu).unwrap();
+        DiffusionPipeline::load(&folder::locate(&folder).unwrap(), device, ComputeDtype::Auto)
+            .unwrap()
+            .0
+    };
+    let case = cases().into_iter().find(|case| case["name"] == "sd15_euler_a").unwrap();
+    let request = GenerationRequest { seed: 40, count: 3, steps: 2, ..request(&case, 0) };
+    let mut pipeline = load();
+    let third = (0..3)
+        .map(|index| {
+            pipeline.generate(&request, index, &mut |_| ControlFlow::Continue(())).unwrap()
+        })
+        .last()
+        .unwrap();
+    let alone = GenerationRequest { seed: 42, count: 1, ..request };
+    let alone = load().generate(&alone, 0, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(third, alone);
+}
+
+#[test]
+fn a_cancelled_run_stops_at_the_next_block() {
+    let folder = checkpoint("sd15-tiny");
+    let device = device::open(DeviceChoice::Cpu).unwrap();
+    let (mut pipeline, _) =
+        DiffusionPipeline::load(&folder::locate(&folder).unwrap(), device, ComputeDtype::Auto)
+            .unwrap();
+    let case = cases().into_iter().find(|case| case["name"] == "sd15_ddim").unwrap();
+    let mut asked = 0;
+    let error = pipeline
+        .generate(&request(&case, 0), 0, &mut |event| {
+            if let ProgressEvent::Step { .. } = event {
+                panic!("a step was finished after the cancel");
+            }
+            asked += 1;
+            if asked < 30 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .unwrap_err();
+    assert_eq!(error.to_string(), "cancelled");
+    assert_eq!(asked, 30, "nothing is asked after the answer to stop");
+}
+
+/// The same runs through a GPU's driver. Software renderers count: they run the same shaders.
+#[cfg(feature = "wgpu")]
+#[test]
+fn text_to_image_on_wgpu_equals_diffusers() {
+    emberbrush_tests::with_adapter(|| {
+        for name in ["sd15_ddim", "sd21_v_euler"] {
+            let case = cases().into_iter().find(|case| case["name"] == name).unwrap();
+            replay(&case, 0, DeviceChoice::Wgpu);
+        }
+    });
+}
