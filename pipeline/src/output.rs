@@ -60,7 +60,7 @@ impl OutputPlan {
     /// before minutes of work and not after them.
     pub fn prepare(output: Option<&Path>) -> Result<Self, OutputError> {
         let plan = match output {
-            None => Self { folder: PathBuf::from("."), stem: None },
+            None => Self { folder: PathBuf::new(), stem: None },
             Some(path)
                 if path.is_dir() || ends_with_separator(path) || path.extension().is_none() =>
             {
@@ -72,16 +72,16 @@ impl OutputPlan {
                 let (true, Some(stem)) = (is_png, path.file_stem()) else {
                     return Err(OutputError::Format { path: path.display().to_string() });
                 };
-                let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 Self {
-                    folder: folder.unwrap_or(Path::new(".")).to_owned(),
+                    folder: path.parent().unwrap_or(Path::new("")).to_owned(),
                     stem: Some(stem.to_string_lossy().into_owned()),
                 }
             }
         };
-        let failed = |source| OutputError::Io { path: plan.folder.display().to_string(), source };
-        fs::create_dir_all(&plan.folder).map_err(failed)?;
-        NamedTempFile::new_in(&plan.folder).map_err(failed)?;
+        let folder = folder_or_current(&plan.folder);
+        let failed = |source| OutputError::Io { path: folder.display().to_string(), source };
+        fs::create_dir_all(folder).map_err(failed)?;
+        NamedTempFile::new_in(folder).map_err(failed)?;
         Ok(plan)
     }
 
@@ -96,6 +96,11 @@ impl OutputPlan {
         };
         self.folder.join(format!("{stem}.png"))
     }
+}
+
+/// The folder, or the current one for the empty path that a bare file name has above it.
+fn folder_or_current(folder: &Path) -> &Path {
+    if folder.as_os_str().is_empty() { Path::new(".") } else { folder }
 }
 
 fn ends_with_separator(path: &Path) -> bool {
@@ -132,9 +137,8 @@ pub fn write_png(
     let io = |source| OutputError::Io { path: shown(), source };
     let bytes = encode_png(image, texts)
         .map_err(|source| OutputError::Encoding { path: shown(), source })?;
-    let folder = wanted.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let mut file = NamedTempFile::with_prefix_in(".emberbrush-", folder.unwrap_or(Path::new(".")))
-        .map_err(io)?;
+    let folder = folder_or_current(wanted.parent().unwrap_or(Path::new("")));
+    let mut file = NamedTempFile::with_prefix_in(".emberbrush-", folder).map_err(io)?;
     file.write_all(&bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     allow_reading(file.as_file()).map_err(io)?;

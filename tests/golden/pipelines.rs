@@ -237,3 +237,20 @@ fn text_to_image_on_wgpu_equals_diffusers() {
         }
     });
 }
+
+#[test]
+fn a_seed_alone_gives_the_picture_of_diffusers() {
+    let folder = checkpoint("sd15-tiny");
+    let device = device::open(DeviceChoice::Cpu).unwrap();
+    let golden = Golden::open("pipelines", &device.device);
+    let (mut pipeline, _) =
+        DiffusionPipeline::load(&folder::locate(&folder).unwrap(), device, ComputeDtype::Auto)
+            .unwrap();
+    let case = cases().into_iter().find(|case| case["name"] == "sd15_ddim").unwrap();
+    let request = GenerationRequest { seed: 7, ..request(&case, 0) };
+    let image = pipeline.generate(&request, 0, &mut |_| ControlFlow::Continue(())).unwrap();
+    let expected = emberbrush_tests::values(&golden.tensor::<4>("sd15_ddim.image"));
+    for (byte, value) in image.as_raw().iter().zip(expected) {
+        assert!((f32::from(*byte) - value * 255.0).abs() <= 1.5);
+    }
+}

@@ -1,0 +1,319 @@
+//! `emberbrush generate`, `inspect`, `devices` and `bench`, as a person runs them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
+
+mod program;
+
+use emberbrush_tests::{checkpoint, fixtures};
+use image::RgbImage;
+use program::{Workshop, text};
+use serde_json::Value;
+
+/// The golden pictures, one case after another.
+fn golden_image(name: &str) -> RgbImage {
+    let golden = emberbrush_tests::Golden::open("pipelines", &burn::tensor::Device::flex());
+    let values = emberbrush_tests::values(&golden.tensor::<4>(&format!("{name}.image")));
+    let bytes = values.iter().map(|value| (value * 255.0).round_ties_even() as u8).collect();
+    RgbImage::from_raw(64, 64, bytes).unwrap()
+}
+
+fn cases() -> Vec<Value> {
+    let text = std::fs::read(fixtures().join("goldens/pipelines.json")).unwrap();
+    let index: Value = serde_json::from_slice(&text).unwrap();
+    index["cases"].as_array().unwrap().clone()
+}
+
+fn furthest(one: &RgbImage, other: &RgbImage) -> u8 {
+    assert_eq!(one.dimensions(), other.dimensions());
+    one.as_raw().iter().zip(other.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+/// Every text-to-image case without noise in its steps: seed 7 gives the initial latents.
+#[test]
+fn seed_7_gives_the_pictures_of_diffusers() {
+    let samplers = [
+        ("DDIMScheduler", "ddim"),
+        ("PNDMScheduler", "pndm"),
+        ("EulerDiscreteScheduler", "euler"),
+        ("DPMSolverMultistepScheduler", "dpmpp-2m"),
+    ];
+    let mut compared = Vec::new();
+    for case in cases() {
+        let name = case["name"].as_str().unwrap().to_owned();
+        let plain = case["pipeline"].as_str().unwrap().trim_end_matches("Pipeline");
+        let overrides = case["scheduler_overrides"].as_object().unwrap();
+        let karras = overrides.contains_key("use_karras_sigmas");
+        let needs_more =
+            ["clip_skip", "guidance_rescale", "prompt_2"].iter().any(|key| !case[*key].is_null());
+        let Some((_, sampler)) = samplers.iter().find(|(class, _)| case["scheduler"] == *class)
+        else {
+            continue;
+        };
+        if !matches!(plain, "StableDiffusion" | "StableDiffusionXL")
+            || needs_more
+            || case["latents"] != "initial_latents"
+            || overrides.len() > usize::from(karras)
+            || name.contains("lora")
+            || name.contains("textual_inversion")
+        {
+            continue;
+        }
+        let workshop = Workshop::new();
+        let model = checkpoint(case["checkpoint"].as_str().unwrap());
+        workshop
+            .run(&[
+                "generate",
+                case["prompt"].as_str().unwrap(),
+                "--negative",
+                case["negative_prompt"].as_str().unwrap_or_default(),
+                "--model",
+                text(&model),
+                "--steps",
+                &case["num_inference_steps"].to_string(),
+                "--cfg",
+                &case["guidance_scale"].to_string(),
+                "--sampler",
+                sampler,
+                "--schedule",
+                if karras { "karras" } else { "automatic" },
+                "--seed",
+                "7",
+                "--width",
+                "64",
+                "--height",
+                "64",
+                "--device",
+                "cpu",
+                "-o",
+                "out.png",
+            ])
+            .succeeded();
+        let image = image::open(workshop.path("out.png")).unwrap().to_rgb8();
+        let furthest = furthest(&image, &golden_image(&name));
+        assert!(furthest <= 1, "{name}: {furthest} grey levels");
+        compared.push(name);
+    }
+    assert_eq!(compared.len(), 13, "{compared:?}");
+}
+
+#[test]
+fn without_a_model_the_one_in_the_box_draws() {
+    let workshop = Workshop::new();
+    let run = workshop
+        .run(&[
+            "generate",
+            "a red apple",
+            "--steps",
+            "2",
+            "--seed",
+            "3",
+            "--device",
+            "cpu",
+            "-o",
+            "apple.png",
+        ])
+        .succeeded();
+    assert_eq!(run.stdout().trim(), "apple.png");
+    assert!(run.stderr().contains("step 2/2"), "{}", run.stderr());
+    assert_eq!(workshop.files(), ["apple.png"]);
+    assert_eq!(image::open(workshop.path("apple.png")).unwrap().to_rgb8().dimensions(), (128, 128));
+}
+
+#[test]
+fn picture_k_has_seed_plus_k_and_equals_the_one_made_alone() {
+    let workshop = Workshop::new();
+    let common = ["generate", "a cat", "--steps", "2", "--device", "cpu", "--sampler", "euler-a"];
+    let three = [&common[..], &["--seed", "10", "--count", "3", "-o", "three/"]].concat();
+    workshop.run(&three).succeeded();
+    let alone = [&common[..], &["--seed", "12", "-o", "alone.png"]].concat();
+    workshop.run(&alone).succeeded();
+    let of_three = image::open(workshop.path("three/12-a-cat.png")).unwrap().to_rgb8();
+    assert_eq!(of_three, image::open(workshop.path("alone.png")).unwrap().to_rgb8());
+    assert!(
+        workshop.path("three/10-a-cat.png").exists()
+            && workshop.path("three/11-a-cat.png").exists()
+    );
+}
+
+#[test]
+fn the_two_sources_of_random_numbers_differ() {
+    let workshop = Workshop::new();
+    for rng in ["torch", "philox"] {
+        let output = format!("{rng}.png");
+        workshop
+            .run(&[
+                "generate", "a cat", "--steps", "1", "--seed", "5", "--rng", rng, "--device",
+                "cpu", "-o", &output,
+            ])
+            .succeeded();
+    }
+    let [torch, philox] =
+        ["torch.png", "philox.png"].map(|name| image::open(workshop.path(name)).unwrap().to_rgb8());
+    assert_ne!(torch, philox);
+}
+
+#[test]
+fn the_png_carries_its_settings() {
+    let workshop = Workshop::new();
+    workshop
+        .run(&[
+            "generate",
+            "a cat",
+            "--negative",
+            "dog",
+            "--steps",
+            "2",
+            "--cfg",
+            "3.5",
+            "--sampler",
+            "dpmpp-2m",
+            "--schedule",
+            "karras",
+            "--seed",
+            "9",
+            "--device",
+            "cpu",
+            "-o",
+            "cat.png",
+        ])
+        .succeeded();
+    let file = std::fs::File::open(workshop.path("cat.png")).unwrap();
+    let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
+    let chunk = &reader.info().uncompressed_latin1_text[0];
+    assert_eq!(chunk.keyword, "parameters");
+    let expected = "a cat\nNegative prompt: dog\nSteps: 2, Sampler: DPM++ 2M, Schedule type: Karras, \
+                    CFG scale: 3.5, Seed: 9, Size: 128x128, Model: emberbrush-default, RNG: CPU, Version: emberbrush ";
+    assert!(chunk.text.starts_with(expected), "{}", chunk.text);
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    let workshop = Workshop::new();
+    let run = workshop
+        .run(&[
+            "generate", "a cat", "--steps", "2", "--seed", "1", "--device", "cpu", "-o", "cat.png",
+            "--json",
+        ])
+        .succeeded();
+    let objects: Vec<Value> =
+        run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<&str> =
+        objects.iter().map(|object| object["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["loaded", "begin", "stage", "stage", "step", "step", "stage", "image"]);
+    assert_eq!(objects[7]["path"], "cat.png");
+    assert_eq!(objects[7]["seed"], 1);
+}
+
+#[test]
+fn an_existing_file_is_kept_and_the_new_name_is_printed() {
+    let workshop = Workshop::new();
+    std::fs::write(workshop.path("cat.png"), "precious").unwrap();
+    let run = workshop
+        .run(&["generate", "a cat", "--steps", "1", "--device", "cpu", "-o", "cat.png"])
+        .succeeded();
+    assert_eq!(run.stdout().trim(), "cat-1.png");
+    assert_eq!(std::fs::read(workshop.path("cat.png")).unwrap(), b"precious");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_at_the_next_block_and_leaves_nothing() {
+    use std::{
+        io::{BufRead, BufReader, Read},
+        process::{Command, Stdio},
+        time::{Duration, Instant},
+    };
+    let workshop = Workshop::new();
+    let mut child = workshop
+        .program(&[
+            "generate", "a cat", "--steps", "900", "--width", "256", "--height", "256", "--device",
+            "cpu", "-o", "cat.png",
+        ])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("step 1/") {
+        line.clear();
+        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "ended before its first step");
+    }
+    let asked = Instant::now();
+    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let mut rest = String::new();
+    lines.read_to_string(&mut rest).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert!(rest.contains("Cancelled"), "{rest}");
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert_eq!(workshop.files(), [""; 0]);
+}
+
+#[test]
+fn inspect_tells_family_sizes_and_types() {
+    let workshop = Workshop::new();
+    for (name, family, channels) in [
+        ("sd15-tiny", "sd1", 4),
+        ("sd21-tiny", "sd2", 4),
+        ("sdxl-tiny", "sdxl", 4),
+        ("sd15-inpaint-tiny", "sd1", 9),
+    ] {
+        let model = checkpoint(name);
+        let run = workshop.run(&["inspect", text(&model), "--json"]).succeeded();
+        let object: Value = serde_json::from_str(run.stdout().trim()).unwrap();
+        assert_eq!(object["family"], family, "{name}");
+        assert_eq!(object["in_channels"], channels, "{name}");
+        let unet = object["components"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|part| part["name"] == "unet")
+            .unwrap();
+        let elements = unet["elements_by_dtype"]["f16"].as_u64().unwrap();
+        assert_eq!(unet["parameters"].as_u64(), Some(elements), "{name}");
+        assert!(elements > 1_000_000, "{name}");
+    }
+    let model = checkpoint("sd21-tiny");
+    let run = workshop.run(&["inspect", text(&model)]).succeeded();
+    assert!(run.stdout().contains("v_prediction") && run.stdout().contains("Stable Diffusion 2.x"));
+}
+
+#[test]
+fn devices_lists_the_cpu_and_marks_one_as_automatic() {
+    let run = Workshop::new().run(&["devices", "--json"]).succeeded();
+    let devices: Vec<Value> =
+        run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(devices[0]["id"], "cpu");
+    assert_eq!(devices.iter().filter(|device| device["automatic"] == true).count(), 1);
+    let taken = devices.iter().find(|device| device["automatic"] == true).unwrap();
+    assert_ne!(taken["kind"], "software");
+}
+
+#[test]
+fn bench_measures_each_part() {
+    let model = checkpoint("sd15-tiny");
+    let run = Workshop::new()
+        .run(&[
+            "bench",
+            "--model",
+            text(&model),
+            "--width",
+            "64",
+            "--height",
+            "64",
+            "--steps",
+            "2",
+            "--device",
+            "cpu",
+            "--json",
+        ])
+        .succeeded();
+    let object: Value = serde_json::from_str(run.stdout().trim()).unwrap();
+    for key in ["load_s", "text_s", "unet_step_s", "vae_decode_s"] {
+        assert!(object[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    if cfg!(target_os = "linux") {
+        assert!(object["peak_rss_mb"].as_f64().unwrap() > 5.0);
+    }
+}
