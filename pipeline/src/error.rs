@@ -3,7 +3,10 @@
 use emberbrush_layers::interrupt::Cancelled;
 use thiserror::Error;
 
-use crate::{checkpoint::CheckpointError, device::DeviceError, schedulers::SchedulerError};
+use crate::{
+    checkpoint::CheckpointError, device::DeviceError, picture::PictureError,
+    schedulers::SchedulerError,
+};
 
 /// Why an image could not be made.
 #[derive(Debug, Error)]
@@ -28,6 +31,9 @@ pub enum PipelineError {
     /// The scheduler refused the settings.
     #[error(transparent)]
     Scheduler(#[from] SchedulerError),
+    /// A picture that the request starts from cannot be used.
+    #[error(transparent)]
+    Picture(#[from] PictureError),
     /// Someone asked to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),

@@ -6,10 +6,12 @@
 pub mod checkpoint;
 pub mod device;
 pub mod diffusion;
+pub mod editing;
 pub mod error;
 pub mod memory;
 pub mod metadata;
 pub mod output;
+pub mod picture;
 pub mod preview;
 pub mod progress;
 pub mod request;

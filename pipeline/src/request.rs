@@ -1,5 +1,10 @@
 //! What a person asks for: plain data, no tensors.
 
+mod mode;
+
+pub use mode::{
+    InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode, UnknownChoice,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,18 +19,12 @@ pub const LATENT_CELL: u32 = 8;
 /// The largest side that is accepted; beyond it even the latents of one picture do not fit.
 const MAX_SIDE: u32 = 16_384;
 
+/// The most pixels by which a mask's edge is moved or softened.
+const MAX_EDGE: u32 = 1024;
+
 /// The longest prompt in bytes: hundreds of times what a text encoder reads, and still quick to
 /// break into tokens.
 const MAX_PROMPT_BYTES: usize = 64 * 1024;
-
-/// What an image starts from.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(tag = "mode", rename_all = "kebab-case")]
-pub enum Mode {
-    /// Noise alone.
-    #[default]
-    TextToImage,
-}
 
 /// Everything that decides an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -95,11 +94,46 @@ impl GenerationRequest {
         if self.count == 0 {
             return Err(PipelineError::Request("at least 1 image must be asked for".to_owned()));
         }
+        self.check_mode()?;
         if !self.guidance_scale.is_finite() {
             return Err(PipelineError::Request(format!(
                 "the guidance scale must be a number, but is {}",
                 self.guidance_scale
             )));
+        }
+        Ok(())
+    }
+
+    fn check_mode(&self) -> Result<(), PipelineError> {
+        let refused = |reason: String| Err(PipelineError::Request(reason));
+        let Some(init) = self.mode.init() else { return Ok(()) };
+        if !(init.strength > 0.0 && init.strength <= 1.0) {
+            return refused(format!(
+                "the strength must be above 0 and at most 1, but is {}",
+                init.strength
+            ));
+        }
+        let Mode::Inpaint(inpaint) = &self.mode else { return Ok(()) };
+        if !(0.0..=f64::from(MAX_EDGE)).contains(&inpaint.mask_blur)
+            || inpaint.mask_grow.unsigned_abs() > MAX_EDGE
+            || inpaint.feather > MAX_EDGE
+        {
+            return refused(format!(
+                "the mask may be blurred, grown, shrunk and feathered by {MAX_EDGE} pixels at most"
+            ));
+        }
+        let is_hard = inpaint.mask_mode == MaskMode::Hard;
+        if !is_hard && (inpaint.mask_grow != 0 || inpaint.feather != 0) {
+            return refused(format!(
+                "a mask in mode {} has its own greys: it can be blurred, but not grown or feathered",
+                inpaint.mask_mode
+            ));
+        }
+        if init.raw && (!is_hard || inpaint.mask_area != MaskArea::Whole) {
+            return refused(
+                "raw inpainting is that of diffusers: the whole picture with a hard mask"
+                    .to_owned(),
+            );
         }
         Ok(())
     }

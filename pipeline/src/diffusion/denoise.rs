@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor};
 use emberbrush_layers::interrupt::Cancelled;
 use emberbrush_unet::{AddedConditions, UNetInput};
 
-use super::{Conditioning, DiffusionPipeline, NoiseSource};
+use super::{Conditioning, DenoisingStart, DiffusionPipeline, NoiseSource};
 use crate::{error::PipelineError, request::GenerationRequest, schedulers::Scheduler};
 
 /// What happens while latents are denoised. The answer `Break` cancels.
@@ -32,22 +32,44 @@ impl DiffusionPipeline {
     /// `e = u + g (c − u)` (Ho and Salimans, arXiv:2207.12598, equation 6).
     pub fn denoise(
         &self,
-        mut latents: Tensor<4>,
+        latents: Tensor<4>,
         conditioning: &Conditioning,
         request: &GenerationRequest,
         scheduler: &mut dyn Scheduler,
         noise: &mut dyn NoiseSource,
         on_progress: &mut dyn FnMut(Denoising<'_>) -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
+        let start = DenoisingStart::noise(latents);
+        self.denoise_from(start, conditioning, request, scheduler, noise, on_progress)
+    }
+
+    /// [`denoise`](Self::denoise) from any start. What the start holds of a picture is put back
+    /// after each evaluation.
+    pub fn denoise_from(
+        &self,
+        start: DenoisingStart,
+        conditioning: &Conditioning,
+        request: &GenerationRequest,
+        scheduler: &mut dyn Scheduler,
+        noise: &mut dyn NoiseSource,
+        on_progress: &mut dyn FnMut(Denoising<'_>) -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, PipelineError> {
+        let DenoisingStart { mut latents, evaluation: first, known, inpainting } = start;
         let timesteps = scheduler.timesteps().to_vec();
         let shape = latents.dims();
-        for (evaluation, &timestep) in timesteps.iter().enumerate() {
-            let input = scheduler.scale_model_input(latents.clone(), evaluation);
+        for (evaluation, &timestep) in timesteps.iter().enumerate().skip(first) {
+            let mut input = scheduler.scale_model_input(latents.clone(), evaluation);
+            if let Some(inpainting) = &inpainting {
+                input = Tensor::cat(vec![input, inpainting.clone()], 1);
+            }
             let output = self.predict(input, timestep, conditioning, request, &mut || {
                 on_progress(Denoising::Checkpoint)
             })?;
             let predicted_original = scheduler.predicted_original(evaluation, &output, &latents);
             latents = scheduler.step(evaluation, output, latents, &mut || noise.next(shape));
+            if let Some(known) = &known {
+                latents = known.hold(latents, scheduler, evaluation);
+            }
             let step = scheduler.step_of(evaluation);
             let ends_step =
                 evaluation + 1 == timesteps.len() || scheduler.step_of(evaluation + 1) != step;

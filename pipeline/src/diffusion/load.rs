@@ -4,7 +4,7 @@ use burn::tensor::FloatDType;
 use emberbrush_layers::weights::Weights;
 use emberbrush_text_encoder::{ClipTextConfig, ClipTextModel, Tokenizer, TokenizerSettings};
 use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel, config::PerLevel};
-use emberbrush_vae::{AutoencoderKlConfig, Decoder};
+use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
 use serde::Deserialize;
 
 use super::{DiffusionPipeline, TextPart};
@@ -66,12 +66,15 @@ impl DiffusionPipeline {
         let unet_config: UNet2DConditionConfig = files.json("unet/config.json")?;
         let vae_config: AutoencoderKlConfig = files.json("vae/config.json")?;
         let latent_channels = vae_config.latent_channels;
-        if unet_config.in_channels != latent_channels {
+        // Stable Diffusion's inpainting models take a mask and the latents of a masked image, too.
+        let inpainting = unet_config.in_channels == 2 * latent_channels + 1;
+        if unet_config.in_channels != latent_channels && !inpainting {
             return Err(CheckpointError::Unsupported {
                 path: files.display("unet/config.json"),
                 reason: format!(
-                    "the UNet takes {} channels and the VAE makes {latent_channels}; such \
-                     inpainting models are not supported yet",
+                    "the UNet takes {} channels and the VAE makes {latent_channels}; models that \
+                     take more than latents, a mask and a masked image (depth, pix2pix) are not \
+                     supported",
                     unet_config.in_channels
                 ),
             }
@@ -100,14 +103,17 @@ impl DiffusionPipeline {
         let report = loader.report;
         let pipeline = Self {
             name: files.name(),
+            files: files.clone(),
             family,
             dtype,
             text,
             text_2,
             zeros_for_empty_prompt,
             unet,
+            inpainting,
             latent_channels,
             vae,
+            vae_encoder: None,
             vae_config,
             scheduler_config,
             latent_rgb,
@@ -118,6 +124,16 @@ impl DiffusionPipeline {
         };
         Ok((pipeline, report))
     }
+}
+
+/// The encoder of the autoencoder, in f32 as its decoder.
+pub(super) fn encoder(
+    files: &CheckpointFiles,
+    device: &OpenDevice,
+    config: &AutoencoderKlConfig,
+) -> Result<Encoder, CheckpointError> {
+    let source = ComponentWeights::open(files, "vae")?;
+    Ok(Encoder::new(config, &Weights::new(&source, &device.device, FloatDType::F32))?)
 }
 
 struct Loader<'a> {

@@ -2,10 +2,12 @@
 
 mod conditioning;
 mod denoise;
+mod image_input;
 mod load;
 
 pub use conditioning::{Conditioning, PooledText};
 pub use denoise::Denoising;
+pub use image_input::{DenoisingStart, ImageInput, LatentBlending, LatentContent, MaskInput};
 pub use load::LoadReport;
 
 use std::{ops::ControlFlow, time::Instant};
@@ -13,11 +15,14 @@ use std::{ops::ControlFlow, time::Instant};
 use burn::tensor::{DType, FloatDType, Tensor};
 use emberbrush_text_encoder::{ClipTextModel, Tokenizer};
 use emberbrush_unet::UNet2DConditionModel;
-use emberbrush_vae::{AutoencoderKlConfig, Decoder};
-use image::RgbImage;
+use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
+use image::{Rgb32FImage, RgbImage};
 
 use crate::{
-    checkpoint::folder::{Family, RecommendedSettings},
+    checkpoint::{
+        files::CheckpointFiles,
+        folder::{Family, RecommendedSettings},
+    },
     device::OpenDevice,
     error::PipelineError,
     preview::LatentRgbFactors,
@@ -50,6 +55,7 @@ struct TextPart {
 #[derive(Debug)]
 pub struct DiffusionPipeline {
     name: String,
+    files: CheckpointFiles,
     family: Family,
     device: OpenDevice,
     dtype: FloatDType,
@@ -59,8 +65,12 @@ pub struct DiffusionPipeline {
     /// Whether an absent negative prompt is zeros and not the encoding of nothing (SDXL).
     zeros_for_empty_prompt: bool,
     unet: UNet2DConditionModel,
+    /// Whether the UNet takes a mask and a masked image beside the latents.
+    inpainting: bool,
     latent_channels: usize,
     vae: Decoder,
+    /// Loaded when a picture is first encoded.
+    vae_encoder: Option<Encoder>,
     vae_config: AutoencoderKlConfig,
     scheduler_config: SchedulerConfig,
     latent_rgb: LatentRgbFactors,
@@ -128,18 +138,50 @@ impl DiffusionPipeline {
         noise: &mut dyn NoiseSource,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<RgbImage, PipelineError> {
+        let latents = self.run(request, None, noise, on_event)?;
+        self.decode(latents, &mut || on_event(ProgressEvent::Checkpoint))
+    }
+
+    /// Makes one picture from a picture of the request's size, sRGB values from 0 to 1.
+    pub fn generate_from_image(
+        &mut self,
+        request: &GenerationRequest,
+        input: &ImageInput,
+        noise: &mut dyn NoiseSource,
+        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    ) -> Result<Rgb32FImage, PipelineError> {
+        let latents = self.run(request, Some(input), noise, on_event)?;
+        self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
+    }
+
+    /// All stages up to decoding, which is announced.
+    fn run(
+        &mut self,
+        request: &GenerationRequest,
+        input: Option<&ImageInput>,
+        noise: &mut dyn NoiseSource,
+        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, PipelineError> {
         request.check()?;
         let mut scheduler = self.scheduler(request)?;
 
         begin(Stage::Encode, on_event)?;
         let conditioning =
             self.encode_prompt(request, &mut || on_event(ProgressEvent::Checkpoint))?;
+        let checkpoint = &mut || on_event(ProgressEvent::Checkpoint);
+        let start = match input {
+            None => self.start_from_noise(request, scheduler.as_ref(), noise, checkpoint)?,
+            Some(input) => {
+                self.start_from_image(request, input, scheduler.as_ref(), noise, checkpoint)?
+            }
+        };
 
         begin(Stage::Denoise, on_event)?;
-        let latents = self.prepare_latents(request, scheduler.as_ref(), noise);
+        let skipped = scheduler.step_of(start.evaluation) as u32;
+        let steps = request.steps.saturating_sub(skipped);
         let mut started = Instant::now();
-        let latents = self.denoise(
-            latents,
+        let latents = self.denoise_from(
+            start,
             &conditioning,
             request,
             scheduler.as_mut(),
@@ -151,13 +193,13 @@ impl DiffusionPipeline {
                     let preview = self.latent_rgb.apply(predicted_original);
                     let duration = started.elapsed();
                     started = Instant::now();
-                    on_event(ProgressEvent::Step { step, steps: request.steps, duration, preview })
+                    let step = step.saturating_sub(skipped);
+                    on_event(ProgressEvent::Step { step, steps, duration, preview })
                 }
             },
         )?;
-
         begin(Stage::Decode, on_event)?;
-        self.decode(latents, &mut || on_event(ProgressEvent::Checkpoint))
+        Ok(latents)
     }
 
     /// The scheduler for a request, from the checkpoint's own configuration.
@@ -200,9 +242,25 @@ impl DiffusionPipeline {
         latents: Tensor<4>,
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<RgbImage, PipelineError> {
+        let image = self.decode_to_float(latents, checkpoint)?;
+        let (width, height) = image.dimensions();
+        let bytes = image
+            .into_raw()
+            .into_iter()
+            .map(|value| (value * 255.0).round_ties_even() as u8)
+            .collect();
+        RgbImage::from_raw(width, height, bytes).ok_or(PipelineError::NotANumber)
+    }
+
+    /// Turns latents into a picture with values from 0 to 1.
+    pub fn decode_to_float(
+        &self,
+        latents: Tensor<4>,
+        checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Rgb32FImage, PipelineError> {
         let pixels = self.decode_to_tensor(latents, checkpoint)?;
         let [_, _, height, width] = pixels.dims();
-        let values = pixels
+        let mut values = pixels
             .permute([0, 2, 3, 1])
             .to_data()
             .convert_dtype(DType::F32)
@@ -211,11 +269,10 @@ impl DiffusionPipeline {
         if values.iter().any(|value| !value.is_finite()) {
             return Err(PipelineError::NotANumber);
         }
-        let bytes = values
-            .into_iter()
-            .map(|value| ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round_ties_even() as u8)
-            .collect();
-        RgbImage::from_raw(width as u32, height as u32, bytes).ok_or(PipelineError::NotANumber)
+        for value in &mut values {
+            *value = (*value / 2.0 + 0.5).clamp(0.0, 1.0);
+        }
+        Rgb32FImage::from_raw(width as u32, height as u32, values).ok_or(PipelineError::NotANumber)
     }
 
     /// Turns latents into pixels in −1..=1, `[1, 3, height, width]` in f32.

@@ -1,0 +1,373 @@
+//! Latents from a picture: image to image, and fill.
+
+use burn::tensor::{DType, Tensor, TensorData};
+use emberbrush_layers::interrupt::Checkpoint;
+use emberbrush_vae::Encoder;
+use image::Rgb32FImage;
+
+use super::{DiffusionPipeline, NoiseSource, load};
+use crate::{
+    error::PipelineError,
+    picture::Mask,
+    request::{GenerationRequest, LATENT_CELL},
+    schedulers::Scheduler,
+};
+
+/// The picture that a run starts from, of the request's size.
+#[derive(Debug, Clone)]
+pub struct ImageInput {
+    /// sRGB values from 0 to 1.
+    pub image: Rgb32FImage,
+    /// The share of the noise that is added and of the steps that are made, above 0 and up to 1
+    /// (diffusers `strength`).
+    pub strength: f64,
+    /// What is repainted; `None` repaints everything.
+    pub mask: Option<MaskInput>,
+}
+
+/// What is repainted, and how the rest is held.
+#[derive(Debug, Clone)]
+pub struct MaskInput {
+    /// 0 keeps, 1 repaints; of the image's size.
+    pub mask: Mask,
+    /// What lies under the mask before noise is added.
+    pub content: LatentContent,
+    /// How the mask becomes one of latents.
+    pub blending: LatentBlending,
+}
+
+/// What lies under the mask before noise is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LatentContent {
+    /// What the image has there.
+    #[default]
+    Image,
+    /// Noise in place of latents.
+    Noise,
+    /// Latents of zero.
+    Nothing,
+}
+
+/// How a mask of pixels becomes one of latents, and what it does at each step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum LatentBlending {
+    /// Binarised at 1/2, every 8th pixel: diffusers (`pipeline_stable_diffusion_inpaint.py`,
+    /// `prepare_mask_latents`).
+    Nearest,
+    /// A cell is repainted where one of its pixels is, or one of a neighbouring cell: no cell that
+    /// is held then shows what lay under the mask.
+    Covering,
+    /// A pixel is held until the share of its value in the run is left (Differential Diffusion,
+    /// Levin and Fried, arXiv:2306.00950, algorithm 1): greys change less than white.
+    Differential,
+    /// A pixel is held by `(1 − mask)^(σ^power · scale)`: the less noise, the more a grey pixel
+    /// keeps (A1111 `soft_inpainting.py`, `get_modified_nmask`).
+    Soft {
+        /// Exponent of sigma, "schedule bias".
+        power: f64,
+        /// Factor of the exponent, "preservation strength".
+        scale: f64,
+    },
+}
+
+/// Where denoising starts.
+#[derive(Debug, Clone)]
+pub struct DenoisingStart {
+    /// Noise, or an image with noise, `[1, 4, height / 8, width / 8]` in f32.
+    pub latents: Tensor<4>,
+    /// The first evaluation of the scheduler.
+    pub evaluation: usize,
+    /// What is blended in after each step.
+    pub(super) known: Option<Known>,
+    /// Mask and latents of the masked image, the UNet's last five of nine channels.
+    pub(super) inpainting: Option<Tensor<4>>,
+}
+
+/// The part of a picture that is held.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// Its latents.
+    latents: Tensor<4>,
+    /// The noise that the run started with.
+    noise: Tensor<4>,
+    /// Latent mask, 1 repaints.
+    mask: Tensor<4>,
+    blending: LatentBlending,
+    /// The first evaluation.
+    start: usize,
+}
+
+impl DenoisingStart {
+    /// A run over the whole schedule.
+    pub fn noise(latents: Tensor<4>) -> Self {
+        Self { latents, evaluation: 0, known: None, inpainting: None }
+    }
+}
+
+impl Known {
+    /// Puts the held part back into the sample that comes after `evaluation`: at that noise
+    /// level, or clean after the last (diffusers `pipeline_stable_diffusion_inpaint.py`).
+    pub(super) fn hold(
+        &self,
+        sample: Tensor<4>,
+        scheduler: &dyn Scheduler,
+        evaluation: usize,
+    ) -> Tensor<4> {
+        let known = scheduler.add_noise(self.latents.clone(), self.noise.clone(), evaluation + 1);
+        let evaluations = scheduler.timesteps().len();
+        let mask = match self.blending {
+            LatentBlending::Nearest | LatentBlending::Covering => self.mask.clone(),
+            LatentBlending::Differential => {
+                let done = evaluation + 1 - self.start;
+                let left = 1.0 - done as f64 / (evaluations - self.start).max(1) as f64;
+                self.mask.clone().greater_elem(left).float().cast(DType::F32)
+            }
+            LatentBlending::Soft { power, scale } => {
+                let exponent = sigma(scheduler, evaluation + 1, &known).powf(power) * scale;
+                // What is not masked at all is held whatever the exponent, and 0^0 is not.
+                let held = self.mask.clone().neg() + 1.0;
+                let held = held.clamp(1e-6, 1.0).powf_scalar(exponent);
+                let held = held.mask_fill(self.mask.clone().greater_equal_elem(1.0), 0.0);
+                held.neg() + 1.0
+            }
+        };
+        known * (mask.clone().neg() + 1.0) + sample * mask
+    }
+}
+
+/// The noise level in units of the image's own scale, from what the scheduler does to noise.
+fn sigma(scheduler: &dyn Scheduler, evaluation: usize, like: &Tensor<4>) -> f64 {
+    let place = (&like.device(), DType::F32);
+    let (zeros, ones) = (Tensor::zeros([1; 4], place), Tensor::ones([1; 4], place));
+    let value = |tensor: Tensor<4>| {
+        tensor.to_data().try_to_vec::<f32>().map_or(0.0, |values| f64::from(values[0]))
+    };
+    let noise = value(scheduler.add_noise(Tensor::clone(&zeros), ones.clone(), evaluation));
+    let image = value(scheduler.add_noise(ones, zeros, evaluation));
+    noise / image.max(1e-6)
+}
+
+impl DiffusionPipeline {
+    /// Whether the UNet was trained to fill: it takes a mask and a masked image beside latents.
+    pub fn is_inpainting_model(&self) -> bool {
+        self.inpainting
+    }
+
+    /// Starts from noise alone. A model that was trained to fill is given a grey picture of which
+    /// all is to be painted.
+    pub(super) fn start_from_noise(
+        &mut self,
+        request: &GenerationRequest,
+        scheduler: &dyn Scheduler,
+        noise: &mut dyn NoiseSource,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<DenoisingStart, PipelineError> {
+        if self.inpainting {
+            let grey = Rgb32FImage::from_pixel(request.width, request.height, image::Rgb([0.5; 3]));
+            let input = ImageInput { image: grey, strength: 1.0, mask: None };
+            return self.start_from_image(request, &input, scheduler, noise, checkpoint);
+        }
+        Ok(DenoisingStart::noise(self.prepare_latents(request, scheduler, noise)))
+    }
+
+    /// Starts from a picture with noise added, drawn in the order of diffusers: the image's
+    /// posterior, the run's noise, the masked image's posterior.
+    ///
+    /// # Errors
+    ///
+    /// Where the picture does not have the request's size, the strength leaves no step, or the
+    /// encoder cannot be loaded.
+    pub fn start_from_image(
+        &mut self,
+        request: &GenerationRequest,
+        input: &ImageInput,
+        scheduler: &dyn Scheduler,
+        noise: &mut dyn NoiseSource,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<DenoisingStart, PipelineError> {
+        let size = (request.width, request.height);
+        let mask_size = input.mask.as_ref().map(|mask| mask.mask.dimensions());
+        if input.image.dimensions() != size || mask_size.is_some_and(|mask| mask != size) {
+            return Err(PipelineError::Request(format!(
+                "the picture and its mask must be {}×{} pixels, as the request is",
+                size.0, size.1
+            )));
+        }
+        let steps = scheduler.steps();
+        let made = ((steps as f64 * input.strength) as usize).min(steps);
+        let evaluation = scheduler.start_after(steps - made)?;
+
+        let side = |pixels: u32| (pixels / LATENT_CELL) as usize;
+        let shape = [1, self.latent_channels, side(size.1), side(size.0)];
+        let masked = self.inpainting || input.mask.is_some();
+        let from_noise = masked && input.strength >= 1.0;
+        let image = self.image_tensor(&input.image);
+
+        let original = if self.inpainting && from_noise {
+            None
+        } else {
+            let posterior = noise.next(shape);
+            Some(self.encode_image(image.clone(), posterior, checkpoint)?)
+        };
+        let drawn = noise.next(shape);
+        let latent_mask = input
+            .mask
+            .as_ref()
+            .map(|mask| self.mask_tensor(&latent_mask(&mask.mask, mask.blending)));
+        let inpainting = if masked {
+            let posterior = noise.next(shape);
+            if self.inpainting {
+                Some(self.masked_image(image, input, posterior, checkpoint)?)
+            } else {
+                None
+            }
+        } else {
+            None
+        };
+        let latents = match &original {
+            Some(original) if !from_noise => {
+                let content = input.mask.as_ref().map(|mask| mask.content).unwrap_or_default();
+                let original = match (&latent_mask, content) {
+                    (None, _) | (_, LatentContent::Image) => original.clone(),
+                    (Some(mask), LatentContent::Nothing) => {
+                        original.clone() * (mask.clone().neg() + 1.0)
+                    }
+                    (Some(mask), LatentContent::Noise) => {
+                        original.clone() * (mask.clone().neg() + 1.0)
+                            + noise.next(shape) * mask.clone()
+                    }
+                };
+                scheduler.add_noise(original, drawn.clone(), evaluation)
+            }
+            _ => drawn.clone() * scheduler.init_noise_sigma(),
+        };
+        let known = match (original, latent_mask, &input.mask) {
+            (Some(latents), Some(mask), Some(input)) if !self.inpainting => Some(Known {
+                latents,
+                noise: drawn,
+                mask,
+                blending: input.blending,
+                start: evaluation,
+            }),
+            _ => None,
+        };
+        Ok(DenoisingStart { latents, evaluation, known, inpainting })
+    }
+
+    /// The last five channels of a nine-channel UNet: the mask, and the latents of the picture
+    /// with mid-grey under the mask.
+    fn masked_image(
+        &mut self,
+        image: Tensor<4>,
+        input: &ImageInput,
+        posterior: Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Tensor<4>, PipelineError> {
+        let all = Mask::from_pixel(input.image.width(), input.image.height(), image::Luma([1.0]));
+        let (mask, blending) = input
+            .mask
+            .as_ref()
+            .map_or((&all, LatentBlending::Nearest), |mask| (&mask.mask, mask.blending));
+        let threshold = if blending == LatentBlending::Nearest { 0.5 } else { f32::MIN_POSITIVE };
+        let binary = binarised(mask, threshold);
+        let blending = match blending {
+            LatentBlending::Nearest => LatentBlending::Nearest,
+            _ => LatentBlending::Covering,
+        };
+        let mask = self.mask_tensor(&latent_mask(&binary, blending));
+        let kept = self.mask_tensor(&binary).neg() + 1.0;
+        let latents = self.encode_image(image * kept, posterior, checkpoint)?;
+        Ok(Tensor::cat(vec![mask, latents], 1))
+    }
+
+    /// The latents of pictures in −1..=1, scaled for the UNet, from the posterior's noise.
+    ///
+    /// # Shapes
+    ///
+    /// - image: `[1, 3, height, width]`
+    /// - posterior and output: `[1, 4, height / 8, width / 8]`
+    pub fn encode_image(
+        &mut self,
+        image: Tensor<4>,
+        posterior: Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Tensor<4>, PipelineError> {
+        if self.vae_encoder.is_none() {
+            let encoder = load::encoder(&self.files, &self.device, &self.vae_config)?;
+            self.vae_encoder = Some(encoder);
+        }
+        let Some(encoder): Option<&Encoder> = self.vae_encoder.as_ref() else {
+            return Err(PipelineError::NotANumber);
+        };
+        let latents = encoder.encode(image, checkpoint)?.sample(posterior);
+        Ok(self.vae_config.scale(latents))
+    }
+
+    /// Pixels in −1..=1, `[1, 3, height, width]` in f32.
+    fn image_tensor(&self, image: &Rgb32FImage) -> Tensor<4> {
+        let shape = [1, image.height() as usize, image.width() as usize, 3];
+        let data = TensorData::new(image.as_raw().clone(), shape);
+        let pixels = Tensor::<4>::from_data(data, (&self.device.device, DType::F32));
+        pixels.permute([0, 3, 1, 2]) * 2.0 - 1.0
+    }
+
+    /// `[1, 1, height, width]` in f32.
+    fn mask_tensor(&self, mask: &Mask) -> Tensor<4> {
+        let shape = [1, 1, mask.height() as usize, mask.width() as usize];
+        let data = TensorData::new(mask.as_raw().clone(), shape);
+        Tensor::from_data(data, (&self.device.device, DType::F32))
+    }
+}
+
+/// 1 where the mask has `threshold` or more.
+fn binarised(mask: &Mask, threshold: f32) -> Mask {
+    let mut binary = mask.clone();
+    for value in binary.iter_mut() {
+        *value = f32::from(u8::from(*value >= threshold));
+    }
+    binary
+}
+
+/// The mask at one value for each [`LATENT_CELL`].
+fn latent_mask(mask: &Mask, blending: LatentBlending) -> Mask {
+    let cell = LATENT_CELL;
+    let (width, height) = (mask.width() / cell, mask.height() / cell);
+    if blending == LatentBlending::Nearest {
+        let nearest = |x, y| *mask.get_pixel(x * cell, y * cell);
+        return binarised(&Mask::from_fn(width, height, nearest), 0.5);
+    }
+    let cell_maximum = |x: u32, y: u32| {
+        let pixels = (0..cell * cell)
+            .map(|pixel| mask.get_pixel(x * cell + pixel % cell, y * cell + pixel / cell).0[0]);
+        image::Luma([pixels.fold(0.0, f32::max)])
+    };
+    let maxima = Mask::from_fn(width, height, cell_maximum);
+    if blending != LatentBlending::Covering {
+        return maxima;
+    }
+    let maxima = binarised(&maxima, f32::MIN_POSITIVE);
+    Mask::from_fn(width, height, |x, y| {
+        let rows = y.saturating_sub(1)..=(y + 1).min(height - 1);
+        let near =
+            rows.flat_map(|y| (x.saturating_sub(1)..=(x + 1).min(width - 1)).map(move |x| (x, y)));
+        image::Luma([near.map(|(x, y)| maxima.get_pixel(x, y).0[0]).fold(0.0, f32::max)])
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_covering_mask_reaches_one_cell_around_every_touched_one() {
+        let mask = Mask::from_fn(40, 40, |x, y| {
+            image::Luma([if (x, y) == (17, 23) { 0.01 } else { 0.0 }])
+        });
+        let covering = latent_mask(&mask, LatentBlending::Covering);
+        let expected = Mask::from_fn(5, 5, |x, y| {
+            image::Luma([f32::from(u8::from((1..=3).contains(&x) && (1..=3).contains(&y)))])
+        });
+        assert_eq!(covering, expected);
+        assert!(latent_mask(&mask, LatentBlending::Nearest).iter().all(|&value| value == 0.0));
+    }
+}

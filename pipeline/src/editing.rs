@@ -1,0 +1,249 @@
+//! Changing pictures: from files to the model's size, and back into the picture.
+
+use std::ops::ControlFlow;
+
+use image::{DynamicImage, GenericImageView, Rgb32FImage};
+
+use crate::{
+    diffusion::{
+        DiffusionPipeline, ImageInput, LatentBlending, LatentContent, MaskInput, NoiseSource,
+    },
+    error::PipelineError,
+    picture::{self, Mask, MaskEdge, MaskSource, Picture, PictureError, Recount, Rectangle},
+    progress::ProgressEvent,
+    request::{GenerationRequest, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode},
+    rng::NoiseGenerator,
+};
+
+/// Pictures of up to this many times the native area are worked on at their own size.
+const LARGEST_OWN_AREA: f64 = 2.25;
+
+/// The proportions that the model's view of a masked part has at most.
+const LARGEST_ASPECT: f64 = 2.0;
+
+/// A1111's defaults of soft inpainting: schedule bias, and preservation strength.
+const SOFT: LatentBlending = LatentBlending::Soft { power: 1.0, scale: 0.5 };
+
+/// The pictures that a request names, read.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The picture to start from.
+    pub init: Picture,
+    /// Where it is repainted, softened and at its size.
+    mask: Option<PreparedMask>,
+}
+
+#[derive(Debug, Clone)]
+struct PreparedMask {
+    /// What the model repaints.
+    repaint: Mask,
+    /// By what weight the result replaces the picture.
+    composite: Mask,
+}
+
+/// A finished picture.
+#[derive(Debug, Clone)]
+pub struct Edited {
+    /// The pixels: of the picture's own size and kind where a part was repainted, else 8-bit
+    /// colours of the request's size.
+    pub picture: Picture,
+}
+
+impl Sources {
+    /// Reads the files that the request's mode names; `None` where it needs none.
+    ///
+    /// # Errors
+    ///
+    /// A [`PictureError`] where a file cannot be read or the mask does not fit the picture.
+    pub fn read(mode: &Mode) -> Result<Option<Self>, PictureError> {
+        let Some(init) = mode.init() else { return Ok(None) };
+        let picture = picture::read(&init.init)?;
+        let mask = match mode {
+            Mode::Inpaint(inpaint) => Some(picture::read(&inpaint.mask)?),
+            _ => None,
+        };
+        Self::new(mode, picture, mask.as_ref()).map(Some)
+    }
+
+    /// Takes pictures that are in memory. `mask` is needed for [`Mode::Inpaint`] and else not
+    /// looked at.
+    ///
+    /// # Errors
+    ///
+    /// A [`PictureError`] where the mask does not fit the picture or repaints nothing.
+    pub fn new(mode: &Mode, init: Picture, mask: Option<&Picture>) -> Result<Self, PictureError> {
+        let Mode::Inpaint(inpaint) = mode else { return Ok(Self { init, mask: None }) };
+        let mask = mask.ok_or(PictureError::EmptyMask)?;
+        let size = init.pixels.dimensions();
+        let source = match inpaint.mask_mode {
+            MaskMode::Hard if !inpaint.image.raw => MaskSource::Binary,
+            _ => MaskSource::Grey,
+        };
+        let mask = picture::mask_from(mask, size, inpaint.invert_mask, source)?;
+        let mask = if inpaint.image.raw {
+            PreparedMask { composite: mask.clone(), repaint: mask }
+        } else {
+            let edge = MaskEdge {
+                grow: inpaint.mask_grow,
+                feather: inpaint.feather,
+                blur: inpaint.mask_blur as f32,
+            };
+            let softened = edge.apply(&mask)?;
+            let mut composite = softened.clone();
+            if inpaint.mask_mode != MaskMode::Hard {
+                // A grey of the mask says how much changes, which is the model's part; pasting by
+                // the same grey would weaken it twice.
+                for value in composite.iter_mut() {
+                    *value = (*value * 2.0).min(1.0);
+                }
+            }
+            PreparedMask { repaint: softened, composite }
+        };
+        Ok(Self { init, mask: Some(mask) })
+    }
+
+    /// The size in pixels at which a model for squares of `native_side` best works on this.
+    pub fn working_size(&self, mode: &Mode, native_side: u32) -> (u32, u32) {
+        let size = self.init.pixels.dimensions();
+        if mode.init().is_some_and(|init| init.raw) {
+            let cells = |side: u32| (side / 8).max(1) * 8;
+            return (cells(size.0), cells(size.1));
+        }
+        if let (Mode::Inpaint(inpaint), Some(mask)) = (mode, &self.mask)
+            && inpaint.mask_area == MaskArea::Masked
+            && let Some(bounds) = Rectangle::around(&mask.composite, inpaint.mask_padding)
+        {
+            let aspect = f64::from(bounds.width) / f64::from(bounds.height);
+            let view = bounds.grown_to(aspect.clamp(1.0 / LARGEST_ASPECT, LARGEST_ASPECT), size);
+            // The masked part is brought to the model's own size, smaller or larger.
+            return picture::native_size((view.width, view.height), native_side);
+        }
+        picture::fitted_size(size, native_side, LARGEST_OWN_AREA)
+    }
+
+    /// Compares a finished picture with the one it was made from, outside of what was repainted.
+    /// `None` where all of it was.
+    pub fn recount(&self, finished: &Picture) -> Option<Recount> {
+        self.mask.as_ref().map(|mask| picture::recount(&self.init, finished, &mask.composite))
+    }
+
+    /// What the model sees of the picture.
+    fn rectangle(&self, request: &GenerationRequest) -> Result<Rectangle, PictureError> {
+        let size = self.init.pixels.dimensions();
+        let target = (request.width, request.height);
+        let resize = request.mode.init().map_or(ResizeMode::default(), |init| init.resize);
+        let (Mode::Inpaint(inpaint), Some(mask)) = (&request.mode, &self.mask) else {
+            return Ok(Rectangle::for_mode(size, target, resize));
+        };
+        let bounds = Rectangle::around(&mask.composite, inpaint.mask_padding)
+            .ok_or(PictureError::EmptyMask)?;
+        if inpaint.mask_area == MaskArea::Masked {
+            return Ok(bounds.grown_to(f64::from(target.0) / f64::from(target.1), size));
+        }
+        let rectangle = Rectangle::for_mode(size, target, resize);
+        let hidden = mask
+            .composite
+            .enumerate_pixels()
+            .any(|(x, y, weight)| weight.0[0] > 0.0 && rectangle.position(x, y).is_none());
+        if hidden && !inpaint.image.raw {
+            return Err(PictureError::MaskCropped);
+        }
+        Ok(rectangle)
+    }
+}
+
+/// Makes image `index` of a request that starts from a picture.
+///
+/// # Errors
+///
+/// Where the request cannot be met, and [`PipelineError::Cancelled`] where `on_event` breaks.
+pub fn edit(
+    pipeline: &mut DiffusionPipeline,
+    request: &GenerationRequest,
+    sources: &Sources,
+    index: u32,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<Edited, PipelineError> {
+    let device = pipeline.device().device.clone();
+    let mut generator = NoiseGenerator::new(request.rng, request.seed_of(index));
+    edit_from(pipeline, request, sources, &mut |shape| generator.normal(shape, &device), on_event)
+}
+
+/// [`edit`] from noise that is given.
+///
+/// # Errors
+///
+/// Those of [`edit`].
+pub fn edit_from(
+    pipeline: &mut DiffusionPipeline,
+    request: &GenerationRequest,
+    sources: &Sources,
+    noise: &mut dyn NoiseSource,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<Edited, PipelineError> {
+    request.check()?;
+    let Some(init) = request.mode.init() else {
+        return Err(PipelineError::Request("this request starts from no picture".to_owned()));
+    };
+    let rectangle = sources.rectangle(request)?;
+    let (width, height) = (request.width, request.height);
+    let source = if init.raw { sources.init.to_raw() } else { sources.init.to_srgb() };
+    let seen = picture::view(&source, rectangle, width, height);
+    let (Mode::Inpaint(inpaint), Some(mask)) = (&request.mode, &sources.mask) else {
+        let input = ImageInput { image: seen, strength: init.strength, mask: None };
+        let image = pipeline.generate_from_image(request, &input, noise, on_event)?;
+        return Ok(Edited { picture: finished(&sources.init, image, init.raw) });
+    };
+    let input = masked_input(inpaint, mask, seen, rectangle, (width, height));
+    let image = pipeline.generate_from_image(request, &input, noise, on_event)?;
+    if init.raw {
+        return Ok(Edited { picture: finished(&sources.init, image, true) });
+    }
+    let mut painted = picture::resized(&image, rectangle.width, rectangle.height);
+    if inpaint.match_colours {
+        let (width, height) = (rectangle.width, rectangle.height);
+        let original = picture::view(&source, rectangle, width, height);
+        let composite = picture::view_mask(&mask.composite, rectangle, width, height);
+        painted = picture::match_colours(&original, &painted, &composite);
+    }
+    let picture = picture::paste(&sources.init, painted, rectangle, &mask.composite);
+    Ok(Edited { picture })
+}
+
+/// What the model is given for a fill.
+fn masked_input(
+    inpaint: &Inpaint,
+    mask: &PreparedMask,
+    seen: Rgb32FImage,
+    rectangle: Rectangle,
+    size: (u32, u32),
+) -> ImageInput {
+    let repaint = picture::view_mask(&mask.repaint, rectangle, size.0, size.1);
+    let blending = match inpaint.mask_mode {
+        MaskMode::Hard if inpaint.image.raw => LatentBlending::Nearest,
+        MaskMode::Hard => LatentBlending::Covering,
+        MaskMode::Soft => SOFT,
+        MaskMode::Differential => LatentBlending::Differential,
+    };
+    let content = match inpaint.masked_content {
+        MaskedContent::Fill | MaskedContent::Original => LatentContent::Image,
+        MaskedContent::LatentNoise => LatentContent::Noise,
+        MaskedContent::LatentNothing => LatentContent::Nothing,
+    };
+    let image = match inpaint.masked_content {
+        MaskedContent::Fill => picture::filled_from_surroundings(&seen, &repaint),
+        _ => seen,
+    };
+    let mask = Some(MaskInput { mask: repaint, content, blending });
+    ImageInput { image, strength: inpaint.image.strength, mask }
+}
+
+/// A whole new picture with 8-bit colours, in the colour profile of the one it was made from.
+fn finished(init: &Picture, image: Rgb32FImage, raw: bool) -> Picture {
+    let image = if raw { image } else { init.from_srgb(image) };
+    let pixels = image::RgbImage::from_fn(image.width(), image.height(), |x, y| {
+        image::Rgb(image.get_pixel(x, y).0.map(|value| (value * 255.0).round_ties_even() as u8))
+    });
+    let icc_profile = init.icc_profile.clone().filter(|_| !raw);
+    Picture { pixels: DynamicImage::ImageRgb8(pixels), icc_profile }
+}

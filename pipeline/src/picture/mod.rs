@@ -1,0 +1,26 @@
+//! Pictures that people give and get: files, masks, sizes and the pasting of one into another.
+
+mod bounds;
+mod colour;
+mod distance;
+mod error;
+mod mask;
+mod paste;
+mod read;
+mod resize;
+mod surroundings;
+mod write;
+
+use image::{ImageBuffer, Luma};
+
+pub use bounds::{Rectangle, fitted_size, native_size};
+pub use error::PictureError;
+pub use mask::{MaskEdge, MaskSource, mask_from};
+pub use paste::{Recount, paste, recount};
+pub use read::{Picture, read, read_bytes};
+pub use resize::{resized, view, view_mask};
+pub use surroundings::{filled_from_surroundings, match_colours};
+pub use write::{FileFormat, encode};
+
+/// A value from 0 (keep) to 1 (repaint) for each pixel.
+pub type Mask = ImageBuffer<Luma<f32>, Vec<f32>>;

@@ -1,0 +1,230 @@
+//! Encoding pictures with their depth, alpha and colour profile.
+
+use std::{borrow::Cow, fmt, io::Cursor, path::Path, str::FromStr};
+
+use image::{
+    DynamicImage, ExtendedColorType, ImageEncoder,
+    codecs::{bmp::BmpEncoder, jpeg::JpegEncoder, tiff::TiffEncoder, webp::WebPEncoder},
+};
+use png::text_metadata::{ITXtChunk, TEXtChunk};
+use serde::{Deserialize, Serialize};
+
+use super::{Picture, PictureError};
+
+/// Quality of JPEG files, from 1 to 100.
+const JPEG_QUALITY: u8 = 95;
+
+/// The format of a picture's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FileFormat {
+    /// Lossless, 8 or 16 bit.
+    #[default]
+    Png,
+    /// Lossy, 8 bit, no alpha.
+    Jpeg,
+    /// Lossless, 8 bit.
+    WebP,
+    /// Lossless, 8 or 16 bit.
+    Tiff,
+    /// Lossless, 8 bit, no colour profile.
+    Bmp,
+}
+
+/// A format that is not written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown picture format `{0}`; there are png, jpeg, webp, tiff and bmp")]
+pub struct UnknownFormat(String);
+
+impl FileFormat {
+    /// The extension of its files.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+            Self::WebP => "webp",
+            Self::Tiff => "tiff",
+            Self::Bmp => "bmp",
+        }
+    }
+
+    /// The format that a file's name asks for.
+    pub fn of(path: &Path) -> Option<Self> {
+        path.extension()?.to_str()?.parse().ok()
+    }
+
+    /// Whether every pixel of `picture` comes back from the file as it was.
+    pub fn keeps(self, picture: &Picture) -> bool {
+        let color = picture.pixels.color();
+        let deep = color.bytes_per_pixel() > color.channel_count();
+        match self {
+            Self::Png | Self::Tiff => true,
+            Self::Jpeg => false,
+            Self::WebP | Self::Bmp => !deep,
+        }
+    }
+}
+
+impl fmt::Display for FileFormat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpeg",
+            Self::WebP => "webp",
+            Self::Tiff => "tiff",
+            Self::Bmp => "bmp",
+        })
+    }
+}
+
+impl FromStr for FileFormat {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name.to_ascii_lowercase().as_str() {
+            "png" => Ok(Self::Png),
+            "jpg" | "jpeg" => Ok(Self::Jpeg),
+            "webp" => Ok(Self::WebP),
+            "tif" | "tiff" => Ok(Self::Tiff),
+            "bmp" => Ok(Self::Bmp),
+            _ => Err(UnknownFormat(name.to_owned())),
+        }
+    }
+}
+
+/// Encodes a picture. `texts`, as `(keyword, text)`, go into PNG files, in `tEXt` chunks where
+/// they are plain ASCII and in `iTXt` chunks elsewhere.
+///
+/// Formats without 16 bits or alpha get 8 bits, and colours without alpha;
+/// [`FileFormat::keeps`] tells beforehand.
+///
+/// # Errors
+///
+/// [`PictureError::Encoding`], for instance for a picture too large for the format.
+pub fn encode(
+    picture: &Picture,
+    format: FileFormat,
+    texts: &[(&str, String)],
+) -> Result<Vec<u8>, PictureError> {
+    let mut bytes = Vec::new();
+    if format == FileFormat::Png {
+        encode_png(picture, texts, &mut bytes)
+            .map_err(|error| failed("PNG", &error.to_string()))?;
+        return Ok(bytes);
+    }
+    let icc = picture.icc_profile.clone().unwrap_or_default();
+    let (name, result) = match format {
+        FileFormat::Png => return Ok(bytes),
+        FileFormat::Jpeg => {
+            let pixels = match picture.pixels.color().has_color() {
+                true => DynamicImage::ImageRgb8(picture.pixels.to_rgb8()),
+                false => DynamicImage::ImageLuma8(picture.pixels.to_luma8()),
+            };
+            let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
+            ("JPEG", write(encoder, &pixels, icc))
+        }
+        FileFormat::WebP => {
+            let pixels = eight_bit(&picture.pixels);
+            ("WebP", write(WebPEncoder::new_lossless(&mut bytes), &pixels, icc))
+        }
+        FileFormat::Tiff => {
+            // The encoder knows no grey with alpha.
+            let pixels = match &picture.pixels {
+                DynamicImage::ImageLumaA8(_) => DynamicImage::ImageRgba8(picture.pixels.to_rgba8()),
+                DynamicImage::ImageLumaA16(_) => {
+                    DynamicImage::ImageRgba16(picture.pixels.to_rgba16())
+                }
+                other => other.clone(),
+            };
+            let mut file = Cursor::new(&mut bytes);
+            ("TIFF", write(TiffEncoder::new(&mut file), &pixels, icc))
+        }
+        FileFormat::Bmp => {
+            let pixels = eight_bit(&picture.pixels);
+            let pixels = match pixels {
+                DynamicImage::ImageLumaA8(_) => DynamicImage::ImageRgba8(pixels.to_rgba8()),
+                other => other,
+            };
+            ("BMP", write(BmpEncoder::new(&mut bytes), &pixels, Vec::new()))
+        }
+    };
+    result.map_err(|error| failed(name, &error.to_string()))?;
+    Ok(bytes)
+}
+
+fn failed(format: &'static str, reason: &str) -> PictureError {
+    PictureError::Encoding { format, reason: reason.to_owned() }
+}
+
+fn write(
+    mut encoder: impl ImageEncoder,
+    pixels: &DynamicImage,
+    icc: Vec<u8>,
+) -> image::ImageResult<()> {
+    if !icc.is_empty() {
+        encoder.set_icc_profile(icc).map_err(image::ImageError::Unsupported)?;
+    }
+    let color = ExtendedColorType::from(pixels.color());
+    encoder.write_image(pixels.as_bytes(), pixels.width(), pixels.height(), color)
+}
+
+fn eight_bit(pixels: &DynamicImage) -> DynamicImage {
+    match pixels {
+        DynamicImage::ImageLuma16(_) => DynamicImage::ImageLuma8(pixels.to_luma8()),
+        DynamicImage::ImageLumaA16(_) => DynamicImage::ImageLumaA8(pixels.to_luma_alpha8()),
+        DynamicImage::ImageRgb16(_) => DynamicImage::ImageRgb8(pixels.to_rgb8()),
+        DynamicImage::ImageRgba16(_) => DynamicImage::ImageRgba8(pixels.to_rgba8()),
+        other => other.clone(),
+    }
+}
+
+fn encode_png(
+    picture: &Picture,
+    texts: &[(&str, String)],
+    bytes: &mut Vec<u8>,
+) -> Result<(), png::EncodingError> {
+    let (color, depth, pixels): (_, _, Cow<'_, [u8]>) = match &picture.pixels {
+        DynamicImage::ImageLuma8(image) => {
+            (png::ColorType::Grayscale, png::BitDepth::Eight, image.as_raw().into())
+        }
+        DynamicImage::ImageLumaA8(image) => {
+            (png::ColorType::GrayscaleAlpha, png::BitDepth::Eight, image.as_raw().into())
+        }
+        DynamicImage::ImageRgba8(image) => {
+            (png::ColorType::Rgba, png::BitDepth::Eight, image.as_raw().into())
+        }
+        DynamicImage::ImageLuma16(image) => {
+            (png::ColorType::Grayscale, png::BitDepth::Sixteen, big_endian(image.as_raw()).into())
+        }
+        DynamicImage::ImageLumaA16(image) => (
+            png::ColorType::GrayscaleAlpha,
+            png::BitDepth::Sixteen,
+            big_endian(image.as_raw()).into(),
+        ),
+        DynamicImage::ImageRgb16(image) => {
+            (png::ColorType::Rgb, png::BitDepth::Sixteen, big_endian(image.as_raw()).into())
+        }
+        DynamicImage::ImageRgba16(image) => {
+            (png::ColorType::Rgba, png::BitDepth::Sixteen, big_endian(image.as_raw()).into())
+        }
+        other => (png::ColorType::Rgb, png::BitDepth::Eight, other.to_rgb8().into_raw().into()),
+    };
+    let mut info = png::Info::with_size(picture.width(), picture.height());
+    info.color_type = color;
+    info.bit_depth = depth;
+    info.icc_profile = picture.icc_profile.as_deref().map(Cow::Borrowed);
+    let mut writer = png::Encoder::with_info(bytes, info)?.write_header()?;
+    for (keyword, text) in texts {
+        if text.is_ascii() {
+            writer.write_text_chunk(&TEXtChunk::new(*keyword, text.clone()))?;
+        } else {
+            writer.write_text_chunk(&ITXtChunk::new(*keyword, text.clone()))?;
+        }
+    }
+    writer.write_image_data(&pixels)?;
+    writer.finish()
+}
+
+fn big_endian(values: &[u16]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_be_bytes()).collect()
+}
