@@ -1,12 +1,17 @@
 //! The command line: raw arguments, and what they mean.
 
+mod editing;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use editing::EditingArguments;
 use emberbrush_pipeline::{
     checkpoint::folder::RecommendedSettings,
     device::{ComputeDtype, DeviceChoice},
     diffusion::DiffusionPipeline,
+    editing::Sources,
+    picture::FileFormat,
     request::{GenerationRequest, Mode},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -48,8 +53,9 @@ impl Command {
 /// Arguments of `generate`.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArguments {
-    /// What to draw.
-    pub(crate) prompt: String,
+    /// What to draw. May be left out with --mask: the surroundings then decide.
+    #[arg(required_unless_present = "mask")]
+    pub(crate) prompt: Option<String>,
     /// What to keep away from.
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) negative: String,
@@ -73,19 +79,25 @@ pub(crate) struct GenerateArguments {
     /// Whose numbers a seed gives: torch (diffusers on a CPU) or philox (A1111's "NV").
     #[arg(long, default_value = "torch")]
     pub(crate) rng: RngSource,
-    /// Width in pixels, a multiple of 8 [default: the checkpoint's].
+    /// Width in pixels, a multiple of 8 [default: the checkpoint's, or one that suits --init].
+    /// With --mask it is the size that the model works at.
     #[arg(long, value_name = "W")]
     pub(crate) width: Option<u32>,
-    /// Height in pixels, a multiple of 8 [default: the checkpoint's].
+    /// Height in pixels, a multiple of 8 [default: as for the width].
     #[arg(long, value_name = "H")]
     pub(crate) height: Option<u32>,
-    /// Number of pictures.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) count: u32,
-    /// A .png file, or a folder in which files are named by seed and prompt. A file that exists
-    /// is never overwritten: the next free number is added to the name.
+    /// Number of pictures [default: 1; 3 variations with --mask].
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u32>,
+    #[command(flatten)]
+    pub(crate) editing: EditingArguments,
+    /// A .png, .jpg, .webp, .tiff or .bmp file, or a folder in which files are named by seed and
+    /// prompt. A file that exists is never overwritten: the next free number is added to the name.
     #[arg(short, long, value_name = "FILE-or-FOLDER")]
     pub(crate) output: Option<PathBuf>,
+    /// Format of files in a folder: png, jpeg, webp, tiff, bmp [default: png].
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) output_format: Option<FileFormat>,
     /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
@@ -166,43 +178,68 @@ pub(crate) struct BenchArguments {
 impl GenerateArguments {
     /// Refuses what no checkpoint could change, before one is loaded.
     pub(crate) fn check(&self) -> Result<(), emberbrush_pipeline::error::PipelineError> {
-        self.request_with(RecommendedSettings::default(), Sampler::Dpmpp2m, 512, 0).check()
+        let defaults = Defaults {
+            recommended: RecommendedSettings::default(),
+            sampler: Sampler::Dpmpp2m,
+            native_side: 512,
+            is_inpainting_model: false,
+            random_seed: 0,
+        };
+        self.request_with(&defaults, None).check()
     }
 
-    /// The request that these arguments mean for a checkpoint.
+    /// What the pictures start from. The strength may be the checkpoint's choice, too.
+    pub(crate) fn mode(&self, is_inpainting_model: bool) -> Mode {
+        self.editing.mode(is_inpainting_model)
+    }
+
+    /// The request that these arguments mean for a checkpoint, and for pictures to start from.
     pub(crate) fn request(
         &self,
         pipeline: &DiffusionPipeline,
+        sources: Option<&Sources>,
         random_seed: u64,
     ) -> GenerationRequest {
-        self.request_with(
-            pipeline.recommended(),
-            pipeline.default_sampler(),
-            pipeline.native_side(),
+        let defaults = Defaults {
+            recommended: pipeline.recommended(),
+            sampler: pipeline.default_sampler(),
+            native_side: pipeline.native_side(),
+            is_inpainting_model: pipeline.is_inpainting_model(),
             random_seed,
-        )
+        };
+        self.request_with(&defaults, sources)
     }
 
-    fn request_with(
-        &self,
-        recommended: RecommendedSettings,
-        default_sampler: Sampler,
-        native_side: u32,
-        random_seed: u64,
-    ) -> GenerationRequest {
+    fn request_with(&self, defaults: &Defaults, sources: Option<&Sources>) -> GenerationRequest {
+        let recommended = defaults.recommended;
+        let mode = self.mode(defaults.is_inpainting_model);
+        let (width, height) = sources
+            .map(|sources| sources.working_size(&mode, defaults.native_side))
+            .or(recommended.width.zip(recommended.height))
+            .unwrap_or((defaults.native_side, defaults.native_side));
+        let variations = if matches!(mode, Mode::Inpaint(_)) && !self.editing.raw { 3 } else { 1 };
         GenerationRequest {
-            mode: Mode::TextToImage,
-            prompt: self.prompt.clone(),
+            mode,
+            prompt: self.prompt.clone().unwrap_or_default(),
             negative_prompt: self.negative.clone(),
-            width: self.width.or(recommended.width).unwrap_or(native_side),
-            height: self.height.or(recommended.height).unwrap_or(native_side),
+            width: self.width.unwrap_or(width),
+            height: self.height.unwrap_or(height),
             steps: self.steps.or(recommended.steps).unwrap_or(20),
             guidance_scale: self.cfg.or(recommended.guidance_scale).unwrap_or(7.5),
-            sampler: self.sampler.unwrap_or(default_sampler),
+            sampler: self.sampler.unwrap_or(defaults.sampler),
             schedule: self.schedule,
-            seed: self.seed.unwrap_or(random_seed),
+            seed: self.seed.unwrap_or(defaults.random_seed),
             rng: self.rng,
-            count: self.count,
+            count: self.count.unwrap_or(variations),
         }
     }
+}
+
+/// What stands in for arguments that are absent.
+struct Defaults {
+    recommended: RecommendedSettings,
+    sampler: Sampler,
+    native_side: u32,
+    is_inpainting_model: bool,
+    random_seed: u64,
 }

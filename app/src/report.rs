@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use emberbrush_pipeline::progress::{ProgressEvent, Stage};
+use emberbrush_pipeline::{
+    picture::Recount,
+    progress::{ProgressEvent, Stage},
+};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -116,7 +119,10 @@ impl Reporter {
             Self::Json => object(&json!({
                 "event": "step", "step": step, "steps": steps, "seconds": seconds,
             })),
-            Self::Bar(bar) => bar.set_position(u64::from(step)),
+            Self::Bar(bar) => {
+                bar.set_length(u64::from(steps));
+                bar.set_position(u64::from(step));
+            }
             Self::Lines => {
                 let left = seconds * f64::from(steps - step);
                 self.line(&format!(
@@ -128,13 +134,29 @@ impl Reporter {
     }
 
     /// A picture is on disk. Its path goes to standard output, where scripts look for it.
-    pub(crate) fn written(&self, path: &Path, wanted: &Path, seed: u64, took: Duration) {
+    ///
+    /// `outside` is what was counted outside the mask in the file, and whether its format keeps
+    /// every pixel.
+    pub(crate) fn written(
+        &self,
+        path: &Path,
+        wanted: &Path,
+        seed: u64,
+        took: Duration,
+        outside: Option<(Recount, bool)>,
+    ) {
         let seconds = took.as_secs_f64();
         if let Self::Json = self {
-            object(&json!({
+            let mut event = json!({
                 "event": "image", "path": path, "seed": seed, "seconds": seconds,
                 "renamed": path != wanted,
-            }));
+            });
+            if let Some((recount, lossless)) = outside {
+                event["pixels_outside_mask"] = recount.outside.into();
+                event["pixels_changed_outside_mask"] = recount.changed.into();
+                event["lossless"] = lossless.into();
+            }
+            object(&event);
             return;
         }
         if let Self::Bar(bar) = self {
@@ -142,6 +164,13 @@ impl Reporter {
         }
         if path != wanted {
             self.line(&format!("{} exists and is left as it is", wanted.display()));
+        }
+        if let Some((Recount { outside, changed }, lossless)) = outside {
+            let reason = match (changed, lossless) {
+                (0, _) | (_, true) => "",
+                (_, false) => " by the file format, which does not keep every pixel; PNG does",
+            };
+            self.line(&format!("{changed} pixels changed outside the mask, of {outside}{reason}"));
         }
         println(&path.display().to_string());
     }

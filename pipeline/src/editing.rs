@@ -39,6 +39,8 @@ struct PreparedMask {
     repaint: Mask,
     /// By what weight the result replaces the picture.
     composite: Mask,
+    /// Whether nothing is pasted.
+    raw: bool,
 }
 
 /// A finished picture.
@@ -81,7 +83,7 @@ impl Sources {
         };
         let mask = picture::mask_from(mask, size, inpaint.invert_mask, source)?;
         let mask = if inpaint.image.raw {
-            PreparedMask { composite: mask.clone(), repaint: mask }
+            PreparedMask { composite: mask.clone(), repaint: mask, raw: true }
         } else {
             let edge = MaskEdge {
                 grow: inpaint.mask_grow,
@@ -97,7 +99,7 @@ impl Sources {
                     *value = (*value * 2.0).min(1.0);
                 }
             }
-            PreparedMask { repaint: softened, composite }
+            PreparedMask { repaint: softened, composite, raw: false }
         };
         Ok(Self { init, mask: Some(mask) })
     }
@@ -125,6 +127,13 @@ impl Sources {
     /// `None` where all of it was.
     pub fn recount(&self, finished: &Picture) -> Option<Recount> {
         self.mask.as_ref().map(|mask| picture::recount(&self.init, finished, &mask.composite))
+    }
+
+    /// Whether a finished picture is the one to start from with a part painted anew, and not a
+    /// new one.
+    pub fn is_pasted(&self, finished: &Picture) -> bool {
+        self.mask.as_ref().is_some_and(|mask| !mask.raw)
+            && finished.pixels.dimensions() == self.init.pixels.dimensions()
     }
 
     /// What the model sees of the picture.

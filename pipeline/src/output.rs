@@ -11,6 +11,8 @@ use png::text_metadata::{ITXtChunk, TEXtChunk};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
+use crate::picture::FileFormat;
+
 /// Why an image could not be written.
 #[derive(Debug, Error)]
 pub enum OutputError {
@@ -30,8 +32,11 @@ pub enum OutputError {
         /// The encoder's answer.
         source: png::EncodingError,
     },
-    /// The name asks for another format.
-    #[error("{path}: images are written as PNG; give a name that ends in .png, or a folder")]
+    /// The name asks for a format that is not written, or for another than was asked for.
+    #[error(
+        "{path}: images are written as PNG, JPEG, WebP, TIFF or BMP; give a name that ends in \
+         .png, .jpg, .webp, .tiff or .bmp and fits the format asked for, or a folder"
+    )]
     Format {
         /// The file.
         path: String,
@@ -50,31 +55,34 @@ pub struct OutputPlan {
     folder: PathBuf,
     /// The file name that was asked for, without its extension; `None` names files by image.
     stem: Option<String>,
+    format: FileFormat,
 }
 
 impl OutputPlan {
-    /// Understands `-o`: a name that ends in `.png` is a file; a folder, a name that ends in a
-    /// separator and a name without extension are folders; nothing is the current folder.
+    /// Understands `-o`: a name that ends in the extension of a format is a file of it; a folder,
+    /// a name that ends in a separator and a name without extension are folders; nothing is the
+    /// current folder. Without `format`, files in folders are PNG.
     ///
     /// The folder is made where it is absent, and tried, so that an unwritable place is known
     /// before minutes of work and not after them.
-    pub fn prepare(output: Option<&Path>) -> Result<Self, OutputError> {
+    pub fn prepare(output: Option<&Path>, format: Option<FileFormat>) -> Result<Self, OutputError> {
+        let in_folders = format.unwrap_or_default();
         let plan = match output {
-            None => Self { folder: PathBuf::new(), stem: None },
+            None => Self { folder: PathBuf::new(), stem: None, format: in_folders },
             Some(path)
                 if path.is_dir() || ends_with_separator(path) || path.extension().is_none() =>
             {
-                Self { folder: path.to_owned(), stem: None }
+                Self { folder: path.to_owned(), stem: None, format: in_folders }
             }
             Some(path) => {
-                let is_png =
-                    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
-                let (true, Some(stem)) = (is_png, path.file_stem()) else {
+                let of_name = FileFormat::of(path).filter(|of| format.is_none_or(|f| f == *of));
+                let (Some(format), Some(stem)) = (of_name, path.file_stem()) else {
                     return Err(OutputError::Format { path: path.display().to_string() });
                 };
                 Self {
                     folder: path.parent().unwrap_or(Path::new("")).to_owned(),
                     stem: Some(stem.to_string_lossy().into_owned()),
+                    format,
                 }
             }
         };
@@ -94,7 +102,12 @@ impl OutputPlan {
                 slug => format!("{seed}-{slug}"),
             },
         };
-        self.folder.join(format!("{stem}.png"))
+        self.folder.join(format!("{stem}.{}", self.format.extension()))
+    }
+
+    /// The format of the files.
+    pub fn format(&self) -> FileFormat {
+        self.format
     }
 }
 
@@ -133,13 +146,21 @@ pub fn write_png(
     texts: &[(&str, String)],
     wanted: &Path,
 ) -> Result<PathBuf, OutputError> {
+    let bytes = encode_png(image, texts)
+        .map_err(|source| OutputError::Encoding { path: wanted.display().to_string(), source })?;
+    write_new(&bytes, wanted)
+}
+
+/// Writes `bytes` to `wanted`, or to `wanted` with the next free number where that exists.
+/// Returns the path written.
+///
+/// The file appears under its name only when it is whole and on disk.
+pub fn write_new(bytes: &[u8], wanted: &Path) -> Result<PathBuf, OutputError> {
     let shown = || wanted.display().to_string();
     let io = |source| OutputError::Io { path: shown(), source };
-    let bytes = encode_png(image, texts)
-        .map_err(|source| OutputError::Encoding { path: shown(), source })?;
     let folder = folder_or_current(wanted.parent().unwrap_or(Path::new("")));
     let mut file = NamedTempFile::with_prefix_in(".emberbrush-", folder).map_err(io)?;
-    file.write_all(&bytes).map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     allow_reading(file.as_file()).map_err(io)?;
     for number in 0..100_000 {
@@ -173,7 +194,8 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
         return path.to_owned();
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!("{stem}-{number}.png"))
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("{stem}-{number}.{extension}"))
 }
 
 /// Encodes a PNG. Texts that are plain ASCII go into `tEXt` chunks, others into `iTXt`, as
@@ -236,15 +258,20 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_another_extension_is_refused() {
-        let error = OutputPlan::prepare(Some(Path::new("apple.jpg"))).unwrap_err();
-        assert!(matches!(error, OutputError::Format { .. }), "{error}");
+    fn the_extension_is_the_format() {
+        let plan = OutputPlan::prepare(Some(Path::new("apple.JPG")), None).unwrap();
+        assert_eq!(plan.format(), FileFormat::Jpeg);
+        assert_eq!(plan.path(1, ""), Path::new("apple.jpg"));
+        for (name, format) in [("apple.gif", None), ("apple.jpg", Some(FileFormat::Png))] {
+            let error = OutputPlan::prepare(Some(Path::new(name)), format).unwrap_err();
+            assert!(matches!(error, OutputError::Format { .. }), "{error}");
+        }
     }
 
     #[test]
     fn folders_name_files_by_seed_and_prompt() {
         let folder = tempfile::tempdir().unwrap();
-        let plan = OutputPlan::prepare(Some(&folder.path().join("new/"))).unwrap();
+        let plan = OutputPlan::prepare(Some(&folder.path().join("new/")), None).unwrap();
         let path = plan.path(
             42,
             "A cat/dog: 고양이!\0 on a very long prompt that goes on and on and on and on",
@@ -259,7 +286,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = OutputPlan::prepare(Some(&file.join("below/apple.png"))).unwrap_err();
+        let error = OutputPlan::prepare(Some(&file.join("below/apple.png")), None).unwrap_err();
         assert!(matches!(error, OutputError::Io { .. }), "{error}");
     }
 }

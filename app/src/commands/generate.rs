@@ -1,10 +1,17 @@
 //! `emberbrush generate`
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    path::Path,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use emberbrush_pipeline::{
+    diffusion::DiffusionPipeline,
+    editing::{self, Sources},
     metadata::{PARAMETERS, parameters},
-    output::{OutputPlan, write_png},
+    output::{OutputPlan, write_new},
+    picture::{self, FileFormat, Picture, Recount},
+    request::GenerationRequest,
 };
 
 use crate::{cli::GenerateArguments, interruption::Interruption, model, report::Reporter};
@@ -14,7 +21,8 @@ pub(crate) fn run(
     interruption: &Interruption,
 ) -> anyhow::Result<()> {
     arguments.check()?;
-    let output = OutputPlan::prepare(arguments.output.as_deref())?;
+    let sources = Sources::read(&arguments.mode(false))?;
+    let output = OutputPlan::prepare(arguments.output.as_deref(), arguments.output_format)?;
     let reporter = Reporter::new(arguments.json);
 
     let started = Instant::now();
@@ -27,22 +35,54 @@ pub(crate) fn run(
         started.elapsed(),
     );
 
-    let request = arguments.request(&pipeline, random_seed());
+    let request = arguments.request(&pipeline, sources.as_ref(), random_seed());
     request.check()?;
     for index in 0..request.count {
         let seed = request.seed_of(index);
         reporter.begin(index, request.count, seed, request.steps);
         let started = Instant::now();
-        let image = pipeline.generate(&request, index, &mut |event| {
-            reporter.progress(&event);
-            interruption.flow()
-        })?;
+        let image =
+            make(&mut pipeline, &request, sources.as_ref(), index, &reporter, interruption)?;
         let wanted = output.path(seed, &request.prompt);
         let texts = [(PARAMETERS, parameters(&request, seed, pipeline.name()))];
-        let path = write_png(&image, &texts, &wanted)?;
-        reporter.written(&path, &wanted, seed, started.elapsed());
+        let bytes = picture::encode(&image, output.format(), &texts)?;
+        let path = write_new(&bytes, &wanted)?;
+        let unchanged = unchanged(sources.as_ref(), &image, &path, output.format())?;
+        reporter.written(&path, &wanted, seed, started.elapsed(), unchanged);
     }
     Ok(())
+}
+
+fn make(
+    pipeline: &mut DiffusionPipeline,
+    request: &GenerationRequest,
+    sources: Option<&Sources>,
+    index: u32,
+    reporter: &Reporter,
+    interruption: &Interruption,
+) -> anyhow::Result<Picture> {
+    let mut on_event = |event| {
+        reporter.progress(&event);
+        interruption.flow()
+    };
+    Ok(match sources {
+        Some(sources) => editing::edit(pipeline, request, sources, index, &mut on_event)?.picture,
+        None => Picture::new(pipeline.generate(request, index, &mut on_event)?.into()),
+    })
+}
+
+/// Reads the written file back and counts what changed outside the mask.
+fn unchanged(
+    sources: Option<&Sources>,
+    image: &Picture,
+    path: &Path,
+    format: FileFormat,
+) -> anyhow::Result<Option<(Recount, bool)>> {
+    let Some(sources) = sources.filter(|sources| sources.is_pasted(image)) else {
+        return Ok(None);
+    };
+    let recount = sources.recount(&picture::read(path)?);
+    Ok(recount.map(|recount| (recount, format.keeps(image))))
 }
 
 /// A seed for those who name none, short enough to type again.

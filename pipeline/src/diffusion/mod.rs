@@ -24,6 +24,7 @@ use crate::{
         folder::{Family, RecommendedSettings},
     },
     device::OpenDevice,
+    editing::{self, Sources},
     error::PipelineError,
     preview::LatentRgbFactors,
     progress::{ProgressEvent, Stage},
@@ -115,7 +116,9 @@ impl DiffusionPipeline {
         self.scheduler_config.sampler().unwrap_or(Sampler::Dpmpp2m)
     }
 
-    /// Makes image `index` of the request, counted from 0.
+    /// Makes image `index` of the request, counted from 0, with 8-bit colours. A request that
+    /// starts from a picture has its files read; [`crate::editing::edit`] keeps their depth and
+    /// alpha.
     ///
     /// # Errors
     ///
@@ -126,12 +129,16 @@ impl DiffusionPipeline {
         index: u32,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<RgbImage, PipelineError> {
+        if let Some(sources) = Sources::read(&request.mode)? {
+            let edited = editing::edit(self, request, &sources, index, on_event)?;
+            return Ok(edited.picture.pixels.into_rgb8());
+        }
         let device = self.device.device.clone();
         let mut generator = NoiseGenerator::new(request.rng, request.seed_of(index));
         self.generate_from(request, &mut |shape| generator.normal(shape, &device), on_event)
     }
 
-    /// Makes one image from noise that is given.
+    /// Makes one image from noise that is given, and from nothing else.
     pub fn generate_from(
         &mut self,
         request: &GenerationRequest,
