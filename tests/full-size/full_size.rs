@@ -1,0 +1,109 @@
+//! Full-size networks against diffusers, where attention and convolutions take the paths for
+//! large tensors. `docs/testing.md` tells how to make what these tests need.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{ops::ControlFlow, path::PathBuf};
+
+use burn::tensor::{DType, Tensor, TensorData};
+use emberbrush_layers::weights::WeightSource;
+use emberbrush_pipeline::{
+    checkpoint::safetensors_file::SafetensorsFile,
+    device::{self, DeviceChoice, OpenDevice},
+};
+use emberbrush_tests::{load, relative_difference};
+use emberbrush_text_encoder::{ClipTextConfig, ClipTextModel};
+use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel, UNetInput};
+use emberbrush_vae::{AutoencoderKlConfig, Decoder};
+
+/// Largest allowed `max|Δ| / max|golden|`: sums of many more terms than in the tiny networks.
+const TOLERANCE: f32 = 2e-4;
+
+/// The folder that `full_size.py` filled.
+fn folder() -> PathBuf {
+    std::env::var_os("EMBERBRUSH_FULL_SIZE")
+        .expect("EMBERBRUSH_FULL_SIZE names the folder that tests/full-size/full_size.py filled")
+        .into()
+}
+
+fn device() -> OpenDevice {
+    let choice = std::env::var("EMBERBRUSH_DEVICE").unwrap_or_else(|_| "cpu".to_owned());
+    device::open(choice.parse::<DeviceChoice>().unwrap()).unwrap()
+}
+
+fn config<T: serde::de::DeserializeOwned>(component: &str) -> T {
+    let path = folder().join("checkpoint").join(component).join("config.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn weights(component: &str, file: &str) -> PathBuf {
+    folder().join("checkpoint").join(component).join(file)
+}
+
+fn golden(key: &str) -> TensorData {
+    SafetensorsFile::open(folder().join("goldens.safetensors")).unwrap().read(key).unwrap()
+}
+
+fn tensor<const D: usize>(key: &str, device: &OpenDevice) -> Tensor<D> {
+    Tensor::from_data(golden(key), (&device.device, DType::F32))
+}
+
+#[track_caller]
+fn compare<const D: usize>(what: &str, actual: &Tensor<D>, golden: &Tensor<D>) {
+    let difference = relative_difference(actual, golden);
+    println!("{what}: relative difference {difference:.2e}");
+    assert!(difference <= TOLERANCE, "{what}: {difference:.2e} above {TOLERANCE:.0e}");
+}
+
+#[test]
+#[ignore = "needs the full-size checkpoint, see docs/testing.md"]
+fn text_encoder() {
+    let device = device();
+    let config: ClipTextConfig = config("text_encoder");
+    let model = load(weights("text_encoder", "model.safetensors"), &device.device, |weights| {
+        ClipTextModel::new(&config, weights)
+    });
+    let ids = golden("input_ids").convert::<i64>().try_to_vec::<i64>().unwrap();
+    let ids: Vec<Vec<u32>> =
+        ids.chunks(77).map(|ids| ids.iter().map(|&id| id as u32).collect()).collect();
+    let output = model.forward(&ids, &mut || ControlFlow::Continue(())).unwrap();
+    compare("text encoder", &output.last_hidden_state(), &tensor("text", &device));
+}
+
+#[test]
+#[ignore = "needs the full-size checkpoint, see docs/testing.md"]
+fn unet() {
+    let device = device();
+    let config: UNet2DConditionConfig = config("unet");
+    let path = weights("unet", "diffusion_pytorch_model.safetensors");
+    let model = load(path, &device.device, |weights| UNet2DConditionModel::new(&config, weights));
+    for size in [256, 512] {
+        let input = UNetInput {
+            sample: tensor(&format!("unet{size}.sample"), &device),
+            timesteps: &[500.0],
+            encoder_hidden_states: tensor("text", &device),
+            added: None,
+            timestep_cond: None,
+        };
+        let output = model.forward(input, &mut || ControlFlow::Continue(())).unwrap();
+        compare(
+            &format!("UNet at {size}"),
+            &output,
+            &tensor(&format!("unet{size}.output"), &device),
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs the full-size checkpoint, see docs/testing.md"]
+fn vae() {
+    let device = device();
+    let config: AutoencoderKlConfig = config("vae");
+    let path = weights("vae", "diffusion_pytorch_model.safetensors");
+    let decoder = load(path, &device.device, |weights| Decoder::new(&config, weights));
+    for size in [256, 512] {
+        let latents = tensor(&format!("vae{size}.latents"), &device);
+        let output = decoder.decode(latents, &mut || ControlFlow::Continue(())).unwrap();
+        compare(&format!("VAE at {size}"), &output, &tensor(&format!("vae{size}.output"), &device));
+    }
+}
