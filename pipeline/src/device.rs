@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// Which device a person asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
     /// A discrete GPU, then an integrated one, then the CPU; never a software renderer.
@@ -146,6 +146,7 @@ pub struct DeviceInfo {
     pub automatic: bool,
     /// Its number among the adapters of its kind, as wgpu counts them.
     #[serde(skip)]
+    #[cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "only adapters are numbered"))]
     index_in_kind: usize,
 }
 
@@ -205,8 +206,8 @@ pub fn list() -> Vec<DeviceInfo> {
     devices.push(cpu());
     #[cfg(feature = "wgpu")]
     devices.extend(adapters());
-    if let Some(index) = automatic(&devices) {
-        devices[index].automatic = true;
+    if let Some(device) = automatic(&devices).and_then(|index| devices.get_mut(index)) {
+        device.automatic = true;
     }
     devices
 }
@@ -335,7 +336,15 @@ fn native_backends() -> wgpu::Backends {
 
 #[cfg(feature = "wgpu")]
 fn open_adapter(info: &DeviceInfo) -> Result<Device, DeviceError> {
+    use std::{
+        collections::HashMap,
+        sync::{Mutex, PoisonError},
+    };
+
     use burn::tensor::DeviceKind as Adapter;
+
+    // A runtime can be initialised once in a process; later openings share it.
+    static OPENED: Mutex<Option<HashMap<DeviceChoice, Device>>> = Mutex::new(None);
 
     let index = info.index_in_kind;
     let adapter = match info.kind {
@@ -345,29 +354,17 @@ fn open_adapter(info: &DeviceInfo) -> Result<Device, DeviceError> {
         DeviceKind::Software => Adapter::Cpu,
         DeviceKind::Cpu | DeviceKind::Other => Adapter::DefaultDevice,
     };
-    use std::{
-        collections::HashMap,
-        sync::{Mutex, PoisonError},
-    };
-    // A runtime can be initialised once in a process; later openings share it.
-    static OPENED: Mutex<Option<HashMap<DeviceChoiceKey, Device>>> = Mutex::new(None);
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     let opened = opened.get_or_insert_with(HashMap::new);
-    let key = DeviceChoiceKey(info.id.to_string());
-    if let Some(device) = opened.get(&key) {
+    if let Some(device) = opened.get(&info.id) {
         return Ok(device.clone());
     }
     let device = Device::wgpu_options().device_kind(adapter).init().map_err(|error| {
         DeviceError::Initialisation { name: info.name.clone(), reason: error.to_string() }
     })?;
-    opened.insert(key, device.clone());
+    opened.insert(info.id, device.clone());
     Ok(device)
 }
-
-/// An adapter's identity within a process.
-#[cfg(feature = "wgpu")]
-#[derive(PartialEq, Eq, Hash)]
-struct DeviceChoiceKey(String);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
