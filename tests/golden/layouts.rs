@@ -152,7 +152,10 @@ fn a_missing_shard_and_a_missing_tensor_are_named() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replacen("conv_in.bias", "conv_in.bent", 1)).unwrap();
     let error = open().unwrap_err();
-    assert!(matches!(&error, CheckpointError::ShardWithout { key, .. } if key == "conv_in.bent"), "{error}");
+    assert!(
+        matches!(&error, CheckpointError::ShardWithout { key, .. } if key == "conv_in.bent"),
+        "{error}"
+    );
 
     fs::write(&path, text).unwrap();
     fs::remove_file(folder.join("unet/shard-1.safetensors")).unwrap();

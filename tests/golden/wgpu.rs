@@ -80,8 +80,7 @@ fn unets_equal_diffusers() {
                     data.try_to_vec::<f64>().unwrap()
                 };
                 let timesteps = numbers(&key("timestep"));
-                let time_ids =
-                    golden.contains(&key("time_ids")).then(|| numbers(&key("time_ids")));
+                let time_ids = golden.contains(&key("time_ids")).then(|| numbers(&key("time_ids")));
                 let input = UNetInput {
                     sample: golden.tensor(&key("sample")),
                     timesteps: &timesteps,
@@ -97,7 +96,12 @@ fn unets_equal_diffusers() {
                 assert_close(&what, &first, &golden.tensor(&key("out")), NETWORK_TOLERANCE);
                 // Kernels that were tuned and cached in the first pass must give the same again.
                 let again = model.forward(input, &mut go_on).unwrap();
-                assert_close(&format!("{what} again"), &again, &golden.tensor(&key("out")), NETWORK_TOLERANCE);
+                assert_close(
+                    &format!("{what} again"),
+                    &again,
+                    &golden.tensor(&key("out")),
+                    NETWORK_TOLERANCE,
+                );
             }
         }
     });
@@ -117,7 +121,8 @@ fn autoencoders_equal_diffusers() {
             let golden = Golden::open(golden, &device);
             for case in ["sq", "rect"] {
                 let key = |part: &str| format!("{case}.{part}");
-                let posterior = vae.encoder.encode(golden.tensor(&key("image")), &mut go_on).unwrap();
+                let posterior =
+                    vae.encoder.encode(golden.tensor(&key("image")), &mut go_on).unwrap();
                 let expected = golden.tensor(&key("mean"));
                 assert_close(name, &posterior.mean, &expected, NETWORK_TOLERANCE);
                 let decoded = vae.decoder.decode(golden.tensor(&key("z")), &mut go_on).unwrap();
