@@ -1,0 +1,232 @@
+//! Pictures of every kind in and out, and files that are broken or hostile.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::io::Cursor;
+
+use emberbrush_pipeline::picture::{
+    FileFormat, Picture, PictureError, encode, read, read_bytes, resized,
+};
+use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage};
+
+/// A picture of each kind of pixel, with other values in every channel.
+fn kinds() -> Vec<DynamicImage> {
+    let rgba = ImageBuffer::from_fn(19, 7, |x, y| {
+        let value = |factor: u32| (x * 3001 * factor + y * 7919 + factor) as u16;
+        image::Rgba([value(1), value(2), value(3), value(5)])
+    });
+    let deep = DynamicImage::ImageRgba16(rgba);
+    vec![
+        DynamicImage::ImageLuma8(deep.to_luma8()),
+        DynamicImage::ImageLumaA8(deep.to_luma_alpha8()),
+        DynamicImage::ImageRgb8(deep.to_rgb8()),
+        DynamicImage::ImageRgba8(deep.to_rgba8()),
+        DynamicImage::ImageLuma16(deep.to_luma16()),
+        DynamicImage::ImageLumaA16(deep.to_luma_alpha16()),
+        DynamicImage::ImageRgb16(deep.to_rgb16()),
+        deep,
+    ]
+}
+
+fn profile() -> Vec<u8> {
+    moxcms::ColorProfile::new_display_p3().encode().unwrap()
+}
+
+#[test]
+fn every_format_gives_back_what_it_says_it_keeps() {
+    for format in
+        [FileFormat::Png, FileFormat::Jpeg, FileFormat::WebP, FileFormat::Tiff, FileFormat::Bmp]
+    {
+        for pixels in kinds() {
+            let picture = Picture::new(pixels);
+            let bytes = encode(&picture, format, &[]).unwrap();
+            let back = read_bytes(&bytes, "picture").unwrap();
+            let what = format!("{format} {:?}", picture.pixels.color());
+            assert_eq!((back.width(), back.height()), (19, 7), "{what}");
+            if format.keeps(&picture) {
+                assert_eq!(back.pixels.to_rgba16(), picture.pixels.to_rgba16(), "{what}");
+            }
+        }
+    }
+    let deep = Picture::new(kinds().pop().unwrap());
+    assert!(FileFormat::Png.keeps(&deep) && FileFormat::Tiff.keeps(&deep));
+    assert!(!FileFormat::WebP.keeps(&deep) && !FileFormat::Jpeg.keeps(&deep));
+}
+
+#[test]
+fn png_keeps_the_kind_of_pixel() {
+    for pixels in kinds() {
+        let picture = Picture { pixels, icc_profile: Some(profile()) };
+        let bytes = encode(&picture, FileFormat::Png, &[]).unwrap();
+        assert_eq!(read_bytes(&bytes, "picture").unwrap(), picture);
+    }
+}
+
+#[test]
+fn colour_profiles_are_kept_and_honoured() {
+    let pixels = RgbImage::from_pixel(4, 4, Rgb([200, 60, 60]));
+    let picture = Picture { pixels: DynamicImage::ImageRgb8(pixels), icc_profile: Some(profile()) };
+    for format in [FileFormat::Png, FileFormat::Jpeg, FileFormat::WebP] {
+        let bytes = encode(&picture, format, &[]).unwrap();
+        let back = read_bytes(&bytes, "picture").unwrap();
+        assert_eq!(back.icc_profile, picture.icc_profile, "{format}");
+    }
+    let srgb = picture.to_srgb();
+    let [red, green, _] = srgb.get_pixel(0, 0).0.map(|value| value * 255.0);
+    assert!(red > 210.0 && green < 55.0, "Display P3 is wider than sRGB: {red} {green}");
+    let back = picture.from_srgb(srgb);
+    for (value, expected) in back.get_pixel(0, 0).0.iter().zip([200.0, 60.0, 60.0]) {
+        assert!((value * 255.0 - expected).abs() < 1.0, "{value}");
+    }
+    let broken = Picture { icc_profile: Some(vec![1, 2, 3]), ..picture.clone() };
+    assert_eq!(broken.to_srgb(), broken.to_raw(), "a broken profile is taken as sRGB");
+}
+
+#[test]
+fn transparent_parts_lie_on_white() {
+    let pixels = image::RgbaImage::from_fn(2, 1, |x, _| image::Rgba([0, 0, 0, (x * 255) as u8]));
+    let picture = Picture::new(DynamicImage::ImageRgba8(pixels));
+    assert_eq!(picture.to_srgb().get_pixel(0, 0).0, [1.0; 3]);
+    assert_eq!(picture.to_srgb().get_pixel(1, 0).0, [0.0; 3]);
+    assert_eq!(picture.to_raw().get_pixel(0, 0).0, [0.0; 3], "diffusers leaves alpha out");
+}
+
+#[test]
+fn palettes_become_colours() {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 2, 1);
+    encoder.set_color(png::ColorType::Indexed);
+    encoder.set_depth(png::BitDepth::Four);
+    encoder.set_palette(vec![1, 2, 3, 250, 128, 7]);
+    encoder.set_trns(vec![255, 90]);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&[0x01]).unwrap();
+    writer.finish().unwrap();
+    let picture = read_bytes(&bytes, "palette").unwrap();
+    let expected = [[1, 2, 3, 255], [250, 128, 7, 90]];
+    for (pixel, expected) in picture.pixels.to_rgba8().pixels().zip(expected) {
+        assert_eq!(pixel.0, expected);
+    }
+}
+
+#[test]
+fn pictures_are_turned_upright() {
+    let pixels = RgbImage::from_fn(16, 8, |x, _| Rgb([if x < 8 { 250 } else { 5 }; 3]));
+    let plain =
+        encode(&Picture::new(DynamicImage::ImageRgb8(pixels)), FileFormat::Jpeg, &[]).unwrap();
+    // Exif with the one field Orientation: 6, turn by 90° clockwise.
+    let exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
+    let mut turned = plain[..2].to_vec();
+    turned.extend([0xFF, 0xE1]);
+    turned.extend((exif.len() as u16 + 2).to_be_bytes());
+    turned.extend(exif);
+    turned.extend(&plain[2..]);
+    let picture = read_bytes(&turned, "photo.jpg").unwrap();
+    assert_eq!((picture.width(), picture.height()), (8, 16));
+    let picture = picture.pixels.to_luma8();
+    assert!(picture.get_pixel(4, 1).0[0] > 200 && picture.get_pixel(4, 14).0[0] < 50);
+}
+
+#[test]
+fn broken_files_are_refused_with_their_name() {
+    let picture = Picture::new(kinds().swap_remove(2));
+    for format in
+        [FileFormat::Png, FileFormat::Jpeg, FileFormat::WebP, FileFormat::Tiff, FileFormat::Bmp]
+    {
+        let bytes = encode(&picture, format, &[]).unwrap();
+        // Some decoders make do with most of a file, none with its first bytes.
+        for length in (0..bytes.len() / 2).step_by(3) {
+            if let Err(error) = read_bytes(&bytes[..length], "half") {
+                assert!(error.to_string().starts_with("half: "), "{error}");
+            } else {
+                assert!(format == FileFormat::Jpeg, "{format} cut to {length}");
+            }
+        }
+    }
+    for bytes in [&b""[..], b"GIF89a", b"not a picture", b"%PDF-1.7"] {
+        let error = read_bytes(bytes, "text").unwrap_err();
+        assert!(matches!(error, PictureError::Format { .. }), "{error}");
+    }
+    let error = read(std::path::Path::new("does-not-exist.png")).unwrap_err();
+    assert!(matches!(error, PictureError::Io { .. }), "{error}");
+    assert!(matches!(read(&std::env::temp_dir()).unwrap_err(), PictureError::Io { .. }));
+}
+
+#[test]
+fn a_header_of_65535_pixels_a_side_is_refused_before_memory_is_taken() {
+    let mut png = Vec::new();
+    let mut writer = png::Encoder::new(&mut png, 65_535, 65_535).write_header().unwrap();
+    writer.write_chunk(png::chunk::IDAT, &[0x78, 0x9C]).unwrap();
+    drop(writer);
+    let mut bmp = encode(&Picture::new(kinds().swap_remove(2)), FileFormat::Bmp, &[]).unwrap();
+    bmp[18..20].copy_from_slice(&65_535_u16.to_le_bytes());
+    bmp[22..24].copy_from_slice(&65_535_u16.to_le_bytes());
+    let mut jpeg = encode(&Picture::new(kinds().swap_remove(2)), FileFormat::Jpeg, &[]).unwrap();
+    let frame = jpeg.windows(2).position(|marker| marker == [0xFF, 0xC0]).unwrap();
+    jpeg[frame + 5..frame + 9].fill(0xFF);
+    for (name, bytes) in [("huge.png", png), ("huge.bmp", bmp), ("huge.jpg", jpeg)] {
+        let error = read_bytes(&bytes, name).unwrap_err().to_string();
+        assert!(error.starts_with(name), "{error}");
+        if name == "huge.png" {
+            assert!(error.contains("65535×65535") && error.contains("128 million"), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_bomb_is_refused() {
+    // 20000² black pixels in a few kilobytes.
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, 20_000, 20_000);
+    encoder.set_depth(png::BitDepth::One);
+    let mut writer = encoder.write_header().unwrap();
+    writer.write_image_data(&vec![0; 20_000 * 2_500]).unwrap();
+    writer.finish().unwrap();
+    assert!(bytes.len() < 200_000, "{}", bytes.len());
+    let error = read_bytes(&bytes, "bomb.png").unwrap_err();
+    assert!(matches!(error, PictureError::TooLarge { .. }), "{error}");
+}
+
+/// Pillow 11's `Image.resize(size, Image.LANCZOS)` of the same picture.
+#[test]
+fn lanczos_is_that_of_pillow() {
+    let picture = RgbImage::from_fn(23, 17, |x, y| {
+        Rgb([
+            ((x * 37 + y * 11) % 256) as u8,
+            ((x * x * 5 + y * y * 3) % 256) as u8,
+            if (x / 4 + y / 3) % 2 == 1 { 255 } else { 0 },
+        ])
+    });
+    let picture = DynamicImage::ImageRgb8(picture).to_rgb32f();
+    let small = [
+        36, 4, 0, 166, 83, 173, 110, 165, 235, 93, 147, 0, 182, 162, 249, 56, 102, 153, 182, 89, 0,
+        106, 150, 255, 60, 22, 159, 184, 106, 118, 117, 121, 105, 125, 88, 159, 148, 147, 102, 73,
+        119, 122, 187, 107, 158, 82, 160, 97,
+    ];
+    let large = [
+        0, 0, 0, 8, 1, 0, 33, 4, 0, 57, 12, 7, 76, 22, 0, 98, 36, 0, 118, 52, 50, 141, 73, 217,
+        157, 96, 255, 181, 123, 255, 234, 148, 243, 204, 191, 255, 62, 249, 255, 0, 199, 198, 24,
+        84, 32, 61, 64, 0,
+    ];
+    for ((width, height), expected, sum) in
+        [((8, 8), small, 24_075_i64), ((40, 24), large, 358_813)]
+    {
+        let resized = resized(&picture, width, height);
+        let bytes: Vec<i64> = resized.iter().map(|value| (value * 255.0).round() as i64).collect();
+        for (place, (byte, expected)) in bytes.iter().zip(expected).enumerate() {
+            assert!((byte - expected).abs() <= 1, "{width}: {place}: {byte} for {expected}");
+        }
+        let difference = (bytes.iter().sum::<i64>() - sum).abs();
+        assert!(difference < bytes.len() as i64 / 4, "{width}: {difference}");
+    }
+}
+
+#[test]
+fn files_are_told_by_content_and_not_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("really-a.png");
+    let mut bytes = Cursor::new(Vec::new());
+    kinds()[2].write_to(&mut bytes, ImageFormat::Bmp).unwrap();
+    std::fs::write(&path, bytes.into_inner()).unwrap();
+    assert_eq!(read(&path).unwrap().pixels.to_rgb8(), kinds()[2].to_rgb8());
+}
