@@ -190,7 +190,8 @@ impl GenerateArguments {
 
     /// What the pictures start from. The strength may be the checkpoint's choice, too.
     pub(crate) fn mode(&self, is_inpainting_model: bool) -> Mode {
-        self.editing.mode(is_inpainting_model)
+        let has_prompt = self.prompt.as_ref().is_some_and(|prompt| !prompt.trim().is_empty());
+        self.editing.mode(is_inpainting_model, has_prompt)
     }
 
     /// The request that these arguments mean for a checkpoint, and for pictures to start from.

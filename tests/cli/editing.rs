@@ -168,3 +168,82 @@ fn what_cannot_be_done_is_refused() {
     );
     assert!(!workshop.path("out.png").exists());
 }
+
+/// Mean difference of neighbouring pixels across lines that run along the border of a rectangle
+/// of `left, top, right, bottom`, up to 8 pixels from it on either side.
+fn across_border(image: &RgbImage, [left, top, right, bottom]: [u32; 4]) -> f64 {
+    let difference = |(x, y): (u32, u32), (a, b): (u32, u32)| -> f64 {
+        let pairs = image.get_pixel(x, y).0.into_iter().zip(image.get_pixel(a, b).0);
+        pairs.map(|(one, other)| f64::from(one.abs_diff(other))).sum::<f64>() / 3.0
+    };
+    let (mut sum, mut count) = (0.0, 0.0);
+    for side in [left, right] {
+        for x in side - 8..side + 8 {
+            for y in top..=bottom {
+                sum += difference((x, y), (x + 1, y));
+                count += 1.0;
+            }
+        }
+    }
+    for side in [top, bottom] {
+        for y in side - 8..side + 8 {
+            for x in left..=right {
+                sum += difference((x, y), (x, y + 1));
+                count += 1.0;
+            }
+        }
+    }
+    sum / count
+}
+
+#[test]
+fn fills_of_photographs_have_no_seams() {
+    let workshop = Workshop::new();
+    let photos = [
+        ("astronaut", [24, 180, 90, 250]),
+        ("chelsea", [40, 120, 100, 168]),
+        ("coffee", [215, 20, 265, 60]),
+        ("rocket", [140, 70, 180, 122]),
+    ];
+    for (name, [left, top, right, bottom]) in photos {
+        let path = fixtures().join("photos").join(format!("{name}.jpg"));
+        let photo = image::open(&path).unwrap().to_rgb8();
+        let inside = |x, y| (left..=right).contains(&x) && (top..=bottom).contains(&y);
+        GrayImage::from_fn(photo.width(), photo.height(), |x, y| {
+            image::Luma([u8::from(inside(x, y)) * 255])
+        })
+        .save(workshop.path("mask.png"))
+        .unwrap();
+        let out = format!("{name}.png");
+        let run = workshop
+            .run(&[
+                "generate",
+                "--init",
+                text(&path),
+                "--mask",
+                "mask.png",
+                "--count",
+                "1",
+                "--seed",
+                "1",
+                "--steps",
+                "10",
+                "--device",
+                "cpu",
+                "-o",
+                &out,
+            ])
+            .succeeded();
+        assert!(run.stderr().contains("0 pixels changed outside"), "{}", run.stderr());
+        let filled = image::open(workshop.path(&out)).unwrap().to_rgb8();
+        let border = [left, top, right, bottom];
+        let (before, after) = (across_border(&photo, border), across_border(&filled, border));
+        assert!(after <= 1.5 * before, "{name}: {after:.2} across the border, {before:.2} before");
+        let painted = photo
+            .enumerate_pixels()
+            .filter(|&(x, y, pixel)| inside(x, y) && filled.get_pixel(x, y) != pixel)
+            .count() as u32;
+        let area = (right - left + 1) * (bottom - top + 1);
+        assert!(painted > area / 2, "{name}: {painted} of {area} pixels painted");
+    }
+}

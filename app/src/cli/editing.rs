@@ -14,6 +14,9 @@ const IMAGE_STRENGTH: f64 = 0.8;
 /// come through.
 const FILL_STRENGTH: f64 = 0.75;
 
+/// [`FILL_STRENGTH`] without a prompt, where the surroundings decide.
+const SURROUNDINGS_STRENGTH: f64 = 0.5;
+
 /// Starting from a picture.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Changing pictures")]
@@ -21,8 +24,8 @@ pub(crate) struct EditingArguments {
     /// The picture to start from: PNG, JPEG, WebP, TIFF or BMP.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) init: Option<PathBuf>,
-    /// How much is painted anew, above 0 and up to 1 [default: 0.8; with --mask 0.75, or 1 for
-    /// inpainting models and with --raw].
+    /// How much is painted anew, above 0 and up to 1 [default: 0.8; with --mask 0.75, or 0.5
+    /// without a prompt, or 1 for inpainting models and with --raw].
     #[arg(long, value_name = "X", requires = "init")]
     pub(crate) strength: Option<f64>,
     /// How the picture comes to other proportions: crop, fit, stretch [default: crop; stretch
@@ -76,12 +79,13 @@ pub(crate) struct EditingArguments {
 
 impl EditingArguments {
     /// What the pictures start from.
-    pub(crate) fn mode(&self, is_inpainting_model: bool) -> Mode {
+    pub(crate) fn mode(&self, is_inpainting_model: bool, has_prompt: bool) -> Mode {
         let Some(init) = &self.init else { return Mode::TextToImage };
         let strength = match &self.mask {
             None => IMAGE_STRENGTH,
             Some(_) if is_inpainting_model || self.raw => 1.0,
-            Some(_) => FILL_STRENGTH,
+            Some(_) if has_prompt => FILL_STRENGTH,
+            Some(_) => SURROUNDINGS_STRENGTH,
         };
         let resize = if self.raw { ResizeMode::Stretch } else { ResizeMode::Crop };
         let image = InitImage {
