@@ -53,8 +53,9 @@ impl Command {
 /// Arguments of `generate`.
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArguments {
-    /// What to draw. May be left out with --mask: the surroundings then decide.
-    #[arg(required_unless_present = "mask")]
+    /// What to draw. May be left out with --mask and --extend, where the surroundings then decide,
+    /// and with --upscale.
+    #[arg(required_unless_present_any = ["mask", "extend", "upscale"])]
     pub(crate) prompt: Option<String>,
     /// What to keep away from.
     #[arg(long, value_name = "TEXT", default_value = "")]

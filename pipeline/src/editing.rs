@@ -1,5 +1,8 @@
 //! Changing pictures: from files to the model's size, and back into the picture.
 
+mod outpaint;
+mod upscale;
+
 use std::ops::ControlFlow;
 
 use image::{DynamicImage, GenericImageView, Rgb32FImage};
@@ -74,6 +77,11 @@ impl Sources {
     ///
     /// A [`PictureError`] where the mask does not fit the picture or repaints nothing.
     pub fn new(mode: &Mode, init: Picture, mask: Option<&Picture>) -> Result<Self, PictureError> {
+        if let Mode::Outpaint(outpaint) = mode {
+            let (init, mask) = outpaint::canvas(&init, outpaint.extend);
+            let mask = PreparedMask { repaint: mask.clone(), composite: mask, raw: false };
+            return Ok(Self { init, mask: Some(mask) });
+        }
         let Mode::Inpaint(inpaint) = mode else { return Ok(Self { init, mask: None }) };
         let mask = mask.ok_or(PictureError::EmptyMask)?;
         let size = init.pixels.dimensions();
@@ -107,6 +115,9 @@ impl Sources {
     /// The size in pixels at which a model for squares of `native_side` best works on this.
     pub fn working_size(&self, mode: &Mode, native_side: u32) -> (u32, u32) {
         let size = self.init.pixels.dimensions();
+        if matches!(mode, Mode::Upscale(_) | Mode::Outpaint(_)) {
+            return (native_side, native_side);
+        }
         if mode.init().is_some_and(|init| init.raw) {
             let cells = |side: u32| (side / 8).max(1) * 8;
             return (cells(size.0), cells(size.1));
@@ -161,7 +172,7 @@ impl Sources {
     }
 }
 
-/// Makes image `index` of a request that starts from a picture.
+/// Makes image `index` of any request, from the pictures that [`Sources::read`] gives for it.
 ///
 /// # Errors
 ///
@@ -169,7 +180,7 @@ impl Sources {
 pub fn edit(
     pipeline: &mut DiffusionPipeline,
     request: &GenerationRequest,
-    sources: &Sources,
+    sources: Option<&Sources>,
     index: u32,
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Edited, PipelineError> {
@@ -186,14 +197,36 @@ pub fn edit(
 pub fn edit_from(
     pipeline: &mut DiffusionPipeline,
     request: &GenerationRequest,
-    sources: &Sources,
+    sources: Option<&Sources>,
     noise: &mut dyn NoiseSource,
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Edited, PipelineError> {
     request.check()?;
-    let Some(init) = request.mode.init() else {
-        return Err(PipelineError::Request("this request starts from no picture".to_owned()));
+    if request.mode.init().is_some() && sources.is_none() {
+        return Err(PipelineError::Request("the picture to start from was not read".to_owned()));
+    }
+    if let Mode::HiresFix(hires) = &request.mode {
+        let image = upscale::hires_fix(pipeline, request, hires, noise, on_event)?;
+        return Ok(Edited { picture: eight_bit(&image, None) });
+    }
+    let (Some(init), Some(sources)) = (request.mode.init(), sources) else {
+        return Ok(Edited {
+            picture: eight_bit(&pipeline.generate_float(request, noise, on_event)?, None),
+        });
     };
+    match &request.mode {
+        Mode::Outpaint(outpaint) => {
+            let picture =
+                outpaint::outpaint(pipeline, request, outpaint, sources, noise, on_event)?;
+            return Ok(Edited { picture });
+        }
+        Mode::Upscale(upscale) => {
+            let source = sources.init.to_srgb();
+            let image = upscale::upscale(pipeline, request, upscale, &source, noise, on_event)?;
+            return Ok(Edited { picture: finished(&sources.init, image, false) });
+        }
+        _ => {}
+    }
     let rectangle = sources.rectangle(request)?;
     let (width, height) = (request.width, request.height);
     let source = if init.raw { sources.init.to_raw() } else { sources.init.to_srgb() };
@@ -250,9 +283,12 @@ fn masked_input(
 /// A whole new picture with 8-bit colours, in the colour profile of the one it was made from.
 fn finished(init: &Picture, image: Rgb32FImage, raw: bool) -> Picture {
     let image = if raw { image } else { init.from_srgb(image) };
+    eight_bit(&image, init.icc_profile.clone().filter(|_| !raw))
+}
+
+fn eight_bit(image: &Rgb32FImage, icc_profile: Option<Vec<u8>>) -> Picture {
     let pixels = image::RgbImage::from_fn(image.width(), image.height(), |x, y| {
         image::Rgb(image.get_pixel(x, y).0.map(|value| (value * 255.0).round_ties_even() as u8))
     });
-    let icc_profile = init.icc_profile.clone().filter(|_| !raw);
     Picture { pixels: DynamicImage::ImageRgb8(pixels), icc_profile }
 }

@@ -3,7 +3,8 @@
 mod mode;
 
 pub use mode::{
-    InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode, UnknownChoice,
+    BadExtension, Extension, HiresFix, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode,
+    Outpaint, ResizeMode, UnknownChoice, Upscale,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,9 @@ const MAX_SIDE: u32 = 16_384;
 
 /// The most pixels by which a mask's edge is moved or softened.
 const MAX_EDGE: u32 = 1024;
+
+/// The most that a picture is enlarged.
+const MAX_SCALE: f64 = 8.0;
 
 /// The longest prompt in bytes: hundreds of times what a text encoder reads, and still quick to
 /// break into tokens.
@@ -106,6 +110,35 @@ impl GenerationRequest {
 
     fn check_mode(&self) -> Result<(), PipelineError> {
         let refused = |reason: String| Err(PipelineError::Request(reason));
+        match &self.mode {
+            Mode::HiresFix(HiresFix { scale, .. }) | Mode::Upscale(Upscale { scale, .. })
+                if !(1.0..=MAX_SCALE).contains(scale) =>
+            {
+                return refused(format!(
+                    "pictures are made 1 to {MAX_SCALE} times as large, but {scale} was asked for"
+                ));
+            }
+            Mode::HiresFix(hires) if !(hires.strength > 0.0 && hires.strength <= 1.0) => {
+                return refused(format!(
+                    "the strength of the second pass must be above 0 and at most 1, but is {}",
+                    hires.strength
+                ));
+            }
+            Mode::HiresFix(hires) if hires.steps == 0 => {
+                return refused("the second pass needs at least 1 step".to_owned());
+            }
+            Mode::Outpaint(Outpaint { extend: Extension { left, top, right, bottom }, .. }) => {
+                let sides = [left, top, right, bottom];
+                if sides.iter().all(|&&side| side == 0)
+                    || sides.iter().any(|&&side| side > MAX_SIDE)
+                {
+                    return refused(format!(
+                        "a picture is extended by 1 to {MAX_SIDE} pixels on a side"
+                    ));
+                }
+            }
+            _ => {}
+        }
         let Some(init) = self.mode.init() else { return Ok(()) };
         if !(init.strength > 0.0 && init.strength <= 1.0) {
             return refused(format!(

@@ -93,7 +93,7 @@ fn run(
 ) -> (Sources, Picture) {
     let sources = Sources::new(&request.mode, Picture::new(pixels), Some(&mask())).unwrap();
     let go_on = &mut |_| ControlFlow::Continue(());
-    let edited = editing::edit(pipeline, request, &sources, 0, go_on).unwrap();
+    let edited = editing::edit(pipeline, request, Some(&sources), 0, go_on).unwrap();
     (sources, edited.picture)
 }
 
@@ -214,7 +214,8 @@ fn inverting_repaints_the_rest() {
     let white = Picture::new(GrayImage::from_pixel(SIZE.0, SIZE.1, image::Luma([255])).into());
     let sources = Sources::new(&mode, Picture::new(picture()), Some(&white)).unwrap();
     let go_on = &mut |_| ControlFlow::Continue(());
-    let edited = editing::edit(&mut pipeline, &request(inpaint()), &sources, 0, go_on).unwrap();
+    let edited =
+        editing::edit(&mut pipeline, &request(inpaint()), Some(&sources), 0, go_on).unwrap();
     assert_eq!(sources.recount(&edited.picture).unwrap().outside, 0);
 }
 
@@ -227,7 +228,7 @@ fn a_mask_that_cropping_cuts_off_is_refused() {
     tall.height = 64;
     let sources = Sources::new(&tall.mode, Picture::new(picture()), Some(&mask())).unwrap();
     let go_on = &mut |_| ControlFlow::Continue(());
-    let error = editing::edit(&mut pipeline, &tall, &sources, 0, go_on).unwrap_err();
+    let error = editing::edit(&mut pipeline, &tall, Some(&sources), 0, go_on).unwrap_err();
     assert!(error.to_string().contains("cropping"), "{error}");
 }
 

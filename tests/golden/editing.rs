@@ -162,7 +162,7 @@ fn replay(case: &Value, device: DeviceChoice) {
     let edited = editing::edit_from(
         &mut pipeline,
         &request,
-        &sources,
+        Some(&sources),
         &mut |_: [usize; 4]| noise.next().unwrap(),
         &mut |_| ControlFlow::Continue(()),
     )
@@ -205,7 +205,7 @@ fn a_seed_gives_the_pictures_of_diffusers() {
         let request = GenerationRequest { seed: 9000 + index, ..request(case) };
         let sources = Sources::new(&request.mode, image(&golden), Some(&mask(&golden))).unwrap();
         let go_on = &mut |_| ControlFlow::Continue(());
-        let edited = editing::edit(&mut pipeline, &request, &sources, 0, go_on).unwrap();
+        let edited = editing::edit(&mut pipeline, &request, Some(&sources), 0, go_on).unwrap();
         assert_near(name, &edited.picture.pixels, &bytes(&golden, &format!("{name}.image_u8")));
         compared += 1;
     }

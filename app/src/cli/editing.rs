@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use emberbrush_pipeline::request::{
-    InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode,
+    Extension, HiresFix, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, Outpaint,
+    ResizeMode, Upscale,
 };
 
 /// Share of the steps that image to image makes, as in diffusers.
@@ -13,6 +14,9 @@ const IMAGE_STRENGTH: f64 = 0.8;
 /// Share of the steps that a fill with an ordinary model makes: some of the surroundings' colours
 /// come through.
 const FILL_STRENGTH: f64 = 0.75;
+
+/// Share of the steps that each tile of an enlarged picture makes: what is there should stay.
+const UPSCALE_STRENGTH: f64 = 0.3;
 
 /// [`FILL_STRENGTH`] without a prompt, where the surroundings decide.
 const SURROUNDINGS_STRENGTH: f64 = 0.5;
@@ -24,8 +28,9 @@ pub(crate) struct EditingArguments {
     /// The picture to start from: PNG, JPEG, WebP, TIFF or BMP.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) init: Option<PathBuf>,
-    /// How much is painted anew, above 0 and up to 1 [default: 0.8; with --mask 0.75, or 0.5
-    /// without a prompt, or 1 for inpainting models and with --raw].
+    /// How much is painted anew, above 0 and up to 1 [default: 0.8; with --mask or
+    /// --extend 0.75, or 0.5 without a prompt, or 1 for inpainting models and with --raw; with
+    /// --upscale 0.3].
     #[arg(long, value_name = "X", requires = "init")]
     pub(crate) strength: Option<f64>,
     /// How the picture comes to other proportions: crop, fit, stretch [default: crop; stretch
@@ -75,13 +80,41 @@ pub(crate) struct EditingArguments {
     /// Leave the result's colours as they come, and do not shift them to meet the picture's.
     #[arg(long, requires = "mask", conflicts_with = "raw")]
     pub(crate) no_colour_match: bool,
+    /// Let the picture go on beyond its edges: pixels for each side, such as left=128,bottom=64.
+    #[arg(
+        long, value_name = "SIDES", requires = "init",
+        conflicts_with_all = ["mask", "raw", "resize", "upscale"]
+    )]
+    pub(crate) extend: Option<Extension>,
+    /// Make --init this many times as large, painting over it in tiles of --width and --height.
+    #[arg(long, value_name = "X", requires = "init", conflicts_with_all = ["mask", "raw", "resize"])]
+    pub(crate) upscale: Option<f64>,
+    /// Make a new picture, enlarge it this many times, and paint over it in a second pass.
+    #[arg(long, value_name = "X", conflicts_with = "init")]
+    pub(crate) hires: Option<f64>,
+    /// Strength of the second pass.
+    #[arg(long, value_name = "X", requires = "hires", default_value_t = 0.5)]
+    pub(crate) hires_strength: f64,
+    /// Steps of the second pass, of which it makes the share of its strength.
+    #[arg(long, value_name = "N", requires = "hires", default_value_t = 20)]
+    pub(crate) hires_steps: u32,
 }
 
 impl EditingArguments {
     /// What the pictures start from.
     pub(crate) fn mode(&self, is_inpainting_model: bool, has_prompt: bool) -> Mode {
-        let Some(init) = &self.init else { return Mode::TextToImage };
-        let strength = match &self.mask {
+        let Some(init) = &self.init else {
+            return self.hires.map_or(Mode::TextToImage, |scale| {
+                Mode::HiresFix(HiresFix {
+                    scale,
+                    strength: self.hires_strength,
+                    steps: self.hires_steps,
+                })
+            });
+        };
+        let is_fill = self.mask.is_some() || self.extend.is_some();
+        let strength = match is_fill.then_some(()) {
+            None if self.upscale.is_some() => UPSCALE_STRENGTH,
             None => IMAGE_STRENGTH,
             Some(_) if is_inpainting_model || self.raw => 1.0,
             Some(_) if has_prompt => FILL_STRENGTH,
@@ -94,6 +127,12 @@ impl EditingArguments {
             resize: self.resize.unwrap_or(resize),
             raw: self.raw,
         };
+        if let Some(extend) = self.extend {
+            return Mode::Outpaint(Outpaint { image, extend });
+        }
+        if let Some(scale) = self.upscale {
+            return Mode::Upscale(Upscale { image, scale });
+        }
         let Some(mask) = &self.mask else { return Mode::ImageToImage(image) };
         let has_greys = self.mask_mode != MaskMode::Hard;
         let (content, area) = match (self.raw, has_greys) {

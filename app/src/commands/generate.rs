@@ -65,10 +65,7 @@ fn make(
         reporter.progress(&event);
         interruption.flow()
     };
-    Ok(match sources {
-        Some(sources) => editing::edit(pipeline, request, sources, index, &mut on_event)?.picture,
-        None => Picture::new(pipeline.generate(request, index, &mut on_event)?.into()),
-    })
+    Ok(editing::edit(pipeline, request, sources, index, &mut on_event)?.picture)
 }
 
 /// Reads the written file back and counts what changed outside the mask.

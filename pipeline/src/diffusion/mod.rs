@@ -28,7 +28,7 @@ use crate::{
     error::PipelineError,
     preview::LatentRgbFactors,
     progress::{ProgressEvent, Stage},
-    request::{GenerationRequest, LATENT_CELL},
+    request::{GenerationRequest, LATENT_CELL, Mode},
     rng::NoiseGenerator,
     schedulers::{self, Sampler, Scheduler, SchedulerConfig},
 };
@@ -129,8 +129,9 @@ impl DiffusionPipeline {
         index: u32,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<RgbImage, PipelineError> {
-        if let Some(sources) = Sources::read(&request.mode)? {
-            let edited = editing::edit(self, request, &sources, index, on_event)?;
+        if request.mode != Mode::TextToImage {
+            let sources = Sources::read(&request.mode)?;
+            let edited = editing::edit(self, request, sources.as_ref(), index, on_event)?;
             return Ok(edited.picture.pixels.into_rgb8());
         }
         let device = self.device.device.clone();
@@ -147,6 +148,17 @@ impl DiffusionPipeline {
     ) -> Result<RgbImage, PipelineError> {
         let latents = self.run(request, None, noise, on_event)?;
         self.decode(latents, &mut || on_event(ProgressEvent::Checkpoint))
+    }
+
+    /// [`generate_from`](Self::generate_from) with values from 0 to 1.
+    pub fn generate_float(
+        &mut self,
+        request: &GenerationRequest,
+        noise: &mut dyn NoiseSource,
+        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    ) -> Result<Rgb32FImage, PipelineError> {
+        let latents = self.run(request, None, noise, on_event)?;
+        self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
     }
 
     /// Makes one picture from a picture of the request's size, sRGB values from 0 to 1.

@@ -9,6 +9,7 @@ mod paste;
 mod read;
 mod resize;
 mod surroundings;
+mod tiles;
 mod write;
 
 use image::{ImageBuffer, Luma};
@@ -16,10 +17,11 @@ use image::{ImageBuffer, Luma};
 pub use bounds::{Rectangle, fitted_size, native_size};
 pub use error::PictureError;
 pub use mask::{MaskEdge, MaskSource, mask_from};
-pub use paste::{Recount, paste, recount};
+pub use paste::{Recount, paste, place, recount};
 pub use read::{Picture, read, read_bytes};
 pub use resize::{resized, view, view_mask};
 pub use surroundings::{filled_from_surroundings, match_colours};
+pub use tiles::{Blend, Tiles};
 pub use write::{FileFormat, encode};
 
 /// A value from 0 (keep) to 1 (repaint) for each pixel.

@@ -1,6 +1,8 @@
 //! Pasting what was painted into a picture, and counting what changed.
 
-use image::{DynamicImage, GenericImageView, ImageBuffer, Pixel, Primitive, Rgb32FImage};
+use image::{
+    DynamicImage, GenericImageView, ImageBuffer, Pixel, Primitive, Rgb32FImage, imageops::replace,
+};
 
 use super::{Mask, Picture, bounds::Rectangle};
 
@@ -43,6 +45,43 @@ pub fn paste(
         }
     }
     pasted
+}
+
+/// Copies the pixels of `part` to `left`, `top` of `whole`, which has the same kind of pixel.
+/// Pictures of different kinds meet as 16-bit RGBA.
+pub fn place(whole: &mut DynamicImage, part: &DynamicImage, left: u32, top: u32) {
+    let (x, y) = (i64::from(left), i64::from(top));
+    match (whole, part) {
+        (DynamicImage::ImageLuma8(whole), DynamicImage::ImageLuma8(part)) => {
+            replace(whole, part, x, y);
+        }
+        (DynamicImage::ImageLumaA8(whole), DynamicImage::ImageLumaA8(part)) => {
+            replace(whole, part, x, y);
+        }
+        (DynamicImage::ImageRgb8(whole), DynamicImage::ImageRgb8(part)) => {
+            replace(whole, part, x, y);
+        }
+        (DynamicImage::ImageRgba8(whole), DynamicImage::ImageRgba8(part)) => {
+            replace(whole, part, x, y);
+        }
+        (DynamicImage::ImageLuma16(whole), DynamicImage::ImageLuma16(part)) => {
+            replace(whole, part, x, y);
+        }
+        (DynamicImage::ImageLumaA16(whole), DynamicImage::ImageLumaA16(part)) => {
+            replace(whole, part, x, y);
+        }
+        (DynamicImage::ImageRgb16(whole), DynamicImage::ImageRgb16(part)) => {
+            replace(whole, part, x, y);
+        }
+        (DynamicImage::ImageRgba16(whole), DynamicImage::ImageRgba16(part)) => {
+            replace(whole, part, x, y);
+        }
+        (whole, part) => {
+            let mut deep = whole.to_rgba16();
+            replace(&mut deep, &part.to_rgba16(), x, y);
+            *whole = DynamicImage::ImageRgba16(deep);
+        }
+    }
 }
 
 struct Layer<'a> {

@@ -15,6 +15,12 @@ pub enum Mode {
     ImageToImage(InitImage),
     /// Another picture, of which a part is painted anew.
     Inpaint(Inpaint),
+    /// Another picture, which goes on beyond its edges.
+    Outpaint(Outpaint),
+    /// Another picture, which is made larger in tiles of the request's size.
+    Upscale(Upscale),
+    /// A picture of the request's size that is made first, enlarged and painted over.
+    HiresFix(HiresFix),
 }
 
 /// The picture that an image starts from.
@@ -68,13 +74,95 @@ pub struct Inpaint {
     pub match_colours: bool,
 }
 
+/// What is added to a picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outpaint {
+    /// The picture.
+    #[serde(flatten)]
+    pub image: InitImage,
+    /// By how much it grows.
+    pub extend: Extension,
+}
+
+/// Pixels that are added on each side of a picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Extension {
+    /// On the left.
+    #[serde(default)]
+    pub left: u32,
+    /// At the top.
+    #[serde(default)]
+    pub top: u32,
+    /// On the right.
+    #[serde(default)]
+    pub right: u32,
+    /// At the bottom.
+    #[serde(default)]
+    pub bottom: u32,
+}
+
+/// Text that does not say how a picture grows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no extension; write sides with pixels, such as left=128,bottom=64")]
+pub struct BadExtension(String);
+
+impl FromStr for Extension {
+    type Err = BadExtension;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bad = || BadExtension(text.to_owned());
+        let mut extension = Self::default();
+        for part in text.split(',') {
+            let (side, pixels) = part.split_once('=').ok_or_else(bad)?;
+            let side = match side.trim() {
+                "left" => &mut extension.left,
+                "top" => &mut extension.top,
+                "right" => &mut extension.right,
+                "bottom" => &mut extension.bottom,
+                _ => return Err(bad()),
+            };
+            if *side != 0 {
+                return Err(bad());
+            }
+            *side = pixels.trim().parse().map_err(|_| bad())?;
+        }
+        Ok(extension)
+    }
+}
+
+/// How a picture is made larger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Upscale {
+    /// The picture, and the strength with which each tile is painted over.
+    #[serde(flatten)]
+    pub image: InitImage,
+    /// By how much.
+    pub scale: f64,
+}
+
+/// The second pass over a picture that was just made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HiresFix {
+    /// By how much the picture is enlarged.
+    #[serde(rename = "hires")]
+    pub scale: f64,
+    /// The strength of the second pass.
+    #[serde(rename = "hires-strength")]
+    pub strength: f64,
+    /// The steps of the second pass, of which it makes the share of its strength.
+    #[serde(rename = "hires-steps")]
+    pub steps: u32,
+}
+
 impl Mode {
     /// The picture that is started from.
     pub fn init(&self) -> Option<&InitImage> {
         match self {
-            Self::TextToImage => None,
+            Self::TextToImage | Self::HiresFix(_) => None,
             Self::ImageToImage(image) => Some(image),
             Self::Inpaint(inpaint) => Some(&inpaint.image),
+            Self::Outpaint(outpaint) => Some(&outpaint.image),
+            Self::Upscale(upscale) => Some(&upscale.image),
         }
     }
 }
@@ -200,7 +288,16 @@ mod tests {
             mask_padding: 32,
             match_colours: true,
         });
-        for mode in [Mode::TextToImage, Mode::ImageToImage(image), inpaint.clone()] {
+        let extend = "left=8,bottom=16".parse().unwrap();
+        let others = [
+            Mode::Outpaint(Outpaint { image: image.clone(), extend }),
+            Mode::Upscale(Upscale { image: image.clone(), scale: 2.0 }),
+            Mode::HiresFix(HiresFix { scale: 1.5, strength: 0.5, steps: 10 }),
+            Mode::TextToImage,
+            Mode::ImageToImage(image),
+            inpaint.clone(),
+        ];
+        for mode in others {
             let json = serde_json::to_string(&mode).unwrap();
             assert_eq!(serde_json::from_str::<Mode>(&json).unwrap(), mode);
         }
@@ -214,5 +311,14 @@ mod tests {
     fn an_unknown_name_is_told_with_those_that_exist() {
         let error = "round".parse::<ResizeMode>().unwrap_err();
         assert_eq!(error.to_string(), "unknown resize mode `round`; there are crop, fit, stretch");
+    }
+
+    #[test]
+    fn extensions_name_each_side_once() {
+        let extension: Extension = "right=3, top=5".parse().unwrap();
+        assert_eq!(extension, Extension { right: 3, top: 5, ..Extension::default() });
+        for bad in ["", "left", "left=", "left=-1", "up=3", "left=1,left=2", "left=1 top=2"] {
+            assert!(bad.parse::<Extension>().unwrap_err().to_string().contains("left=128"));
+        }
     }
 }

@@ -1,0 +1,81 @@
+//! Making pictures larger: the second pass of a hires fix, and image to image in tiles.
+
+use std::ops::ControlFlow;
+
+use image::{Rgb, Rgb32FImage};
+
+use crate::{
+    diffusion::{DiffusionPipeline, ImageInput, NoiseSource},
+    error::PipelineError,
+    picture::{self, Rectangle, Tiles},
+    progress::ProgressEvent,
+    request::{GenerationRequest, HiresFix, LATENT_CELL, Mode, Upscale},
+};
+
+/// The share of a tile that it has in common with the next.
+const OVERLAP: f64 = 0.25;
+
+/// Paints a picture at the request's size, enlarges it, and paints over that with the hires fix's
+/// own steps and strength (A1111 "Hires. fix" with the upscaler Lanczos).
+pub(super) fn hires_fix(
+    pipeline: &mut DiffusionPipeline,
+    request: &GenerationRequest,
+    hires: &HiresFix,
+    noise: &mut dyn NoiseSource,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<Rgb32FImage, PipelineError> {
+    let first = GenerationRequest { mode: Mode::TextToImage, ..request.clone() };
+    let image = pipeline.generate_float(&first, noise, on_event)?;
+    let (width, height) = enlarged((request.width, request.height), hires.scale);
+    let second = GenerationRequest { width, height, steps: hires.steps, ..first };
+    let input = ImageInput {
+        image: picture::resized(&image, width, height),
+        strength: hires.strength,
+        mask: None,
+    };
+    pipeline.generate_from_image(&second, &input, noise, on_event)
+}
+
+/// Enlarges a picture with Lanczos and paints over it in tiles of the request's size that overlap
+/// by a quarter and fade into each other.
+pub(super) fn upscale(
+    pipeline: &mut DiffusionPipeline,
+    request: &GenerationRequest,
+    upscale: &Upscale,
+    source: &Rgb32FImage,
+    noise: &mut dyn NoiseSource,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<Rgb32FImage, PipelineError> {
+    let (width, height) = enlarged(source.dimensions(), upscale.scale);
+    let large = picture::resized(source, width, height);
+    let tile = (request.width.min(width), request.height.min(height));
+    let tiles = Tiles::new((width, height), tile, OVERLAP, LATENT_CELL);
+    let request = GenerationRequest {
+        mode: Mode::TextToImage,
+        width: tile.0,
+        height: tile.1,
+        ..request.clone()
+    };
+    let mut blend = tiles.blend();
+    for (left, top) in tiles.positions() {
+        let rectangle =
+            Rectangle { left: i64::from(left), top: i64::from(top), width: tile.0, height: tile.1 };
+        let input = ImageInput {
+            image: picture::view(&large, rectangle, tile.0, tile.1),
+            strength: upscale.image.strength,
+            mask: None,
+        };
+        let painted = pipeline.generate_from_image(&request, &input, noise, on_event)?;
+        blend.add((left, top), |x, y| painted.get_pixel(x, y).0);
+    }
+    Ok(Rgb32FImage::from_fn(width, height, |x, y| Rgb(blend.value(x, y))))
+}
+
+/// The size times `scale`, in multiples of [`LATENT_CELL`].
+fn enlarged(size: (u32, u32), scale: f64) -> (u32, u32) {
+    let cells = |side: u32| {
+        let cells = (f64::from(side) * scale / f64::from(LATENT_CELL)).round().max(1.0);
+        cells as u32 * LATENT_CELL
+    };
+    (cells(size.0), cells(size.1))
+}

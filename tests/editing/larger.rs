@@ -1,0 +1,132 @@
+//! Pictures that grow: over their edges, in tiles, and in a second pass.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{ops::ControlFlow, path::PathBuf};
+
+use emberbrush_pipeline::{
+    checkpoint::folder,
+    device::{self, ComputeDtype, DeviceChoice},
+    diffusion::DiffusionPipeline,
+    editing::{self, Sources},
+    picture::Picture,
+    request::{
+        Extension, GenerationRequest, HiresFix, InitImage, Mode, Outpaint, ResizeMode, Upscale,
+    },
+    rng::RngSource,
+    schedulers::{Sampler, Schedule},
+};
+use emberbrush_tests::{CheckpointFolder, checkpoint};
+use image::{DynamicImage, GenericImageView, ImageBuffer, RgbImage};
+
+/// The folder is returned, too, since the encoder is read when it is first needed.
+fn pipeline() -> (CheckpointFolder, DiffusionPipeline) {
+    let folder = checkpoint("sd15-tiny");
+    let device = device::open(DeviceChoice::Cpu).unwrap();
+    let files = folder::locate(&folder).unwrap();
+    (folder, DiffusionPipeline::load(&files, device, ComputeDtype::F32).unwrap().0)
+}
+
+fn request(mode: Mode) -> GenerationRequest {
+    GenerationRequest {
+        mode,
+        prompt: "a cat".to_owned(),
+        negative_prompt: String::new(),
+        width: 64,
+        height: 64,
+        steps: 4,
+        guidance_scale: 1.0,
+        sampler: Sampler::Ddim,
+        schedule: Schedule::Automatic,
+        seed: 1,
+        rng: RngSource::Torch,
+        count: 1,
+    }
+}
+
+fn init(strength: f64) -> InitImage {
+    let init = PathBuf::from("picture.png");
+    InitImage { init, strength, resize: ResizeMode::Crop, raw: false }
+}
+
+fn run(mode: Mode, pixels: Option<DynamicImage>) -> (Option<Sources>, Picture) {
+    let (_folder, mut pipeline) = pipeline();
+    let sources = pixels.map(|pixels| Sources::new(&mode, Picture::new(pixels), None).unwrap());
+    let go_on = &mut |_| ControlFlow::Continue(());
+    let edited = editing::edit(&mut pipeline, &request(mode), sources.as_ref(), 0, go_on).unwrap();
+    (sources, edited.picture)
+}
+
+#[test]
+fn a_picture_grows_around_itself_and_stays() {
+    let deep = DynamicImage::ImageRgba16(ImageBuffer::from_fn(70, 50, |x, y| {
+        let value = |factor: u32| (x * 601 * factor + y * 419 + 13) as u16;
+        image::Rgba([value(1), value(2), value(3), value(5)])
+    }));
+    let extend = Extension { left: 90, top: 3, right: 0, bottom: 70 };
+    let (sources, picture) =
+        run(Mode::Outpaint(Outpaint { image: init(0.75), extend }), Some(deep.clone()));
+    assert_eq!(picture.pixels.dimensions(), (160, 123));
+    assert_eq!(picture.pixels.color(), deep.color());
+    assert_eq!(picture.pixels.crop_imm(90, 3, 70, 50).to_rgba16(), deep.to_rgba16());
+    let recount = sources.unwrap().recount(&picture).unwrap();
+    assert_eq!((recount.outside, recount.changed), (70 * 50, 0));
+    let new = picture.pixels.to_rgba16();
+    assert!(new.enumerate_pixels().all(|(x, y, pixel)| {
+        ((90..160).contains(&x) && (3..53).contains(&y)) || pixel.0[3] == u16::MAX
+    }));
+    let corner = new.get_pixel(0, 122).0;
+    assert_ne!(&corner[..3], &[0; 3], "the far corner is painted");
+}
+
+#[test]
+fn tiles_leave_no_borders() {
+    let slope = RgbImage::from_fn(75, 60, |x, y| image::Rgb([(x * 3) as u8, (y * 4) as u8, 120]));
+    let mode = Mode::Upscale(Upscale { image: init(0.5), scale: 2.0 });
+    let (_, picture) = run(mode, Some(slope.into()));
+    assert_eq!(picture.pixels.dimensions(), (152, 120));
+    let picture = picture.pixels.to_rgb8();
+    let jump = |x: u32| -> f64 {
+        let pairs = (0..120)
+            .flat_map(|y| picture.get_pixel(x, y).0.into_iter().zip(picture.get_pixel(x - 1, y).0));
+        pairs.map(|(one, other)| f64::from(one.abs_diff(other))).sum::<f64>() / 360.0
+    };
+    // Tiles of 64 begin at 0, 40 and 88 and end 64 pixels later.
+    let borders = [40, 64, 88, 104].map(jump).into_iter().fold(0.0, f64::max);
+    let everywhere = (1..152).map(jump).sum::<f64>() / 151.0;
+    assert!(borders < 2.0 * everywhere, "{borders:.2} at borders, {everywhere:.2} everywhere");
+}
+
+#[test]
+fn the_second_pass_keeps_the_first_ones_composition() {
+    let (_, small) = run(Mode::TextToImage, None);
+    let hires = HiresFix { scale: 1.5, strength: 0.3, steps: 6 };
+    let (_, large) = run(Mode::HiresFix(hires), None);
+    assert_eq!(large.pixels.dimensions(), (96, 96));
+    let shrunk = large.pixels.thumbnail(8, 8).to_rgb8();
+    let small = small.pixels.thumbnail(8, 8).to_rgb8();
+    assert_ne!(shrunk, small);
+    let mean = |one: &RgbImage, other: &RgbImage| {
+        let pairs = one.as_raw().iter().zip(other.as_raw());
+        pairs.map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / one.as_raw().len() as f64
+    };
+    let mirrored = image::imageops::rotate180(&small);
+    assert!(mean(&shrunk, &small) < mean(&shrunk, &mirrored));
+}
+
+#[test]
+fn sizes_that_cannot_be_are_refused() {
+    for (mode, part) in [
+        (Mode::Upscale(Upscale { image: init(0.5), scale: 0.5 }), "1 to 8"),
+        (Mode::Upscale(Upscale { image: init(0.5), scale: f64::NAN }), "1 to 8"),
+        (Mode::HiresFix(HiresFix { scale: 2.0, strength: 0.5, steps: 0 }), "at least 1 step"),
+        (Mode::HiresFix(HiresFix { scale: 2.0, strength: 0.0, steps: 9 }), "second pass"),
+        (
+            Mode::Outpaint(Outpaint { image: init(0.5), extend: Extension::default() }),
+            "extended by 1 to",
+        ),
+    ] {
+        let error = request(mode).check().unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
