@@ -346,6 +346,15 @@ fn open_adapter(info: &DeviceInfo) -> Result<Device, DeviceError> {
     // A runtime can be initialised once in a process; later openings share it.
     static OPENED: Mutex<Option<HashMap<DeviceChoice, Device>>> = Mutex::new(None);
 
+    if info.kind == DeviceKind::Software && cfg!(feature = "vulkan") {
+        // Mesa's renderer crashes the process while it compiles burn's SPIR-V kernels (22.3, 25.0).
+        return Err(DeviceError::Initialisation {
+            name: info.name.clone(),
+            reason: "software renderers cannot run this build's SPIR-V kernels; one without the \
+                     feature `vulkan` can use them, for tests"
+                .to_owned(),
+        });
+    }
     let index = info.index_in_kind;
     let adapter = match info.kind {
         DeviceKind::DiscreteGpu => Adapter::DiscreteGpu(index),

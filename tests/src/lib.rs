@@ -166,8 +166,12 @@ pub fn load<T, E: std::fmt::Display>(
 pub fn with_adapter(test: impl FnOnce()) {
     use emberbrush_pipeline::device::{DeviceKind, list};
 
-    let adapters: Vec<_> =
-        list().into_iter().filter(|device| device.kind != DeviceKind::Cpu).collect();
+    let usable = |kind| match kind {
+        DeviceKind::Cpu => false,
+        DeviceKind::Software => !cfg!(feature = "vulkan"),
+        _ => true,
+    };
+    let adapters: Vec<_> = list().into_iter().filter(|device| usable(device.kind)).collect();
     if !adapters.is_empty() {
         test();
     } else if std::env::var_os("EMBERBRUSH_REQUIRE_WGPU").is_some() {
