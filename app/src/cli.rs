@@ -90,6 +90,10 @@ pub(crate) struct GenerateArguments {
     /// Number of pictures [default: 1; 3 variations with --mask].
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u32>,
+    /// Side in pixels of the tiles in which the autoencoder works, to save memory; 0 for none
+    /// [default: 512 for pictures of more than 1024×1024].
+    #[arg(long, value_name = "N")]
+    pub(crate) vae_tile: Option<u32>,
     #[command(flatten)]
     pub(crate) editing: EditingArguments,
     /// A .png, .jpg, .webp, .tiff or .bmp file, or a folder in which files are named by seed and

@@ -4,7 +4,10 @@ use std::fmt;
 
 use burn::tensor::Tensor;
 
-use crate::interrupt::{Cancelled, Checkpoint, pass};
+use crate::{
+    interrupt::{Cancelled, Checkpoint, pass},
+    norm::PooledStatistics,
+};
 
 /// Sees the output of inner blocks, by their published names (`down_blocks.0.resnets.1`).
 ///
@@ -15,17 +18,31 @@ pub type Observe<'a> = dyn FnMut(&str, Tensor<4>) + 'a;
 pub struct ForwardPass<'a> {
     checkpoint: &'a mut Checkpoint<'a>,
     observe: Option<&'a mut Observe<'a>>,
+    statistics: Option<&'a mut PooledStatistics>,
 }
 
 impl<'a> ForwardPass<'a> {
     /// A pass that `checkpoint` can stop.
     pub fn new(checkpoint: &'a mut Checkpoint<'_>) -> Self {
-        Self { checkpoint, observe: None }
+        Self { checkpoint, observe: None, statistics: None }
     }
 
     /// A pass that shows its inner activations to `observe` too.
     pub fn observed(checkpoint: &'a mut Checkpoint<'_>, observe: &'a mut Observe<'_>) -> Self {
-        Self { checkpoint, observe: Some(observe) }
+        Self { checkpoint, observe: Some(observe), statistics: None }
+    }
+
+    /// A pass over a part of a picture, normalised by the statistics of the whole.
+    pub fn pooled(
+        checkpoint: &'a mut Checkpoint<'_>,
+        statistics: &'a mut PooledStatistics,
+    ) -> Self {
+        Self { checkpoint, observe: None, statistics: Some(statistics) }
+    }
+
+    /// The statistics to normalise by, where the pass is over a part of a picture.
+    pub fn statistics(&mut self) -> Option<&mut PooledStatistics> {
+        self.statistics.as_deref_mut()
     }
 
     /// To be called before each block.

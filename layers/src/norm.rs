@@ -81,6 +81,29 @@ impl GroupNorm {
         let scale = (variance + self.epsilon).sqrt().recip();
         (centred * scale).reshape(shape) * self.weight.clone() + self.bias.clone()
     }
+
+    /// [`GroupNorm::forward`] by the statistics of a whole of which `x` is a part, where there are
+    /// any.
+    ///
+    /// # Shapes
+    ///
+    /// - x and output: `[1, channels, height, width]`
+    pub fn forward_pooled(
+        &self,
+        x: Tensor<4>,
+        statistics: Option<&mut PooledStatistics>,
+    ) -> Tensor<4> {
+        let Some(statistics) = statistics else { return self.forward(x) };
+        let shape = x.dims();
+        let [batch, channels, height, width] = shape;
+        let grouped = x.reshape([batch, self.groups, channels / self.groups * height * width]);
+        let mean = grouped.clone().mean_dim(2);
+        let variance = (grouped.clone() - mean.clone()).square().mean_dim(2);
+        let Moments { mean, variance } = statistics.exchange(Moments { mean, variance });
+        let scale = (variance + self.epsilon).sqrt().recip();
+        ((grouped - mean) * scale).reshape(shape) * self.weight.clone() + self.bias.clone()
+    }
+
     /// Normalisation followed by an activation, the pair that precedes every convolution of a
     /// residual block.
     ///
@@ -89,5 +112,65 @@ impl GroupNorm {
     /// - x and output: `[batch, channels, height, width]`
     pub fn forward_activated(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
         activation.forward(self.forward(x))
+    }
+}
+
+/// Mean and variance of each group, `[1, groups, 1]`.
+#[derive(Debug, Clone)]
+struct Moments {
+    mean: Tensor<3>,
+    variance: Tensor<3>,
+}
+
+/// Statistics of all group normalisations of a network that runs over the parts of one picture,
+/// by the order in which they run.
+///
+/// A part alone has other means and variances than the whole, which shifts its colours. So the
+/// network runs over all parts more than once: each pass normalises with what the pass before has
+/// gathered, the first with each part's own.
+#[derive(Debug, Default)]
+pub struct PooledStatistics {
+    /// What the last pass has gathered.
+    known: Vec<Moments>,
+    /// For each normalisation: sums over parts of the means and of the mean squares.
+    sums: Vec<(Tensor<3>, Tensor<3>)>,
+    parts: usize,
+    next: usize,
+}
+
+impl PooledStatistics {
+    /// To be called before the network runs over a part.
+    pub fn begin_part(&mut self) {
+        self.parts += 1;
+        self.next = 0;
+    }
+
+    /// To be called after all parts.
+    pub fn finish_pass(&mut self) {
+        let parts = self.parts.max(1) as f64;
+        self.known = std::mem::take(&mut self.sums)
+            .into_iter()
+            .map(|(means, squares)| {
+                let mean = means / parts;
+                let variance = (squares / parts - mean.clone().square()).clamp_min(0.0);
+                Moments { mean, variance }
+            })
+            .collect();
+        self.parts = 0;
+    }
+
+    /// Takes the moments of a part, and gives those to normalise it by.
+    fn exchange(&mut self, part: Moments) -> Moments {
+        let square = part.variance.clone() + part.mean.clone().square();
+        match self.sums.get_mut(self.next) {
+            Some((means, squares)) => {
+                *means = means.clone() + part.mean.clone();
+                *squares = squares.clone() + square;
+            }
+            None => self.sums.push((part.mean.clone(), square)),
+        }
+        let known = self.known.get(self.next).cloned();
+        self.next += 1;
+        known.unwrap_or(part)
     }
 }

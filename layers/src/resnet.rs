@@ -6,7 +6,7 @@ use crate::{
     activation::Activation,
     conv::{Conv2d, Kernel},
     linear::Linear,
-    norm::GroupNorm,
+    norm::{GroupNorm, PooledStatistics},
     weights::{WeightError, Weights},
 };
 
@@ -75,7 +75,19 @@ impl ResnetBlock2D {
     /// - activated_time_embedding: `[batch, time_embed_dim]`
     /// - output: `[batch, outputs, height, width]`
     pub fn forward(&self, x: Tensor<4>, activated_time_embedding: Option<&Tensor<2>>) -> Tensor<4> {
-        let hidden = self.norm1.forward_activated(x.clone(), self.activation);
+        self.forward_pooled(x, activated_time_embedding, None)
+    }
+
+    /// [`ResnetBlock2D::forward`] normalised by the statistics of a whole of which `x` is a part,
+    /// where there are any.
+    pub fn forward_pooled(
+        &self,
+        x: Tensor<4>,
+        activated_time_embedding: Option<&Tensor<2>>,
+        mut statistics: Option<&mut PooledStatistics>,
+    ) -> Tensor<4> {
+        let hidden = self.norm1.forward_pooled(x.clone(), statistics.as_deref_mut());
+        let hidden = self.activation.forward(hidden);
         let mut hidden = self.conv1.forward(hidden);
         if let (Some(projection), Some(embedding)) = (&self.time_emb_proj, activated_time_embedding)
         {
@@ -83,7 +95,7 @@ impl ResnetBlock2D {
             let [batch, channels] = shift.dims();
             hidden = hidden + shift.reshape([batch, channels, 1, 1]);
         }
-        let hidden = self.norm2.forward_activated(hidden, self.activation);
+        let hidden = self.activation.forward(self.norm2.forward_pooled(hidden, statistics));
         let hidden = self.conv2.forward(hidden);
         let shortcut = match &self.conv_shortcut {
             Some(convolution) => convolution.forward(x),

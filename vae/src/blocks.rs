@@ -6,7 +6,7 @@ use emberbrush_layers::{
     conv::Kernel,
     forward_pass::ForwardPass,
     interrupt::Cancelled,
-    norm::GroupNorm,
+    norm::{GroupNorm, PooledStatistics},
     resample::{Downsample2D, Upsample2D},
     resnet::{ResnetBlock2D, ResnetBlock2DOptions},
     weights::{WeightError, Weights},
@@ -78,9 +78,9 @@ impl MidAttention {
         })
     }
 
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    fn forward(&self, x: Tensor<4>, statistics: Option<&mut PooledStatistics>) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
-        let tokens = self.group_norm.forward(x.clone());
+        let tokens = self.group_norm.forward_pooled(x.clone(), statistics);
         let tokens = tokens.reshape([batch, channels, height * width]).swap_dims(1, 2);
         let tokens = self.attention.forward(tokens.clone(), tokens);
         tokens.swap_dims(1, 2).reshape([batch, channels, height, width]) + x
@@ -118,13 +118,13 @@ impl MidBlock2D {
         pass: &mut ForwardPass<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
         pass.checkpoint()?;
-        let mut x = self.first.forward(x, None);
+        let mut x = self.first.forward_pooled(x, None, pass.statistics());
         if let Some(attention) = &self.attention {
             pass.checkpoint()?;
-            x = attention.forward(x);
+            x = attention.forward(x, pass.statistics());
         }
         pass.checkpoint()?;
-        Ok(self.second.forward(x, None))
+        Ok(self.second.forward_pooled(x, None, pass.statistics()))
     }
 }
 
@@ -160,7 +160,7 @@ impl DownEncoderBlock2D {
     ) -> Result<Tensor<4>, Cancelled> {
         for resnet in &self.resnets {
             pass.checkpoint()?;
-            x = resnet.forward(x, None);
+            x = resnet.forward_pooled(x, None, pass.statistics());
         }
         if let Some(downsampler) = &self.downsampler {
             pass.checkpoint()?;
@@ -198,7 +198,7 @@ impl UpDecoderBlock2D {
     ) -> Result<Tensor<4>, Cancelled> {
         for resnet in &self.resnets {
             pass.checkpoint()?;
-            x = resnet.forward(x, None);
+            x = resnet.forward_pooled(x, None, pass.statistics());
         }
         if let Some(upsampler) = &self.upsampler {
             pass.checkpoint()?;

@@ -6,7 +6,7 @@ use emberbrush_layers::{
     conv::{Conv2d, Kernel},
     forward_pass::{ForwardPass, Observe},
     interrupt::{Cancelled, Checkpoint},
-    norm::GroupNorm,
+    norm::{GroupNorm, PooledStatistics},
     weights::{WeightError, Weights},
 };
 
@@ -87,6 +87,40 @@ impl Decoder {
         self.run(latents, &mut ForwardPass::new(checkpoint))
     }
 
+    /// The first half of [`Decoder::decode`], all of which is made at the size of the latents and
+    /// whose attention sees all of them.
+    ///
+    /// # Shapes
+    ///
+    /// - latents: `[batch, latent_channels, height, width]`
+    /// - output: `[batch, channels, height, width]`
+    ///
+    /// # Errors
+    ///
+    /// `checkpoint` asked to stop.
+    pub fn decode_low(
+        &self,
+        latents: Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Tensor<4>, Cancelled> {
+        self.low(latents, &mut ForwardPass::new(checkpoint))
+    }
+
+    /// The second half of [`Decoder::decode`] over a part of what [`Decoder::decode_low`] gives,
+    /// normalised by the statistics of the whole.
+    ///
+    /// # Errors
+    ///
+    /// `checkpoint` asked to stop.
+    pub fn decode_high(
+        &self,
+        x: Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+        statistics: &mut PooledStatistics,
+    ) -> Result<Tensor<4>, Cancelled> {
+        self.high(x, &mut ForwardPass::pooled(checkpoint, statistics))
+    }
+
     /// [`Decoder::decode`] that shows the outputs of inner blocks.
     pub fn decode_observed(
         &self,
@@ -98,6 +132,11 @@ impl Decoder {
     }
 
     fn run(&self, latents: Tensor<4>, pass: &mut ForwardPass<'_>) -> Result<Tensor<4>, Cancelled> {
+        let x = self.low(latents, pass)?;
+        self.high(x, pass)
+    }
+
+    fn low(&self, latents: Tensor<4>, pass: &mut ForwardPass<'_>) -> Result<Tensor<4>, Cancelled> {
         pass.checkpoint()?;
         let mut x = latents;
         if let Some(convolution) = &self.post_quant_conv {
@@ -108,12 +147,16 @@ impl Decoder {
         pass.show(format_args!("decoder.conv_in"), &x);
         x = self.mid_block.forward(x, pass)?;
         pass.show(format_args!("decoder.mid_block"), &x);
+        Ok(x)
+    }
+
+    fn high(&self, mut x: Tensor<4>, pass: &mut ForwardPass<'_>) -> Result<Tensor<4>, Cancelled> {
         for (level, block) in self.up_blocks.iter().enumerate() {
             x = block.forward(x, pass)?;
             pass.show(format_args!("decoder.up_blocks.{level}"), &x);
         }
         pass.checkpoint()?;
-        x = self.conv_norm_out.forward_activated(x, Activation::Silu);
+        x = Activation::Silu.forward(self.conv_norm_out.forward_pooled(x, pass.statistics()));
         Ok(self.conv_out.forward(x))
     }
 }

@@ -6,7 +6,7 @@ use emberbrush_layers::{
     conv::{Conv2d, Kernel},
     forward_pass::{ForwardPass, Observe},
     interrupt::{Cancelled, Checkpoint},
-    norm::GroupNorm,
+    norm::{GroupNorm, PooledStatistics},
     weights::{WeightError, Weights},
 };
 
@@ -88,6 +88,39 @@ impl Encoder {
         self.run(image, &mut ForwardPass::new(checkpoint))
     }
 
+    /// The first half of [`Encoder::encode`] over a part of an image, down to the size of latents,
+    /// normalised by the statistics of the whole.
+    ///
+    /// # Shapes
+    ///
+    /// - image: `[batch, in_channels, height, width]`
+    /// - output: `[batch, channels, height / factor, width / factor]`
+    ///
+    /// # Errors
+    ///
+    /// `checkpoint` asked to stop.
+    pub fn encode_high(
+        &self,
+        image: Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+        statistics: &mut PooledStatistics,
+    ) -> Result<Tensor<4>, Cancelled> {
+        self.high(image, &mut ForwardPass::pooled(checkpoint, statistics))
+    }
+
+    /// The second half of [`Encoder::encode`], whose attention sees everything.
+    ///
+    /// # Errors
+    ///
+    /// `checkpoint` asked to stop.
+    pub fn encode_low(
+        &self,
+        x: Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<DiagonalGaussian, Cancelled> {
+        self.low(x, &mut ForwardPass::new(checkpoint))
+    }
+
     /// [`Encoder::encode`] that shows the outputs of inner blocks.
     pub fn encode_observed(
         &self,
@@ -103,6 +136,11 @@ impl Encoder {
         image: Tensor<4>,
         pass: &mut ForwardPass<'_>,
     ) -> Result<DiagonalGaussian, Cancelled> {
+        let x = self.high(image, pass)?;
+        self.low(x, pass)
+    }
+
+    fn high(&self, image: Tensor<4>, pass: &mut ForwardPass<'_>) -> Result<Tensor<4>, Cancelled> {
         pass.checkpoint()?;
         let mut x = self.conv_in.forward(image);
         pass.show(format_args!("encoder.conv_in"), &x);
@@ -110,10 +148,14 @@ impl Encoder {
             x = block.forward(x, pass)?;
             pass.show(format_args!("encoder.down_blocks.{level}"), &x);
         }
-        x = self.mid_block.forward(x, pass)?;
+        Ok(x)
+    }
+
+    fn low(&self, x: Tensor<4>, pass: &mut ForwardPass<'_>) -> Result<DiagonalGaussian, Cancelled> {
+        let mut x = self.mid_block.forward(x, pass)?;
         pass.show(format_args!("encoder.mid_block"), &x);
         pass.checkpoint()?;
-        x = self.conv_norm_out.forward_activated(x, Activation::Silu);
+        x = Activation::Silu.forward(self.conv_norm_out.forward_pooled(x, pass.statistics()));
         x = self.conv_out.forward(x);
         pass.show(format_args!("encoder.conv_out"), &x);
         if let Some(convolution) = &self.quant_conv {

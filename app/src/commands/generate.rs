@@ -6,7 +6,7 @@ use std::{
 };
 
 use emberbrush_pipeline::{
-    diffusion::DiffusionPipeline,
+    diffusion::{DiffusionPipeline, VaeTiling},
     editing::{self, Sources},
     metadata::{PARAMETERS, parameters},
     output::{OutputPlan, write_new},
@@ -35,6 +35,11 @@ pub(crate) fn run(
         started.elapsed(),
     );
 
+    pipeline.set_vae_tiling(match arguments.vae_tile {
+        None => VaeTiling::Automatic,
+        Some(0) => VaeTiling::Off,
+        Some(pixels) => VaeTiling::Tiles(pixels),
+    });
     let request = arguments.request(&pipeline, sources.as_ref(), random_seed());
     request.check()?;
     for index in 0..request.count {

@@ -2,7 +2,7 @@
 
 use burn::tensor::{DType, Tensor, TensorData};
 use emberbrush_layers::interrupt::Checkpoint;
-use emberbrush_vae::Encoder;
+use emberbrush_vae::{DiagonalGaussian, Encoder};
 use image::Rgb32FImage;
 
 use super::{DiffusionPipeline, NoiseSource, load};
@@ -299,7 +299,8 @@ impl DiffusionPipeline {
         let Some(encoder): Option<&Encoder> = self.vae_encoder.as_ref() else {
             return Err(PipelineError::NotANumber);
         };
-        let latents = encoder.encode(image, checkpoint)?.sample(posterior);
+        let (mean, logvar) = self.encode_moments(encoder, image, checkpoint)?;
+        let latents = DiagonalGaussian { mean, logvar }.sample(posterior);
         Ok(self.vae_config.scale(latents))
     }
 

@@ -7,7 +7,7 @@ use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel, config::PerLe
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
 use serde::Deserialize;
 
-use super::{DiffusionPipeline, TextPart};
+use super::{DiffusionPipeline, TextPart, VaeTiling};
 use crate::{
     checkpoint::{
         CheckpointError,
@@ -114,6 +114,7 @@ impl DiffusionPipeline {
             latent_channels,
             vae,
             vae_encoder: None,
+            vae_tiling: VaeTiling::default(),
             vae_config,
             scheduler_config,
             latent_rgb,

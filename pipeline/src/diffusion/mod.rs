@@ -4,11 +4,13 @@ mod conditioning;
 mod denoise;
 mod image_input;
 mod load;
+mod vae_tiling;
 
 pub use conditioning::{Conditioning, PooledText};
 pub use denoise::Denoising;
 pub use image_input::{DenoisingStart, ImageInput, LatentBlending, LatentContent, MaskInput};
 pub use load::LoadReport;
+pub use vae_tiling::VaeTiling;
 
 use std::{ops::ControlFlow, time::Instant};
 
@@ -72,6 +74,7 @@ pub struct DiffusionPipeline {
     vae: Decoder,
     /// Loaded when a picture is first encoded.
     vae_encoder: Option<Encoder>,
+    vae_tiling: VaeTiling,
     vae_config: AutoencoderKlConfig,
     scheduler_config: SchedulerConfig,
     latent_rgb: LatentRgbFactors,
@@ -292,15 +295,6 @@ impl DiffusionPipeline {
             *value = (*value / 2.0 + 0.5).clamp(0.0, 1.0);
         }
         Rgb32FImage::from_raw(width as u32, height as u32, values).ok_or(PipelineError::NotANumber)
-    }
-
-    /// Turns latents into pixels in −1..=1, `[1, 3, height, width]` in f32.
-    pub fn decode_to_tensor(
-        &self,
-        latents: Tensor<4>,
-        checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Tensor<4>, PipelineError> {
-        Ok(self.vae.decode(self.vae_config.unscale(latents), checkpoint)?)
     }
 }
 

@@ -39,6 +39,14 @@ impl Tiles {
         self.tile
     }
 
+    /// How much the value at `at` of a tile of `length` counts: from just above 0 at either end to
+    /// 1 in the middle, slowly at first, since what is near the end lacks its surroundings. Where
+    /// nothing overlaps it cancels out.
+    pub fn weight(at: u32, length: u32) -> f32 {
+        let from_edge = at.min(length - 1 - at) as f32 + 0.5;
+        (from_edge * 2.0 / length as f32).min(1.0).powi(2)
+    }
+
     /// An empty picture to which tiles are added.
     pub fn blend(&self) -> Blend<'_> {
         Blend { tiles: self, sums: vec![[0.0; 4]; self.size.0 as usize * self.size.1 as usize] }
@@ -67,12 +75,12 @@ fn starts(size: u32, tile: u32, overlap: f64, step: u32) -> Vec<u32> {
 impl Blend<'_> {
     /// Adds the tile at `position`; `value` gives its pixels.
     ///
-    /// Weights rise linearly from a tile's edge to its middle, except along the picture's edge.
+    /// Weights are those of [`Tiles::weight`] in both directions.
     pub fn add(&mut self, position: (u32, u32), value: impl Fn(u32, u32) -> [f32; 3]) {
         let (width, height) = self.tiles.tile;
         for y in 0..height {
             for x in 0..width {
-                let weight = weight(x, width) * weight(y, height);
+                let weight = Tiles::weight(x, width) * Tiles::weight(y, height);
                 let place = (position.1 + y) * self.tiles.size.0 + position.0 + x;
                 let [red, green, blue, sum] = &mut self.sums[place as usize];
                 let value = value(x, y);
@@ -89,12 +97,6 @@ impl Blend<'_> {
         let [red, green, blue, sum] = self.sums[(y * self.tiles.size.0 + x) as usize];
         [red / sum, green / sum, blue / sum]
     }
-}
-
-/// From just above 0 at either end to 1 in the middle. Where nothing overlaps it cancels out.
-fn weight(at: u32, length: u32) -> f32 {
-    let from_edge = at.min(length - 1 - at) as f32 + 0.5;
-    (from_edge * 2.0 / length as f32).min(1.0)
 }
 
 #[cfg(test)]

@@ -1,0 +1,172 @@
+//! Pictures too large for the autoencoder's memory, encoded and decoded in overlapping tiles.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::{DType, Tensor, TensorData};
+use emberbrush_layers::{interrupt::Checkpoint, norm::PooledStatistics};
+
+use super::DiffusionPipeline;
+use crate::{error::PipelineError, picture::Tiles, request::LATENT_CELL};
+
+/// The share of a tile that it has in common with the next. What lies in a tile's own edge is
+/// made without its surroundings, and fades away there.
+const OVERLAP: f64 = 0.5;
+
+/// The side of tiles in pixels where pictures are tiled by themselves.
+const TILE: u32 = 512;
+
+/// The most pixels that are not tiled by themselves.
+const MOST_UNTILED: u32 = 1024 * 1024;
+
+/// How often the network runs over all tiles before the run that counts, so that tiles are
+/// normalised by what the whole picture has.
+const GATHERING_PASSES: usize = 2;
+
+/// One half of the autoencoder, run over a tile.
+type Network<'a> =
+    dyn FnMut(Tensor<4>, &mut PooledStatistics) -> Result<Tensor<4>, PipelineError> + 'a;
+
+/// Whether the autoencoder works on pictures in tiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum VaeTiling {
+    /// In tiles of 512 pixels for pictures of more than 1024².
+    #[default]
+    Automatic,
+    /// Always whole.
+    Off,
+    /// In tiles of this many pixels a side, in multiples of [`LATENT_CELL`] and at least 64.
+    Tiles(u32),
+}
+
+impl VaeTiling {
+    /// The side of tiles in latents for a picture of so many latents; `None` for no tiles.
+    fn tile(self, width: usize, height: usize) -> Option<u32> {
+        let cell = LATENT_CELL as usize;
+        let pixels = match self {
+            Self::Off => return None,
+            Self::Tiles(pixels) => pixels.max(64),
+            Self::Automatic if width * height * cell * cell <= MOST_UNTILED as usize => {
+                return None;
+            }
+            Self::Automatic => TILE,
+        };
+        let tile = pixels / LATENT_CELL;
+        (width.max(height) > tile as usize).then_some(tile)
+    }
+}
+
+impl DiffusionPipeline {
+    /// Chooses how the autoencoder works on pictures.
+    pub fn set_vae_tiling(&mut self, tiling: VaeTiling) {
+        self.vae_tiling = tiling;
+    }
+
+    /// Turns latents into pixels in −1..=1, `[1, 3, height, width]` in f32.
+    pub fn decode_to_tensor(
+        &self,
+        latents: Tensor<4>,
+        checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, PipelineError> {
+        let latents = self.vae_config.unscale(latents);
+        let [_, _, height, width] = latents.dims();
+        let Some(tile) = self.vae_tiling.tile(width, height) else {
+            return Ok(self.vae.decode(latents, checkpoint)?);
+        };
+        let low = self.vae.decode_low(latents, checkpoint)?;
+        let scales = (1, LATENT_CELL as usize);
+        self.in_tiles(low, (width, height), tile, scales, &mut |part, statistics| {
+            Ok(self.vae.decode_high(part, checkpoint, statistics)?)
+        })
+    }
+
+    /// The encoder's moments of pixels in −1..=1, means and logarithms of variances.
+    pub(super) fn encode_moments(
+        &self,
+        encoder: &emberbrush_vae::Encoder,
+        image: Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<(Tensor<4>, Tensor<4>), PipelineError> {
+        let [_, _, height, width] = image.dims();
+        let cell = LATENT_CELL as usize;
+        let (width, height) = (width / cell, height / cell);
+        let Some(tile) = self.vae_tiling.tile(width, height) else {
+            let moments = encoder.encode(image, checkpoint)?;
+            return Ok((moments.mean, moments.logvar));
+        };
+        let size = (width, height);
+        let low = self.in_tiles(image, size, tile, (cell, 1), &mut |part, statistics| {
+            Ok(encoder.encode_high(part, checkpoint, statistics)?)
+        })?;
+        let moments = encoder.encode_low(low, checkpoint)?;
+        Ok((moments.mean, moments.logvar))
+    }
+
+    /// Runs `network` on tiles of `input`, whose size is `size` in latents, and blends what comes
+    /// out. `scales` are the pixels for each latent of the input and of the output.
+    fn in_tiles(
+        &self,
+        input: Tensor<4>,
+        size: (usize, usize),
+        tile: u32,
+        scales: (usize, usize),
+        network: &mut Network<'_>,
+    ) -> Result<Tensor<4>, PipelineError> {
+        let whole = (size.0 as u32, size.1 as u32);
+        let tiles = Tiles::new(whole, (tile, tile), OVERLAP, 1);
+        let (tile_width, tile_height) = tiles.tile();
+        let (tile_width, tile_height) = (tile_width as usize, tile_height as usize);
+        let (width, height) = (size.0 * scales.1, size.1 * scales.1);
+        let part = |left: usize, top: usize| {
+            input.clone().narrow(2, top * scales.0, tile_height * scales.0).narrow(
+                3,
+                left * scales.0,
+                tile_width * scales.0,
+            )
+        };
+        let mut statistics = PooledStatistics::default();
+        // Side by side, so that no part of the picture counts more than another.
+        let disjoint = Tiles::new(whole, (tile, tile), 0.0, 1);
+        for _ in 0..GATHERING_PASSES {
+            for (left, top) in disjoint.positions() {
+                statistics.begin_part();
+                network(part(left as usize, top as usize), &mut statistics)?;
+            }
+            statistics.finish_pass();
+        }
+        let mut sums: Vec<f32> = Vec::new();
+        let mut weights = vec![0.0_f32; width * height];
+        for (left, top) in tiles.positions() {
+            let (left, top) = (left as usize, top as usize);
+            statistics.begin_part();
+            let output = network(part(left, top), &mut statistics)?;
+            let [_, channels, rows, columns] = output.dims();
+            let values = output
+                .to_data()
+                .convert_dtype(DType::F32)
+                .try_to_vec::<f32>()
+                .map_err(|_| PipelineError::NotANumber)?;
+            sums.resize(channels * width * height, 0.0);
+            let (left, top) = (left * scales.1, top * scales.1);
+            for (line, values) in values.chunks_exact(columns).enumerate() {
+                let (channel, row) = (line / rows, line % rows);
+                let vertical = Tiles::weight(row as u32, rows as u32);
+                let start = (top + row) * width + left;
+                for (column, value) in values.iter().enumerate() {
+                    let weight = vertical * Tiles::weight(column as u32, columns as u32);
+                    sums[channel * width * height + start + column] += value * weight;
+                    if channel == 0 {
+                        weights[start + column] += weight;
+                    }
+                }
+            }
+        }
+        for plane in sums.chunks_exact_mut(width * height) {
+            for (sum, weight) in plane.iter_mut().zip(&weights) {
+                *sum /= weight;
+            }
+        }
+        let channels = sums.len() / (width * height).max(1);
+        let data = TensorData::new(sums, [1, channels, height, width]);
+        Ok(Tensor::from_data(data, (&self.device.device, DType::F32)))
+    }
+}
