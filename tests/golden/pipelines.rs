@@ -231,10 +231,8 @@ fn a_cancelled_run_stops_at_the_next_block() {
 #[test]
 fn text_to_image_on_wgpu_equals_diffusers() {
     emberbrush_tests::with_adapter(|| {
-        for name in ["sd15_ddim", "sd21_v_euler"] {
-            let case = cases().into_iter().find(|case| case["name"] == name).unwrap();
-            replay(&case, 0, DeviceChoice::Wgpu);
-        }
+        let case = cases().into_iter().find(|case| case["name"] == "sd15_ddim").unwrap();
+        replay(&case, 0, DeviceChoice::Wgpu);
     });
 }
 
