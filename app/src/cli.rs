@@ -11,11 +11,12 @@ use emberbrush_pipeline::{
     device::{ComputeDtype, DeviceChoice},
     diffusion::DiffusionPipeline,
     editing::Sources,
-    picture::FileFormat,
-    request::{GenerationRequest, Mode},
+    picture::{Effort, FileFormat, PngCompression},
+    request::{FieldError, GenerationRequest, Mode},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
 };
+use serde_json::{Map, Value};
 
 /// Pictures from words, on your own machine.
 #[derive(Debug, Parser)]
@@ -30,6 +31,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make pictures from a prompt.
     Generate(Box<GenerateArguments>),
+    /// Print the settings that an image carries.
+    Settings(SettingsArguments),
     /// Tell what a checkpoint is.
     Inspect(InspectArguments),
     /// List the devices that can run the networks.
@@ -43,6 +46,7 @@ impl Command {
     pub(crate) fn json(&self) -> bool {
         match self {
             Self::Generate(arguments) => arguments.json,
+            Self::Settings(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
             Self::Devices(arguments) => arguments.json,
             Self::Bench(arguments) => arguments.json,
@@ -54,12 +58,15 @@ impl Command {
 #[derive(Debug, Args)]
 pub(crate) struct GenerateArguments {
     /// What to draw. May be left out with --mask and --extend, where the surroundings then decide,
-    /// and with --upscale.
-    #[arg(required_unless_present_any = ["mask", "extend", "upscale"])]
+    /// with --upscale, and with --from.
+    #[arg(required_unless_present_any = ["mask", "extend", "upscale", "from"])]
     pub(crate) prompt: Option<String>,
-    /// What to keep away from.
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    pub(crate) negative: String,
+    /// Make the picture again whose settings this image carries. Flags replace single settings.
+    #[arg(long, value_name = "IMAGE")]
+    pub(crate) from: Option<PathBuf>,
+    /// What to keep away from [default: nothing in particular].
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) negative: Option<String>,
     #[command(flatten)]
     pub(crate) model: ModelArguments,
     /// Number of denoising steps [default: the checkpoint's, or 20].
@@ -71,15 +78,16 @@ pub(crate) struct GenerateArguments {
     /// How a step is made: ddim, pndm, euler, euler-a, dpmpp-2m [default: the checkpoint's].
     #[arg(long)]
     pub(crate) sampler: Option<Sampler>,
-    /// How noise levels are spaced: automatic, karras.
-    #[arg(long, default_value = "automatic")]
-    pub(crate) schedule: Schedule,
+    /// How noise levels are spaced: automatic, karras [default: automatic].
+    #[arg(long)]
+    pub(crate) schedule: Option<Schedule>,
     /// Seed of the first picture; picture k has seed + k [default: a random one].
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
-    /// Whose numbers a seed gives: torch (diffusers on a CPU) or philox (A1111's "NV").
-    #[arg(long, default_value = "torch")]
-    pub(crate) rng: RngSource,
+    /// Whose numbers a seed gives: torch (diffusers on a CPU) or philox (A1111's "NV")
+    /// [default: torch].
+    #[arg(long)]
+    pub(crate) rng: Option<RngSource>,
     /// Width in pixels, a multiple of 8 [default: the checkpoint's, or one that suits --init].
     /// With --mask it is the size that the model works at.
     #[arg(long, value_name = "W")]
@@ -103,13 +111,57 @@ pub(crate) struct GenerateArguments {
     /// Format of files in a folder: png, jpeg, webp, tiff, bmp [default: png].
     #[arg(long, value_name = "FORMAT")]
     pub(crate) output_format: Option<FileFormat>,
+    #[command(flatten)]
+    pub(crate) effort: EffortArguments,
     /// Print one JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// Which checkpoint, and where it runs.
+/// How hard encoders of files try.
 #[derive(Debug, Args)]
+pub(crate) struct EffortArguments {
+    /// Quality of JPEG files, from 1 to 100.
+    #[arg(long, value_name = "N", default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: u8,
+    /// Compression of PNG files.
+    #[arg(long, value_enum, default_value_t = CompressionArgument::Balanced)]
+    png_compression: CompressionArgument,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CompressionArgument {
+    Fast,
+    Balanced,
+    High,
+}
+
+impl EffortArguments {
+    /// What the arguments mean.
+    pub(crate) fn effort(&self) -> Effort {
+        Effort {
+            jpeg_quality: self.quality,
+            png_compression: match self.png_compression {
+                CompressionArgument::Fast => PngCompression::Fast,
+                CompressionArgument::Balanced => PngCompression::Balanced,
+                CompressionArgument::High => PngCompression::High,
+            },
+        }
+    }
+}
+
+/// Arguments of `settings`.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsArguments {
+    /// A PNG, JPEG or WebP file of Emberbrush, AUTOMATIC1111, Forge, ComfyUI, Fooocus or InvokeAI.
+    pub(crate) image: PathBuf,
+    /// Print one JSON object, by the names of the flags.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which checkpoint, and where it runs.
+#[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArguments {
     /// A checkpoint folder in Hugging Face layout [default: the model in the box].
     #[arg(long, value_name = "PATH")]
@@ -182,21 +234,20 @@ pub(crate) struct BenchArguments {
 
 impl GenerateArguments {
     /// Refuses what no checkpoint could change, before one is loaded.
-    pub(crate) fn check(&self) -> Result<(), emberbrush_pipeline::error::PipelineError> {
-        let defaults = Defaults {
-            recommended: RecommendedSettings::default(),
-            sampler: Sampler::Dpmpp2m,
-            native_side: 512,
-            is_inpainting_model: false,
-            random_seed: 0,
-        };
-        self.request_with(&defaults, None).check()
+    pub(crate) fn check(&self, from: &Map<String, Value>) -> anyhow::Result<()> {
+        Ok(self.request_with(&Defaults::WITHOUT_CHECKPOINT, None, from)?.check()?)
     }
 
-    /// What the pictures start from. The strength may be the checkpoint's choice, too.
-    pub(crate) fn mode(&self, is_inpainting_model: bool) -> Mode {
+    /// What the flags say that pictures start from. The strength may be the checkpoint's choice,
+    /// too.
+    fn mode(&self, is_inpainting_model: bool) -> Mode {
         let has_prompt = self.prompt.as_ref().is_some_and(|prompt| !prompt.trim().is_empty());
         self.editing.mode(is_inpainting_model, has_prompt)
+    }
+
+    /// What pictures start from, by the flags or else by the image that is made again.
+    pub(crate) fn source_mode(&self, from: &Map<String, Value>) -> Result<Mode, FieldError> {
+        Ok(self.request_with(&Defaults::WITHOUT_CHECKPOINT, None, from)?.mode)
     }
 
     /// The request that these arguments mean for a checkpoint, and for pictures to start from.
@@ -204,8 +255,9 @@ impl GenerateArguments {
         &self,
         pipeline: &DiffusionPipeline,
         sources: Option<&Sources>,
+        from: &Map<String, Value>,
         random_seed: u64,
-    ) -> GenerationRequest {
+    ) -> Result<GenerationRequest, FieldError> {
         let defaults = Defaults {
             recommended: pipeline.recommended(),
             sampler: pipeline.default_sampler(),
@@ -213,31 +265,53 @@ impl GenerateArguments {
             is_inpainting_model: pipeline.is_inpainting_model(),
             random_seed,
         };
-        self.request_with(&defaults, sources)
+        self.request_with(&defaults, sources, from)
     }
 
-    fn request_with(&self, defaults: &Defaults, sources: Option<&Sources>) -> GenerationRequest {
+    /// `from` holds the settings of an image that is made again.
+    fn request_with(
+        &self,
+        defaults: &Defaults,
+        sources: Option<&Sources>,
+        from: &Map<String, Value>,
+    ) -> Result<GenerationRequest, FieldError> {
         let recommended = defaults.recommended;
         let mode = self.mode(defaults.is_inpainting_model);
         let (width, height) = sources
             .map(|sources| sources.working_size(&mode, defaults.native_side))
             .or(recommended.width.zip(recommended.height))
             .unwrap_or((defaults.native_side, defaults.native_side));
-        let variations = if matches!(mode, Mode::Inpaint(_)) && !self.editing.raw { 3 } else { 1 };
-        GenerationRequest {
-            mode,
-            prompt: self.prompt.clone().unwrap_or_default(),
-            negative_prompt: self.negative.clone(),
-            width: self.width.unwrap_or(width),
-            height: self.height.unwrap_or(height),
-            steps: self.steps.or(recommended.steps).unwrap_or(20),
-            guidance_scale: self.cfg.or(recommended.guidance_scale).unwrap_or(7.5),
-            sampler: self.sampler.unwrap_or(defaults.sampler),
-            schedule: self.schedule,
-            seed: self.seed.unwrap_or(defaults.random_seed),
-            rng: self.rng,
-            count: self.count.unwrap_or(variations),
-        }
+        let fills = matches!(mode, Mode::Inpaint(_)) && !self.editing.raw;
+        let variations = if fills && from.is_empty() { 3 } else { 1 };
+        let defaults = GenerationRequest {
+            mode: Mode::TextToImage,
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            width,
+            height,
+            steps: recommended.steps.unwrap_or(20),
+            guidance_scale: recommended.guidance_scale.unwrap_or(7.5),
+            sampler: defaults.sampler,
+            schedule: Schedule::Automatic,
+            seed: defaults.random_seed,
+            rng: RngSource::Torch,
+            count: variations,
+        };
+        let base = defaults.with_fields(from)?;
+        Ok(GenerationRequest {
+            mode: if mode == Mode::TextToImage { base.mode } else { mode },
+            prompt: self.prompt.clone().unwrap_or(base.prompt),
+            negative_prompt: self.negative.clone().unwrap_or(base.negative_prompt),
+            width: self.width.unwrap_or(base.width),
+            height: self.height.unwrap_or(base.height),
+            steps: self.steps.unwrap_or(base.steps),
+            guidance_scale: self.cfg.unwrap_or(base.guidance_scale),
+            sampler: self.sampler.unwrap_or(base.sampler),
+            schedule: self.schedule.unwrap_or(base.schedule),
+            seed: self.seed.unwrap_or(base.seed),
+            rng: self.rng.unwrap_or(base.rng),
+            count: self.count.unwrap_or(base.count),
+        })
     }
 }
 
@@ -248,4 +322,20 @@ struct Defaults {
     native_side: u32,
     is_inpainting_model: bool,
     random_seed: u64,
+}
+
+impl Defaults {
+    /// For what no checkpoint changes.
+    const WITHOUT_CHECKPOINT: Self = Self {
+        recommended: RecommendedSettings {
+            width: None,
+            height: None,
+            steps: None,
+            guidance_scale: None,
+        },
+        sampler: Sampler::Dpmpp2m,
+        native_side: 512,
+        is_inpainting_model: false,
+        random_seed: 0,
+    };
 }

@@ -216,3 +216,8 @@ pub(crate) fn println(text: &str) {
 fn eprintln(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
+
+/// Tells of something that does not keep the program from going on.
+pub(crate) fn warn(text: &str) {
+    eprintln(&format!("Warning: {text}"));
+}

@@ -1,7 +1,9 @@
 //! What a person asks for: plain data, no tensors.
 
+mod fields;
 mod mode;
 
+pub use fields::FieldError;
 pub use mode::{
     BadExtension, Extension, HiresFix, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode,
     Outpaint, ResizeMode, UnknownChoice, Upscale,

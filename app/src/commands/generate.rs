@@ -8,30 +8,39 @@ use std::{
 use emberbrush_pipeline::{
     diffusion::{DiffusionPipeline, VaeTiling},
     editing::{self, Sources},
-    metadata::{PARAMETERS, parameters},
+    metadata,
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Recount},
     request::GenerationRequest,
 };
 
-use crate::{cli::GenerateArguments, interruption::Interruption, model, report::Reporter};
+use crate::{
+    cli::GenerateArguments, commands::settings::Repeated, interruption::Interruption, model,
+    report::Reporter,
+};
 
 pub(crate) fn run(
     arguments: &GenerateArguments,
     interruption: &Interruption,
 ) -> anyhow::Result<()> {
-    arguments.check()?;
-    let sources = Sources::read(&arguments.mode(false))?;
+    let repeated = arguments.from.as_deref().map(Repeated::read).transpose()?;
+    let from = repeated.as_ref().map(|repeated| repeated.fields.clone()).unwrap_or_default();
+    arguments.check(&from)?;
+    let model = match &repeated {
+        Some(repeated) => repeated.model(&arguments.model)?,
+        None => arguments.model.clone(),
+    };
+    let sources = Sources::read(&arguments.source_mode(&from)?)?;
     let output = OutputPlan::prepare(arguments.output.as_deref(), arguments.output_format)?;
     let reporter = Reporter::new(arguments.json);
 
     let started = Instant::now();
-    let (mut pipeline, report) = model::load(&arguments.model)?;
+    let (mut pipeline, report) = model::load(&model)?;
     reporter.unused_keys(&report.unused_keys);
     reporter.loaded(
         pipeline.name(),
         &pipeline.device().info.name,
-        &format!("{:?}", pipeline.dtype()).to_lowercase(),
+        &dtype_name(&pipeline),
         started.elapsed(),
     );
 
@@ -40,7 +49,7 @@ pub(crate) fn run(
         Some(0) => VaeTiling::Off,
         Some(pixels) => VaeTiling::Tiles(pixels),
     });
-    let request = arguments.request(&pipeline, sources.as_ref(), random_seed());
+    let request = arguments.request(&pipeline, sources.as_ref(), &from, random_seed())?;
     request.check()?;
     for index in 0..request.count {
         let seed = request.seed_of(index);
@@ -49,13 +58,19 @@ pub(crate) fn run(
         let image =
             make(&mut pipeline, &request, sources.as_ref(), index, &reporter, interruption)?;
         let wanted = output.path(seed, &request.prompt);
-        let texts = [(PARAMETERS, parameters(&request, seed, pipeline.name()))];
-        let bytes = picture::encode(&image, output.format(), &texts)?;
+        let texts = metadata::texts(&request, index, pipeline.name(), &dtype_name(&pipeline));
+        let effort = arguments.effort.effort();
+        let bytes = picture::encode_with(&image, output.format(), &texts, effort)?;
         let path = write_new(&bytes, &wanted)?;
         let unchanged = unchanged(sources.as_ref(), &image, &path, output.format())?;
         reporter.written(&path, &wanted, seed, started.elapsed(), unchanged);
     }
     Ok(())
+}
+
+/// The name of the type of weights and activations.
+fn dtype_name(pipeline: &DiffusionPipeline) -> String {
+    format!("{:?}", pipeline.dtype()).to_lowercase()
 }
 
 fn make(

@@ -4,3 +4,4 @@ pub(crate) mod bench;
 pub(crate) mod devices;
 pub(crate) mod generate;
 pub(crate) mod inspect;
+pub(crate) mod settings;

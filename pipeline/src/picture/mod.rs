@@ -22,7 +22,7 @@ pub use read::{Picture, read, read_bytes};
 pub use resize::{resized, view, view_mask};
 pub use surroundings::{filled_from_surroundings, match_colours};
 pub use tiles::{Blend, Tiles};
-pub use write::{FileFormat, encode};
+pub use write::{Effort, FileFormat, PngCompression, UnknownFormat, encode, encode_with};
 
 /// A value from 0 (keep) to 1 (repaint) for each pixel.
 pub type Mask = ImageBuffer<Luma<f32>, Vec<f32>>;

@@ -10,9 +10,47 @@ use png::text_metadata::{ITXtChunk, TEXtChunk};
 use serde::{Deserialize, Serialize};
 
 use super::{Picture, PictureError};
+use crate::metadata::{EMBERBRUSH, PARAMETERS, exif};
 
-/// Quality of JPEG files, from 1 to 100.
-const JPEG_QUALITY: u8 = 95;
+/// The longest EXIF block that a JPEG segment holds.
+const MAX_JPEG_EXIF: usize = 65_535 - 2 - 6;
+
+/// How hard the PNG encoder tries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PngCompression {
+    /// Larger files, written at once.
+    Fast,
+    /// The usual trade.
+    #[default]
+    Balanced,
+    /// The smallest files, several times slower.
+    High,
+}
+
+impl From<PngCompression> for png::Compression {
+    fn from(compression: PngCompression) -> Self {
+        match compression {
+            PngCompression::Fast => Self::Fast,
+            PngCompression::Balanced => Self::Balanced,
+            PngCompression::High => Self::High,
+        }
+    }
+}
+
+/// How hard encoders try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Effort {
+    /// Quality of JPEG files, from 1 to 100.
+    pub jpeg_quality: u8,
+    /// Compression of PNG files.
+    pub png_compression: PngCompression,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { jpeg_quality: 95, png_compression: PngCompression::default() }
+    }
+}
 
 /// The format of a picture's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -92,8 +130,19 @@ impl FromStr for FileFormat {
     }
 }
 
+/// Encodes a picture with the default [`Effort`]; see [`encode_with`].
+pub fn encode(
+    picture: &Picture,
+    format: FileFormat,
+    texts: &[(&str, String)],
+) -> Result<Vec<u8>, PictureError> {
+    encode_with(picture, format, texts, Effort::default())
+}
+
 /// Encodes a picture. `texts`, as `(keyword, text)`, go into PNG files, in `tEXt` chunks where
-/// they are plain ASCII and in `iTXt` chunks elsewhere.
+/// they are plain ASCII and in `iTXt` chunks elsewhere. JPEG and WebP files hold [`PARAMETERS`] as
+/// the `UserComment` and [`EMBERBRUSH`] as the `MakerNote` of EXIF; where they are too long for a
+/// JPEG, the latter and then both are left out.
 ///
 /// Formats without 16 bits or alpha get 8 bits, and colours without alpha;
 /// [`FileFormat::keeps`] tells beforehand.
@@ -101,14 +150,15 @@ impl FromStr for FileFormat {
 /// # Errors
 ///
 /// [`PictureError::Encoding`], for instance for a picture too large for the format.
-pub fn encode(
+pub fn encode_with(
     picture: &Picture,
     format: FileFormat,
     texts: &[(&str, String)],
+    effort: Effort,
 ) -> Result<Vec<u8>, PictureError> {
     let mut bytes = Vec::new();
     if format == FileFormat::Png {
-        encode_png(picture, texts, &mut bytes)
+        encode_png(picture, texts, effort.png_compression, &mut bytes)
             .map_err(|error| failed("PNG", &error.to_string()))?;
         return Ok(bytes);
     }
@@ -120,12 +170,15 @@ pub fn encode(
                 true => DynamicImage::ImageRgb8(picture.pixels.to_rgb8()),
                 false => DynamicImage::ImageLuma8(picture.pixels.to_luma8()),
             };
-            let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
-            ("JPEG", write(encoder, &pixels, icc))
+            let mut encoder = JpegEncoder::new_with_quality(&mut bytes, effort.jpeg_quality);
+            let set = set_exif(&mut encoder, texts, MAX_JPEG_EXIF);
+            ("JPEG", set.and_then(|()| write(encoder, &pixels, icc)))
         }
         FileFormat::WebP => {
             let pixels = eight_bit(&picture.pixels);
-            ("WebP", write(WebPEncoder::new_lossless(&mut bytes), &pixels, icc))
+            let mut encoder = WebPEncoder::new_lossless(&mut bytes);
+            let set = set_exif(&mut encoder, texts, usize::MAX);
+            ("WebP", set.and_then(|()| write(encoder, &pixels, icc)))
         }
         FileFormat::Tiff => {
             // The encoder knows no grey with alpha.
@@ -156,6 +209,21 @@ fn failed(format: &'static str, reason: &str) -> PictureError {
     PictureError::Encoding { format, reason: reason.to_owned() }
 }
 
+fn set_exif(
+    encoder: &mut impl ImageEncoder,
+    texts: &[(&str, String)],
+    longest: usize,
+) -> image::ImageResult<()> {
+    let find = |keyword| texts.iter().find(|(known, _)| *known == keyword).map(|(_, text)| text);
+    let Some(parameters) = find(PARAMETERS) else { return Ok(()) };
+    let own = find(EMBERBRUSH).map(String::as_str);
+    let blocks = [own, None].map(|own| exif::block(parameters, own));
+    match blocks.into_iter().find(|block| block.len() <= longest) {
+        Some(block) => encoder.set_exif_metadata(block).map_err(image::ImageError::Unsupported),
+        None => Ok(()),
+    }
+}
+
 fn write(
     mut encoder: impl ImageEncoder,
     pixels: &DynamicImage,
@@ -181,6 +249,7 @@ fn eight_bit(pixels: &DynamicImage) -> DynamicImage {
 fn encode_png(
     picture: &Picture,
     texts: &[(&str, String)],
+    compression: PngCompression,
     bytes: &mut Vec<u8>,
 ) -> Result<(), png::EncodingError> {
     let (color, depth, pixels): (_, _, Cow<'_, [u8]>) = match &picture.pixels {
@@ -213,12 +282,17 @@ fn encode_png(
     info.color_type = color;
     info.bit_depth = depth;
     info.icc_profile = picture.icc_profile.as_deref().map(Cow::Borrowed);
-    let mut writer = png::Encoder::with_info(bytes, info)?.write_header()?;
+    let mut encoder = png::Encoder::with_info(bytes, info)?;
+    encoder.set_compression(compression.into());
+    let mut writer = encoder.write_header()?;
     for (keyword, text) in texts {
-        if text.is_ascii() {
-            writer.write_text_chunk(&TEXtChunk::new(*keyword, text.clone()))?;
+        // A text chunk holds no NUL.
+        let text = text.replace('\0', " ");
+        // The chunk of this program's own settings is always of one kind.
+        if text.is_ascii() && *keyword != EMBERBRUSH {
+            writer.write_text_chunk(&TEXtChunk::new(*keyword, text))?;
         } else {
-            writer.write_text_chunk(&ITXtChunk::new(*keyword, text.clone()))?;
+            writer.write_text_chunk(&ITXtChunk::new(*keyword, text))?;
         }
     }
     writer.write_image_data(&pixels)?;
@@ -227,4 +301,69 @@ fn encode_png(
 
 fn big_endian(values: &[u16]) -> Vec<u8> {
     values.iter().flat_map(|value| value.to_be_bytes()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::metadata::{self, Program};
+
+    const WITH_SETTINGS: [FileFormat; 3] = [FileFormat::Png, FileFormat::Jpeg, FileFormat::WebP];
+
+    fn picture() -> Picture {
+        Picture::new(DynamicImage::ImageRgb8(image::RgbImage::from_fn(24, 16, |x, y| {
+            image::Rgb([x as u8 * 10, y as u8 * 15, 70])
+        })))
+    }
+
+    fn texts(own: &str) -> Vec<(&'static str, String)> {
+        let parameters = "a 고양이 🐈\nNegative prompt: \nSteps: 3, Sampler: Euler, Seed: 7";
+        vec![(PARAMETERS, parameters.to_owned()), (EMBERBRUSH, own.to_owned())]
+    }
+
+    #[test]
+    fn settings_come_back_from_every_format_that_has_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = r#"{"prompt":"a 고양이 🐈","steps":3,"version":"emberbrush 0.1.0"}"#;
+        for format in WITH_SETTINGS {
+            let path = folder.path().join(format.extension());
+            std::fs::write(&path, encode(&picture(), format, &texts(own)).unwrap()).unwrap();
+            let read = metadata::read(&path).unwrap();
+            assert_eq!(read.program, Program::Emberbrush, "{format}");
+            assert_eq!(read.fields["prompt"], "a 고양이 🐈", "{format}");
+
+            // Other programs find their text.
+            std::fs::write(&path, encode(&picture(), format, &texts("{}")).unwrap()).unwrap();
+            let read = metadata::read(&path).unwrap();
+            assert_eq!(read.program, Program::Automatic1111, "{format}");
+            assert_eq!(read.fields["seed"], 7, "{format}");
+        }
+    }
+
+    #[test]
+    fn settings_too_long_for_a_jpeg_are_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long.jpg");
+        for (length, found) in [(30_000, true), (40_000, false)] {
+            let long = "a".repeat(length);
+            let texts = [(PARAMETERS, long.clone()), (EMBERBRUSH, long)];
+            let bytes = encode(&picture(), FileFormat::Jpeg, &texts).unwrap();
+            std::fs::write(&path, bytes).unwrap();
+            assert_eq!(metadata::read(&path).is_ok(), found, "{length}");
+        }
+    }
+
+    #[test]
+    fn broken_files_are_refused_or_read_as_far_as_they_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("broken");
+        for format in WITH_SETTINGS {
+            let whole = encode(&picture(), format, &texts("{}")).unwrap();
+            for length in 0..whole.len() {
+                std::fs::write(&path, &whole[..length]).unwrap();
+                let _ = metadata::read(&path);
+            }
+        }
+    }
 }

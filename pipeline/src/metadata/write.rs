@@ -1,16 +1,45 @@
-//! The settings that an image carries, in the text that other programs read.
+//! Settings as they are written into an image.
+
+use serde_json::{Value, json};
 
 use crate::{request::GenerationRequest, rng::RngSource};
 
 /// The keyword of the PNG text chunk that AUTOMATIC1111 and its readers use.
 pub const PARAMETERS: &str = "parameters";
 
+/// The keyword of the PNG text chunk that holds this program's own JSON.
+pub const EMBERBRUSH: &str = "emberbrush";
+
+/// What this program is, in the texts that it writes.
+const VERSION: &str = concat!("emberbrush ", env!("CARGO_PKG_VERSION"));
+
+/// The texts of image `index` of a request, counted from 0, made with the checkpoint `model` in
+/// `dtype`: keyword and content, AUTOMATIC1111's text for other programs and the whole request as
+/// JSON for this one.
+pub fn texts(
+    request: &GenerationRequest,
+    index: u32,
+    model: &str,
+    dtype: &str,
+) -> Vec<(&'static str, String)> {
+    let mut single = request.clone();
+    single.seed = request.seed_of(index);
+    single.count = 1;
+    let mut complete = serde_json::to_value(&single).unwrap_or_default();
+    if let Value::Object(fields) = &mut complete {
+        fields.insert("model".to_owned(), json!(model));
+        fields.insert("dtype".to_owned(), json!(dtype));
+        fields.insert("version".to_owned(), json!(VERSION));
+    }
+    vec![(PARAMETERS, parameters(request, single.seed, model)), (EMBERBRUSH, complete.to_string())]
+}
+
 /// The settings of one image as AUTOMATIC1111 writes them: the prompt, `Negative prompt:` on a
 /// line of its own (always, since ComfyUI's importer needs it), then `Key: value` pairs.
 ///
 /// `seed` is the image's own; the request's may be the first of several.
 pub fn parameters(request: &GenerationRequest, seed: u64, model: &str) -> String {
-    let pairs = [
+    let mut pairs = vec![
         ("Steps", request.steps.to_string()),
         ("Sampler", request.sampler.display_name().to_owned()),
         ("Schedule type", request.schedule.display_name().to_owned()),
@@ -19,8 +48,11 @@ pub fn parameters(request: &GenerationRequest, seed: u64, model: &str) -> String
         ("Size", format!("{}x{}", request.width, request.height)),
         ("Model", quoted(model)),
         ("RNG", random_number_source(request.rng).to_owned()),
-        ("Version", concat!("emberbrush ", env!("CARGO_PKG_VERSION")).to_owned()),
     ];
+    if let Some(init) = request.mode.init() {
+        pairs.push(("Denoising strength", init.strength.to_string()));
+    }
+    pairs.push(("Version", VERSION.to_owned()));
     let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     format!(
         "{}\nNegative prompt: {}\n{}",
@@ -40,7 +72,7 @@ fn random_number_source(rng: RngSource) -> &'static str {
 
 /// A value that would break the list of pairs is written as a JSON string.
 fn quoted(value: &str) -> String {
-    if value.contains([',', '\n', ':']) {
+    if value.contains([',', '\n', ':', '"']) {
         serde_json::Value::from(value).to_string()
     } else {
         value.to_owned()

@@ -1,0 +1,84 @@
+//! `emberbrush settings`, and making an image again from its settings
+
+use std::path::Path;
+
+use anyhow::bail;
+use emberbrush_pipeline::metadata::{self, ImageSettings, Program};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    cli::{ModelArguments, SettingsArguments},
+    report,
+};
+
+/// Fields of an image's settings that are not of its request.
+const OF_THE_RUN: [&str; 2] = ["model", "dtype"];
+
+pub(crate) fn run(arguments: &SettingsArguments) -> anyhow::Result<()> {
+    let ImageSettings { program, fields, unread } = metadata::read(&arguments.image)?;
+    if arguments.json {
+        let mut object = fields;
+        object.insert("source".to_owned(), json!(program));
+        object.insert("unread".to_owned(), json!(unread));
+        report::object(&Value::Object(object));
+        return Ok(());
+    }
+    report::println(&format!("written by {program}"));
+    for (field, value) in &fields {
+        match value {
+            Value::String(text) => report::println(&format!("{field:<10} {text}")),
+            other => report::println(&format!("{field:<10} {other}")),
+        }
+    }
+    for what in &unread {
+        report::println(&format!("not read   {what}"));
+    }
+    Ok(())
+}
+
+/// The settings of an image that is made again.
+#[derive(Debug)]
+pub(crate) struct Repeated {
+    program: Program,
+    /// Those of its request.
+    pub(crate) fields: Map<String, Value>,
+    model: Option<String>,
+}
+
+impl Repeated {
+    /// Reads an image and tells what of its settings cannot be repeated.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let ImageSettings { program, mut fields, mut unread } = metadata::read(path)?;
+        let model = fields.get("model").and_then(Value::as_str).map(str::to_owned);
+        for field in OF_THE_RUN {
+            fields.remove(field);
+        }
+        // Other programs do not say which picture they started from.
+        if program != Program::Emberbrush
+            && let Some(strength) = fields.remove("strength")
+        {
+            unread.push(format!("strength: {strength}"));
+        }
+        for what in unread {
+            report::warn(&format!("not repeated from the image: {what}"));
+        }
+        Ok(Self { program, fields, model })
+    }
+
+    /// The checkpoint: the one that is asked for, or else the image's.
+    pub(crate) fn model(&self, asked: &ModelArguments) -> anyhow::Result<ModelArguments> {
+        let mut arguments = asked.clone();
+        let Some(name) = &self.model else { return Ok(arguments) };
+        if arguments.model.is_some() || name == emberbrush_assets::DEFAULT_MODEL_NAME {
+            return Ok(arguments);
+        }
+        if Path::new(name).join("model_index.json").is_file() {
+            arguments.model = Some(name.into());
+        } else if self.program == Program::Emberbrush {
+            bail!("the image was made with the model {name}; give its folder with --model");
+        } else {
+            report::warn(&format!("the image was made with {name}; the model in the box is used"));
+        }
+        Ok(arguments)
+    }
+}

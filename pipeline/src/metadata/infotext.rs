@@ -1,0 +1,161 @@
+//! The text of AUTOMATIC1111's web UI and Forge: prompt, negative prompt, and a last line of
+//! `Key: value` pairs (`modules/infotext_utils.py`, `parse_generation_parameters`).
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::{ImageSettings, Program};
+use crate::schedulers::Schedule;
+
+/// `re_param` of A1111. A pattern that did not compile would read no pairs.
+static PAIR: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r#"\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)"#).ok());
+
+/// With fewer pairs than this the last line is a part of the prompt.
+const FEWEST_PAIRS: usize = 3;
+
+/// Whether a text is of this kind: it has a line of pairs.
+pub(super) fn recognise(text: &str) -> bool {
+    text.trim().lines().last().is_some_and(|line| pairs(line).len() >= FEWEST_PAIRS)
+}
+
+fn pairs(line: &str) -> Vec<(String, String)> {
+    let Some(pattern) = PAIR.as_ref() else { return Vec::new() };
+    pattern
+        .captures_iter(line)
+        .map(|found| {
+            let value = found[2].trim();
+            let value = match serde_json::from_str::<String>(value) {
+                Ok(unquoted) if value.starts_with('"') => unquoted,
+                _ => value.to_owned(),
+            };
+            (found[1].to_owned(), value)
+        })
+        .collect()
+}
+
+/// Reads settings. Text without a line of pairs is a prompt.
+pub(super) fn read(text: &str) -> ImageSettings {
+    let mut lines: Vec<&str> = text.trim().split('\n').collect();
+    let mut found = lines.last().map(|line| pairs(line)).unwrap_or_default();
+    if found.len() < FEWEST_PAIRS {
+        found.clear();
+    } else {
+        lines.pop();
+    }
+    let (mut prompt, mut negative) = (Vec::new(), Vec::new());
+    let mut in_negative = false;
+    for line in lines {
+        let mut line = line.trim();
+        if let Some(rest) = line.strip_prefix("Negative prompt:") {
+            in_negative = true;
+            line = rest.trim();
+        }
+        if in_negative { &mut negative } else { &mut prompt }.push(line);
+    }
+
+    let version = found.iter().find(|(key, _)| key == "Version").map(|(_, value)| value.as_str());
+    let program = match version {
+        Some(version) if version.starts_with("emberbrush") => Program::Emberbrush,
+        Some(version) if version.starts_with('f') => Program::Forge,
+        _ => Program::Automatic1111,
+    };
+    let mut settings = ImageSettings::new(program);
+    settings.set("prompt", prompt.join("\n"));
+    settings.set("negative", negative.join("\n"));
+    // A1111 takes its numbers from the GPU unless it says otherwise, and Philox imitates them.
+    if program != Program::Emberbrush && !found.is_empty() {
+        settings.set("rng", "philox");
+    }
+    for (key, value) in found {
+        read_pair(&mut settings, &key, &value);
+    }
+    settings
+}
+
+fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
+    match key {
+        "Steps" => settings.set_integer("steps", key, value),
+        "CFG scale" => settings.set_number("cfg", key, value),
+        "Seed" => settings.set_integer("seed", key, value),
+        "Denoising strength" => settings.set_number("strength", key, value),
+        "Model" => settings.set("model", value),
+        "Size" => match value.split_once('x') {
+            Some((width, height)) => {
+                settings.set_integer("width", key, width);
+                settings.set_integer("height", key, height);
+            }
+            None => settings.not_read(key, value),
+        },
+        "Sampler" => {
+            // Before version 1.9 the schedule was a part of the sampler's name.
+            let karras = Schedule::Karras.display_name();
+            match value.strip_suffix(karras).map(str::trim_end) {
+                Some(sampler) if !sampler.is_empty() => {
+                    settings.set("schedule", Schedule::Karras.name());
+                    settings.set_sampler(key, sampler);
+                }
+                _ => settings.set_sampler(key, value),
+            }
+        }
+        "Schedule type" => settings.set_schedule(key, value),
+        "RNG" => match value {
+            "CPU" => settings.set("rng", "torch"),
+            "NV" | "GPU" => settings.set("rng", "philox"),
+            _ => settings.not_read(key, value),
+        },
+        "Clip skip" if value == "1" => {}
+        // These say where the image comes from and do not change it.
+        "Version" | "Model hash" | "VAE hash" | "VAE" | "User" | "Lora hashes" | "TI hashes"
+        | "Batch size" | "Batch pos" => {}
+        _ => settings.not_read(key, value),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_text_of_a1111_is_read() {
+        let settings = read(
+            "a cat, (sharp:1.2)\nsecond line\nNegative prompt: blurry,\nugly\n\
+             Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 965400086, Size: 512x768, \
+             Model hash: 0123abcdef, Model: \"v1-5, pruned: ema\", Denoising strength: 0.75, \
+             Clip skip: 2, Version: v1.6.0",
+        );
+        assert_eq!(settings.program, Program::Automatic1111);
+        assert_eq!(
+            serde_json::Value::from(settings.fields),
+            json!({
+                "prompt": "a cat, (sharp:1.2)\nsecond line", "negative": "blurry,\nugly",
+                "steps": 20, "sampler": "dpmpp-2m", "schedule": "karras", "cfg": 7.0,
+                "seed": 965400086, "width": 512, "height": 768, "model": "v1-5, pruned: ema",
+                "strength": 0.75, "rng": "philox",
+            })
+        );
+        assert_eq!(settings.unread, ["Clip skip: 2"]);
+    }
+
+    #[test]
+    fn fewer_than_three_pairs_are_prompt() {
+        let settings = read("a sign that says\nSteps: 20, Sampler: Euler");
+        assert_eq!(settings.fields["prompt"], "a sign that says\nSteps: 20, Sampler: Euler");
+        assert!(!settings.fields.contains_key("steps"));
+    }
+
+    #[test]
+    fn what_is_unknown_is_told() {
+        let settings = read(
+            "a\nNegative prompt: \nSteps: 9x, Sampler: Restart, Schedule type: Turbo, CFG scale: 1, \
+             Version: f2.0.1v1.10.1",
+        );
+        assert_eq!(settings.program, Program::Forge);
+        assert_eq!(settings.unread, ["Steps: 9x", "Sampler: Restart", "Schedule type: Turbo"]);
+        assert!(!settings.fields.contains_key("sampler"));
+    }
+}

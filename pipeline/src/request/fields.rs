@@ -1,0 +1,170 @@
+//! Requests from loose fields, by the names of the flags, as job files and images hold them.
+
+use serde_json::{Map, Value, json};
+use thiserror::Error;
+
+use super::GenerationRequest;
+
+/// Why fields do not make a request.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FieldError {
+    /// No request of this kind has the field.
+    #[error("unknown field `{field}`; known are {known}")]
+    Unknown {
+        /// The field.
+        field: String,
+        /// The fields that there are.
+        known: String,
+    },
+    /// The field's value is not one that it can have.
+    #[error("field `{field}`: {reason}")]
+    Invalid {
+        /// The field.
+        field: String,
+        /// What is wrong with the value.
+        reason: String,
+    },
+    /// Fields are missing, or do not go together.
+    #[error("{0}")]
+    Together(String),
+}
+
+/// The mode that fields mean where they do not say, and what it takes by default.
+fn mode_of(fields: &Map<String, Value>) -> Option<(&'static str, Value)> {
+    let mode = match fields.get("mode") {
+        Some(mode) => mode.as_str()?,
+        None if fields.contains_key("mask") => "inpaint",
+        None if fields.contains_key("extend") => "outpaint",
+        None if fields.contains_key("scale") => "upscale",
+        None if fields.contains_key("hires") => "hires-fix",
+        None if fields.contains_key("init") => "image-to-image",
+        None => return None,
+    };
+    let image = |strength: f64| json!({ "strength": strength, "resize": "crop", "raw": false });
+    Some(match mode {
+        "image-to-image" => ("image-to-image", image(0.8)),
+        "inpaint" => (
+            "inpaint",
+            json!({
+                "strength": 0.75, "resize": "crop", "raw": false, "invert-mask": false,
+                "mask-mode": "hard", "mask-grow": 4, "feather": 0, "mask-blur": 4.0,
+                "masked-content": "fill", "mask-area": "masked", "mask-padding": 32,
+                "match-colours": true,
+            }),
+        ),
+        "outpaint" => ("outpaint", image(0.75)),
+        "upscale" => ("upscale", image(0.3)),
+        "hires-fix" => ("hires-fix", json!({ "hires-strength": 0.5, "hires-steps": 20 })),
+        _ => return None,
+    })
+}
+
+impl GenerationRequest {
+    /// This request with other values for some fields. A picture to start from, a mask, an
+    /// extension or a second pass decide the mode where `mode` does not.
+    ///
+    /// # Errors
+    ///
+    /// Where a field is unknown to the request's mode or has a value that it cannot have; the
+    /// result still is to be checked ([`Self::check`]).
+    pub fn with_fields(&self, fields: &Map<String, Value>) -> Result<Self, FieldError> {
+        let together = |error: serde_json::Error| FieldError::Together(error.to_string());
+        let mut complete = match serde_json::to_value(self).map_err(together)? {
+            Value::Object(complete) => complete,
+            _ => Map::new(),
+        };
+        if let Some((mode, Value::Object(defaults))) = mode_of(fields) {
+            complete.insert("mode".to_owned(), mode.into());
+            complete.extend(defaults);
+        }
+        let parse = |fields: &Map<String, Value>| {
+            serde_json::from_value::<Self>(Value::Object(fields.clone()))
+        };
+        let base = complete.clone();
+        complete.extend(fields.clone());
+        let request = parse(&complete).map_err(|error| {
+            // With all other fields as before, the one that fails is the one to name.
+            let culprit = fields.iter().find(|(field, value)| {
+                let mut single = base.clone();
+                single.insert((*field).clone(), (*value).clone());
+                parse(&base).is_ok() && parse(&single).is_err()
+            });
+            match culprit {
+                Some((field, _)) => {
+                    FieldError::Invalid { field: field.clone(), reason: error.to_string() }
+                }
+                None => together(error),
+            }
+        })?;
+        let known = serde_json::to_value(&request).map_err(together)?;
+        match fields.keys().find(|field| known.get(field.as_str()).is_none()) {
+            None => Ok(request),
+            Some(field) => Err(FieldError::Unknown {
+                field: field.clone(),
+                known: known
+                    .as_object()
+                    .map(|known| known.keys().cloned().collect::<Vec<_>>().join(", "))
+                    .unwrap_or_default(),
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{
+        request::Mode,
+        rng::RngSource,
+        schedulers::{Sampler, Schedule},
+    };
+
+    fn base() -> GenerationRequest {
+        GenerationRequest {
+            mode: Mode::TextToImage,
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            width: 512,
+            height: 512,
+            steps: 20,
+            guidance_scale: 7.5,
+            sampler: Sampler::Euler,
+            schedule: Schedule::Automatic,
+            seed: 0,
+            rng: RngSource::Torch,
+            count: 1,
+        }
+    }
+
+    fn with(fields: Value) -> Result<GenerationRequest, FieldError> {
+        base().with_fields(fields.as_object().unwrap())
+    }
+
+    #[test]
+    fn fields_replace_values() {
+        let request =
+            with(json!({ "prompt": "a", "cfg": 3, "seed": u64::MAX, "sampler": "ddim" })).unwrap();
+        assert_eq!(request.guidance_scale, 3.0);
+        assert_eq!(request.seed, u64::MAX);
+        assert_eq!(request.sampler, Sampler::Ddim);
+        assert_eq!(request.width, 512);
+    }
+
+    #[test]
+    fn files_decide_the_mode() {
+        let request = with(json!({ "init": "a.png", "strength": 0.5 })).unwrap();
+        assert_eq!(request.mode.init().unwrap().strength, 0.5);
+        let request = with(json!({ "init": "a.png", "mask": "b.png" })).unwrap();
+        assert!(matches!(request.mode, Mode::Inpaint(_)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let message = |fields| with(fields).unwrap_err().to_string();
+        assert!(message(json!({ "step": 3 })).starts_with("unknown field `step`; known are"));
+        assert!(message(json!({ "strength": 0.5 })).starts_with("unknown field `strength`"));
+        assert!(message(json!({ "steps": "x", "cfg": 3 })).starts_with("field `steps`: "));
+        assert!(message(json!({ "sampler": "restart" })).starts_with("field `sampler`: "));
+    }
+}
