@@ -201,11 +201,13 @@ impl OpenDevice {
 
 /// Every device of this machine that this build can use, the CPU first.
 pub fn list() -> Vec<DeviceInfo> {
-    let mut devices = Vec::new();
-    #[cfg(feature = "cpu")]
-    devices.push(cpu());
-    #[cfg(feature = "wgpu")]
-    devices.extend(adapters());
+    let mut devices: Vec<DeviceInfo> = [
+        #[cfg(feature = "cpu")]
+        vec![cpu()],
+        #[cfg(feature = "wgpu")]
+        adapters(),
+    ]
+    .concat();
     if let Some(device) = automatic(&devices).and_then(|index| devices.get_mut(index)) {
         device.automatic = true;
     }
