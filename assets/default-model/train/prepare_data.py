@@ -6,7 +6,7 @@ The art comes from two npm packages, fetched by the ordinary `npm` client:
   @lobehub/fluent-emoji-3d         WebP pictures with transparency, named by code point
   @iconify-json/fluent-emoji-flat  SVG pictures, the same designs drawn flat
 Both are MIT-licensed. WORK_FOLDER receives `pictures.npy` (N, 128, 128, 4) with
-premultiplied colour, and `pictures.json` (style, wordings and group of each).
+premultiplied colour, and `pictures.json` (style, wordings, group and weight of each).
 """
 import io
 import json
@@ -64,18 +64,20 @@ def main() -> None:
     icons = json.loads((modules / "@iconify-json/fluent-emoji-flat/icons.json").read_text())
     flat = json.loads((modules / "@iconify-json/fluent-emoji-flat/chars.json").read_text())
     things = tomllib.loads((Path(__file__).parent / "things.toml").read_text())
+    common = things.pop("common")
     pictures, entries = [], []
     for group, members in things.items():
         for emoji, wordings in members.items():
             code = code_points(emoji)
+            about = {"wordings": wordings, "group": group, "weight": 3 if emoji in common else 1}
             if code in relief:
                 pictures.append(premultiplied(Image.open(relief[code])))
-                entries.append({"style": "3d", "wordings": wordings, "group": group})
+                entries.append({"style": "3d", **about})
             if code in flat:
                 icon = icons["icons"][flat[code]]
                 pictures.append(premultiplied(render_svg(
                     icon["body"], icon.get("width", icons["width"]), icon.get("height", icons["height"]))))
-                entries.append({"style": "flat", "wordings": wordings, "group": group})
+                entries.append({"style": "flat", **about})
             missing = [s for s, known in (("3d", relief), ("flat", flat)) if code not in known]
             if missing:
                 print(f"{wordings[0]}: no {' or '.join(missing)} picture")
