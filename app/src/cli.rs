@@ -1,9 +1,11 @@
 //! The command line: raw arguments, and what they mean.
 
+mod batch;
 mod editing;
 
 use std::path::PathBuf;
 
+pub(crate) use batch::BatchArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use editing::EditingArguments;
 use emberbrush_pipeline::{
@@ -12,6 +14,7 @@ use emberbrush_pipeline::{
     diffusion::DiffusionPipeline,
     editing::Sources,
     picture::{Effort, FileFormat, PngCompression},
+    prompt::PromptSyntax,
     request::{FieldError, GenerationRequest, Mode},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -31,6 +34,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make pictures from a prompt.
     Generate(Box<GenerateArguments>),
+    /// Make many pictures from a list of jobs.
+    Batch(Box<BatchArguments>),
     /// Print the settings that an image carries.
     Settings(SettingsArguments),
     /// Tell what a checkpoint is.
@@ -46,6 +51,7 @@ impl Command {
     pub(crate) fn json(&self) -> bool {
         match self {
             Self::Generate(arguments) => arguments.json,
+            Self::Batch(arguments) => arguments.json,
             Self::Settings(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
             Self::Devices(arguments) => arguments.json,
@@ -64,6 +70,13 @@ pub(crate) struct GenerateArguments {
     /// Make the picture again whose settings this image carries. Flags replace single settings.
     #[arg(long, value_name = "IMAGE")]
     pub(crate) from: Option<PathBuf>,
+    /// A folder in which `name.txt` holds the lines of which the prompt's `__name__` stands for one.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) wildcards: Option<PathBuf>,
+    /// How prompts are read: weighted, with (weights:1.2), {alternatives|of} words and any length,
+    /// or literal, as diffusers reads them [default: weighted].
+    #[arg(long, value_name = "SYNTAX")]
+    pub(crate) prompt_syntax: Option<PromptSyntax>,
     /// What to keep away from [default: nothing in particular].
     #[arg(long, value_name = "TEXT")]
     pub(crate) negative: Option<String>,
@@ -258,13 +271,7 @@ impl GenerateArguments {
         from: &Map<String, Value>,
         random_seed: u64,
     ) -> Result<GenerationRequest, FieldError> {
-        let defaults = Defaults {
-            recommended: pipeline.recommended(),
-            sampler: pipeline.default_sampler(),
-            native_side: pipeline.native_side(),
-            is_inpainting_model: pipeline.is_inpainting_model(),
-            random_seed,
-        };
+        let defaults = Defaults::of(pipeline, random_seed);
         self.request_with(&defaults, sources, from)
     }
 
@@ -283,20 +290,7 @@ impl GenerateArguments {
             .unwrap_or((defaults.native_side, defaults.native_side));
         let fills = matches!(mode, Mode::Inpaint(_)) && !self.editing.raw;
         let variations = if fills && from.is_empty() { 3 } else { 1 };
-        let defaults = GenerationRequest {
-            mode: Mode::TextToImage,
-            prompt: String::new(),
-            negative_prompt: String::new(),
-            width,
-            height,
-            steps: recommended.steps.unwrap_or(20),
-            guidance_scale: recommended.guidance_scale.unwrap_or(7.5),
-            sampler: defaults.sampler,
-            schedule: Schedule::Automatic,
-            seed: defaults.random_seed,
-            rng: RngSource::Torch,
-            count: variations,
-        };
+        let defaults = GenerationRequest { width, height, count: variations, ..defaults.request() };
         let base = defaults.with_fields(from)?;
         Ok(GenerationRequest {
             mode: if mode == Mode::TextToImage { base.mode } else { mode },
@@ -316,7 +310,7 @@ impl GenerateArguments {
 }
 
 /// What stands in for arguments that are absent.
-struct Defaults {
+pub(crate) struct Defaults {
     recommended: RecommendedSettings,
     sampler: Sampler,
     native_side: u32,
@@ -326,7 +320,7 @@ struct Defaults {
 
 impl Defaults {
     /// For what no checkpoint changes.
-    const WITHOUT_CHECKPOINT: Self = Self {
+    pub(crate) const WITHOUT_CHECKPOINT: Self = Self {
         recommended: RecommendedSettings {
             width: None,
             height: None,
@@ -338,4 +332,34 @@ impl Defaults {
         is_inpainting_model: false,
         random_seed: 0,
     };
+
+    /// What a checkpoint says.
+    pub(crate) fn of(pipeline: &DiffusionPipeline, random_seed: u64) -> Self {
+        Self {
+            recommended: pipeline.recommended(),
+            sampler: pipeline.default_sampler(),
+            native_side: pipeline.native_side(),
+            is_inpainting_model: pipeline.is_inpainting_model(),
+            random_seed,
+        }
+    }
+
+    /// A request that states nothing itself.
+    pub(crate) fn request(&self) -> GenerationRequest {
+        let recommended = self.recommended;
+        GenerationRequest {
+            mode: Mode::TextToImage,
+            prompt: String::new(),
+            negative_prompt: String::new(),
+            width: recommended.width.unwrap_or(self.native_side),
+            height: recommended.height.unwrap_or(self.native_side),
+            steps: recommended.steps.unwrap_or(20),
+            guidance_scale: recommended.guidance_scale.unwrap_or(7.5),
+            sampler: self.sampler,
+            schedule: Schedule::Automatic,
+            seed: self.random_seed,
+            rng: RngSource::Torch,
+            count: 1,
+        }
+    }
 }

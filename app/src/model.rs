@@ -7,6 +7,7 @@ use emberbrush_pipeline::{
     device,
     diffusion::{DiffusionPipeline, LoadReport},
     error::PipelineError,
+    prompt::PromptSyntax,
 };
 
 use crate::cli::ModelArguments;
@@ -28,5 +29,7 @@ pub(crate) fn load(
 ) -> Result<(DiffusionPipeline, LoadReport), PipelineError> {
     let files = files(arguments.model.as_deref())?;
     let device = device::open(arguments.device)?;
-    DiffusionPipeline::load(&files, device, arguments.dtype.into())
+    let (mut pipeline, report) = DiffusionPipeline::load(&files, device, arguments.dtype.into())?;
+    pipeline.set_prompt_syntax(PromptSyntax::Weighted);
+    Ok((pipeline, report))
 }

@@ -133,6 +133,31 @@ impl Reporter {
         }
     }
 
+    /// A job set is begun, or gone on with.
+    pub(crate) fn batch(&self, images: usize, made: usize) {
+        match self {
+            Self::Json => {
+                object(&json!({ "event": "batch", "images": images, "made-before": made }));
+            }
+            Self::Bar(_) | Self::Lines if made > 0 => {
+                self.line(&format!("{made} of {images} pictures were made before"));
+            }
+            Self::Bar(_) | Self::Lines => self.line(&format!("{images} pictures")),
+        }
+    }
+
+    /// A picture of a job set could not be made.
+    pub(crate) fn failed_job(&self, index: usize, line: usize, error: &anyhow::Error) {
+        match self {
+            Self::Json => object(&json!({
+                "event": "failed", "index": index, "line": line, "message": format!("{error:#}"),
+            })),
+            Self::Bar(_) | Self::Lines => {
+                self.line(&format!("Error in the job of line {line}: {error:#}"));
+            }
+        }
+    }
+
     /// A picture is on disk. Its path goes to standard output, where scripts look for it.
     ///
     /// `outside` is what was counted outside the mask in the file, and whether its format keeps

@@ -3,6 +3,7 @@
 //! [`diffusion::DiffusionPipeline`] runs the whole way from a prompt to a picture; the other
 //! modules are its parts.
 
+pub mod batch;
 pub mod checkpoint;
 pub mod device;
 pub mod diffusion;
@@ -17,3 +18,5 @@ pub mod progress;
 pub mod request;
 pub mod rng;
 pub mod schedulers;
+
+pub use emberbrush_text_encoder::prompt;

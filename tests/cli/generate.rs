@@ -84,6 +84,8 @@ fn seed_7_gives_the_pictures_of_diffusers() {
                 "64",
                 "--device",
                 "cpu",
+                "--prompt-syntax",
+                "literal",
                 "-o",
                 "out.png",
             ])

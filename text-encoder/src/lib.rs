@@ -1,11 +1,14 @@
 //! CLIP text encoders: from a prompt to token ids, and from those to hidden states.
 
+mod chunks;
 pub mod config;
 mod ftfy;
 pub mod keys;
 pub mod model;
+pub mod prompt;
 pub mod tokenizer;
 
+pub use chunks::Chunk;
 pub use config::ClipTextConfig;
 pub use model::{ClipTextModel, ClipTextOutput, ForwardError};
 pub use tokenizer::{Encoded, Tokenizer, TokenizerError, TokenizerSettings};

@@ -11,6 +11,7 @@ use emberbrush_pipeline::{
     metadata,
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Recount},
+    prompt::{ExpansionError, NoWildcards, PromptSyntax, WildcardFolder, Wildcards, expand},
     request::GenerationRequest,
 };
 
@@ -49,16 +50,25 @@ pub(crate) fn run(
         Some(0) => VaeTiling::Off,
         Some(pixels) => VaeTiling::Tiles(pixels),
     });
+    let of_image = repeated.as_ref().and_then(|repeated| repeated.prompt_syntax);
+    let syntax = arguments.prompt_syntax.or(of_image).unwrap_or_default();
+    pipeline.set_prompt_syntax(syntax);
     let request = arguments.request(&pipeline, sources.as_ref(), &from, random_seed())?;
     request.check()?;
+    let wildcards = wildcards(arguments.wildcards.as_deref());
     for index in 0..request.count {
         let seed = request.seed_of(index);
+        let request = match syntax {
+            PromptSyntax::Weighted => expanded(&request, seed, wildcards.as_ref())?,
+            PromptSyntax::Literal => request.clone(),
+        };
         reporter.begin(index, request.count, seed, request.steps);
         let started = Instant::now();
         let image =
             make(&mut pipeline, &request, sources.as_ref(), index, &reporter, interruption)?;
         let wanted = output.path(seed, &request.prompt);
-        let texts = metadata::texts(&request, index, pipeline.name(), &dtype_name(&pipeline));
+        let texts =
+            metadata::texts(&request, index, pipeline.name(), &dtype_name(&pipeline), syntax);
         let effort = arguments.effort.effort();
         let bytes = picture::encode_with(&image, output.format(), &texts, effort)?;
         let path = write_new(&bytes, &wanted)?;
@@ -68,8 +78,28 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// Where the wildcards of prompts come from.
+pub(crate) fn wildcards(folder: Option<&Path>) -> Box<dyn Wildcards> {
+    match folder {
+        Some(folder) => Box::new(WildcardFolder::new(folder)),
+        None => Box::new(NoWildcards),
+    }
+}
+
+/// The request with the alternatives and wildcards that `seed` chooses.
+fn expanded(
+    request: &GenerationRequest,
+    seed: u64,
+    wildcards: &dyn Wildcards,
+) -> Result<GenerationRequest, ExpansionError> {
+    let mut expanded = request.clone();
+    expanded.prompt = expand(&request.prompt, seed, wildcards)?;
+    expanded.negative_prompt = expand(&request.negative_prompt, seed, wildcards)?;
+    Ok(expanded)
+}
+
 /// The name of the type of weights and activations.
-fn dtype_name(pipeline: &DiffusionPipeline) -> String {
+pub(crate) fn dtype_name(pipeline: &DiffusionPipeline) -> String {
     format!("{:?}", pipeline.dtype()).to_lowercase()
 }
 

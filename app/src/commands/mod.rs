@@ -1,5 +1,6 @@
 //! What each command does.
 
+pub(crate) mod batch;
 pub(crate) mod bench;
 pub(crate) mod devices;
 pub(crate) mod generate;

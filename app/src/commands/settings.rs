@@ -3,7 +3,10 @@
 use std::path::Path;
 
 use anyhow::bail;
-use emberbrush_pipeline::metadata::{self, ImageSettings, Program};
+use emberbrush_pipeline::{
+    metadata::{self, ImageSettings, Program},
+    prompt::PromptSyntax,
+};
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -12,7 +15,7 @@ use crate::{
 };
 
 /// Fields of an image's settings that are not of its request.
-const OF_THE_RUN: [&str; 2] = ["model", "dtype"];
+const OF_THE_RUN: [&str; 3] = ["model", "dtype", "prompt-syntax"];
 
 pub(crate) fn run(arguments: &SettingsArguments) -> anyhow::Result<()> {
     let ImageSettings { program, fields, unread } = metadata::read(&arguments.image)?;
@@ -43,6 +46,8 @@ pub(crate) struct Repeated {
     /// Those of its request.
     pub(crate) fields: Map<String, Value>,
     model: Option<String>,
+    /// How its prompts were read.
+    pub(crate) prompt_syntax: Option<PromptSyntax>,
 }
 
 impl Repeated {
@@ -50,6 +55,8 @@ impl Repeated {
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let ImageSettings { program, mut fields, mut unread } = metadata::read(path)?;
         let model = fields.get("model").and_then(Value::as_str).map(str::to_owned);
+        let syntax = fields.get("prompt-syntax").and_then(Value::as_str);
+        let prompt_syntax = syntax.and_then(|name| name.parse().ok());
         for field in OF_THE_RUN {
             fields.remove(field);
         }
@@ -62,7 +69,7 @@ impl Repeated {
         for what in unread {
             report::warn(&format!("not repeated from the image: {what}"));
         }
-        Ok(Self { program, fields, model })
+        Ok(Self { program, fields, model, prompt_syntax })
     }
 
     /// The checkpoint: the one that is asked for, or else the image's.

@@ -1,10 +1,10 @@
 //! From a prompt to what the UNet is conditioned on.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use emberbrush_layers::interrupt::Checkpoint;
-use emberbrush_text_encoder::ForwardError;
+use emberbrush_text_encoder::{Chunk, ForwardError, prompt::PromptSyntax};
 
-use super::DiffusionPipeline;
+use super::{DiffusionPipeline, TextPart};
 use crate::{error::PipelineError, request::GenerationRequest};
 
 /// What one batch of the UNet is conditioned on. With guidance the batch is
@@ -34,18 +34,38 @@ pub(super) struct Prompts {
     /// `None` without guidance.
     negative: Option<String>,
     size: (u32, u32),
+    syntax: PromptSyntax,
+}
+
+/// How many encoded prompts are kept for images to come.
+const KEPT_PROMPTS: usize = 16;
+
+/// A prompt that was encoded: its text, in how many chunks, and the result.
+#[derive(Debug)]
+pub(super) struct KeptPrompt {
+    prompt: String,
+    chunks: usize,
+    syntax: PromptSyntax,
+    encoded: Encoded,
 }
 
 /// One prompt, encoded.
+#[derive(Debug, Clone)]
 struct Encoded {
-    /// `[1, tokens, channels]`.
+    /// `[1, chunks · tokens, channels]`.
     hidden: Tensor<3>,
     /// SDXL's pooled output, `[1, channels]`.
     pooled: Option<Tensor<2>>,
 }
 
 impl DiffusionPipeline {
-    /// Encodes the request's prompt and, with guidance, its negative prompt.
+    /// Chooses how prompts are read. At first they are literal, as in diffusers.
+    pub fn set_prompt_syntax(&mut self, syntax: PromptSyntax) {
+        self.prompt_syntax = syntax;
+    }
+
+    /// Encodes the request's prompt and, with guidance, its negative prompt. Of prompts of
+    /// different length the shorter is completed with chunks of nothing.
     ///
     /// The last result is kept, so that images which differ in their seed alone encode once.
     pub fn encode_prompt(
@@ -57,13 +77,20 @@ impl DiffusionPipeline {
             prompt: request.prompt.clone(),
             negative: request.uses_guidance().then(|| request.negative_prompt.clone()),
             size: (request.width, request.height),
+            syntax: self.prompt_syntax,
         };
         if let Some((last, conditioning)) = &self.last_conditioning
             && *last == prompts
         {
             return Ok(conditioning.clone());
         }
-        let positive = self.encode_one(&prompts.prompt, checkpoint)?;
+        let chunks = [Some(&prompts.prompt), prompts.negative.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|prompt| self.chunks(prompt))
+            .max()
+            .unwrap_or(1);
+        let positive = self.encode_kept(&prompts.prompt, chunks, checkpoint)?;
         let mut batch = vec![positive];
         if let Some(negative) = &prompts.negative {
             let negative = if negative.is_empty() && self.zeros_for_empty_prompt {
@@ -72,7 +99,7 @@ impl DiffusionPipeline {
                     pooled: batch[0].pooled.as_ref().map(Tensor::zeros_like),
                 }
             } else {
-                self.encode_one(negative, checkpoint)?
+                self.encode_kept(negative, chunks, checkpoint)?
             };
             batch.insert(0, negative);
         }
@@ -81,28 +108,85 @@ impl DiffusionPipeline {
         Ok(conditioning)
     }
 
+    fn texts(&self) -> impl Iterator<Item = &TextPart> {
+        std::iter::once(&self.text).chain(&self.text_2)
+    }
+
+    /// How many chunks a prompt needs.
+    fn chunks(&self, prompt: &str) -> usize {
+        let chunks = |text: &TextPart| text.tokenizer.encode_chunks(prompt, self.prompt_syntax);
+        self.texts().map(|text| chunks(text).len()).max().unwrap_or(1)
+    }
+
+    /// [`Self::encode_one`], or what it gave before.
+    fn encode_kept(
+        &mut self,
+        prompt: &str,
+        chunks: usize,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Encoded, PipelineError> {
+        let syntax = self.prompt_syntax;
+        let place = self.kept_prompts.iter().position(|kept| {
+            kept.prompt == prompt && kept.chunks == chunks && kept.syntax == syntax
+        });
+        let kept = match place.and_then(|place| self.kept_prompts.remove(place)) {
+            Some(kept) => kept,
+            None => {
+                let encoded = self.encode_one(prompt, chunks, checkpoint)?;
+                KeptPrompt { prompt: prompt.to_owned(), chunks, syntax, encoded }
+            }
+        };
+        let encoded = kept.encoded.clone();
+        self.kept_prompts.push_back(kept);
+        if self.kept_prompts.len() > KEPT_PROMPTS {
+            self.kept_prompts.pop_front();
+        }
+        Ok(encoded)
+    }
+
+    /// Encodes a prompt in `chunks` chunks, the last of which may be empty.
     fn encode_one(
         &self,
         prompt: &str,
+        chunks: usize,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Encoded, PipelineError> {
-        let first = self.text.tokenizer.encode_padded(prompt).ids;
-        let output = self
-            .text
-            .model
-            .forward(&[first], checkpoint)
-            .map_err(|error| self.text_error(error))?;
-        let Some(text_2) = &self.text_2 else {
-            return Ok(Encoded { hidden: output.last_hidden_state(), pooled: None });
-        };
-        let second = text_2.tokenizer.encode_padded(prompt).ids;
-        let output_2 =
-            text_2.model.forward(&[second], checkpoint).map_err(|error| self.text_error(error))?;
-        let hidden = [output.hidden_layer(1), output_2.hidden_layer(1)]
-            .into_iter()
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| self.cannot("its text encoders have fewer than two layers"))?;
-        Ok(Encoded { hidden: Tensor::cat(hidden, 2), pooled: output_2.text_embeds() })
+        let sequences: Vec<Vec<Chunk>> = self
+            .texts()
+            .map(|text| {
+                let mut sequences = text.tokenizer.encode_chunks(prompt, self.prompt_syntax);
+                let empty = text.tokenizer.encode_chunks("", self.prompt_syntax);
+                sequences
+                    .extend(empty.into_iter().cycle().take(chunks - sequences.len().min(chunks)));
+                sequences
+            })
+            .collect();
+        let mut hidden = Vec::with_capacity(chunks);
+        let mut pooled = None;
+        for index in 0..chunks {
+            let mut parts = Vec::new();
+            for (text, sequences) in self.texts().zip(&sequences) {
+                let chunk = &sequences[index];
+                let output = text
+                    .model
+                    .forward(std::slice::from_ref(&chunk.ids), checkpoint)
+                    .map_err(|error| self.text_error(error))?;
+                let states = if self.text_2.is_none() {
+                    output.last_hidden_state()
+                } else {
+                    output.hidden_layer(1).ok_or_else(|| {
+                        self.cannot("its text encoders have fewer than two layers")
+                    })?
+                };
+                parts.push(weighted(states, chunk));
+                // That of the last encoder and the first chunk.
+                if index == 0 && self.text_2.is_some() {
+                    pooled = output.text_embeds();
+                }
+            }
+            hidden.push(Tensor::cat(parts, 2));
+        }
+        Ok(Encoded { hidden: Tensor::cat(hidden, 1), pooled })
     }
 
     fn conditioning(batch: Vec<Encoded>, request: &GenerationRequest) -> Conditioning {
@@ -130,4 +214,23 @@ impl DiffusionPipeline {
     fn cannot(&self, reason: &str) -> PipelineError {
         PipelineError::Model { model: self.name.clone(), reason: reason.to_owned() }
     }
+}
+
+/// Multiplies hidden states with the weights of their tokens and then brings their mean back to
+/// what it was (AUTOMATIC1111, `modules/sd_emphasis.py`, `EmphasisOriginal`).
+fn weighted(hidden: Tensor<3>, chunk: &Chunk) -> Tensor<3> {
+    if !chunk.is_weighted() {
+        return hidden;
+    }
+    let mean = |states: &Tensor<3>| {
+        let mean = states.clone().mean().to_data().convert::<f32>().try_to_vec::<f32>();
+        mean.ok().and_then(|values| values.first().copied()).unwrap_or_default()
+    };
+    let weights = TensorData::new(chunk.weights.clone(), [1, chunk.weights.len(), 1]);
+    let weights = Tensor::<3>::from_data(weights, &hidden.device()).cast(hidden.dtype());
+    let before = mean(&hidden);
+    let weighted = hidden * weights;
+    let ratio = before / mean(&weighted);
+    // Weights that cancel out leave no mean to compare with.
+    if ratio.is_finite() { weighted * ratio } else { weighted }
 }

@@ -1,8 +1,12 @@
 //! Loading a checkpoint onto a device.
 
+use std::collections::VecDeque;
+
 use burn::tensor::FloatDType;
 use emberbrush_layers::weights::Weights;
-use emberbrush_text_encoder::{ClipTextConfig, ClipTextModel, Tokenizer, TokenizerSettings};
+use emberbrush_text_encoder::{
+    ClipTextConfig, ClipTextModel, Tokenizer, TokenizerSettings, prompt::PromptSyntax,
+};
 use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel, config::PerLevel};
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
 use serde::Deserialize;
@@ -121,6 +125,8 @@ impl DiffusionPipeline {
             recommended: folder::recommended_settings(files)?,
             native_side,
             last_conditioning: None,
+            prompt_syntax: PromptSyntax::Literal,
+            kept_prompts: VecDeque::new(),
             device,
         };
         Ok((pipeline, report))

@@ -12,10 +12,10 @@ pub use image_input::{DenoisingStart, ImageInput, LatentBlending, LatentContent,
 pub use load::LoadReport;
 pub use vae_tiling::VaeTiling;
 
-use std::{ops::ControlFlow, time::Instant};
+use std::{collections::VecDeque, ops::ControlFlow, time::Instant};
 
 use burn::tensor::{DType, FloatDType, Tensor};
-use emberbrush_text_encoder::{ClipTextModel, Tokenizer};
+use emberbrush_text_encoder::{ClipTextModel, Tokenizer, prompt::PromptSyntax};
 use emberbrush_unet::UNet2DConditionModel;
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
 use image::{Rgb32FImage, RgbImage};
@@ -81,6 +81,8 @@ pub struct DiffusionPipeline {
     recommended: RecommendedSettings,
     native_side: u32,
     last_conditioning: Option<(conditioning::Prompts, Conditioning)>,
+    prompt_syntax: PromptSyntax,
+    kept_prompts: VecDeque<conditioning::KeptPrompt>,
 }
 
 impl DiffusionPipeline {

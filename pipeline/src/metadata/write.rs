@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{request::GenerationRequest, rng::RngSource};
+use crate::{prompt::PromptSyntax, request::GenerationRequest, rng::RngSource};
 
 /// The keyword of the PNG text chunk that AUTOMATIC1111 and its readers use.
 pub const PARAMETERS: &str = "parameters";
@@ -14,13 +14,14 @@ pub const EMBERBRUSH: &str = "emberbrush";
 const VERSION: &str = concat!("emberbrush ", env!("CARGO_PKG_VERSION"));
 
 /// The texts of image `index` of a request, counted from 0, made with the checkpoint `model` in
-/// `dtype`: keyword and content, AUTOMATIC1111's text for other programs and the whole request as
+/// `dtype` with prompts read by `syntax`: keyword and content, AUTOMATIC1111's text for other programs and the whole request as
 /// JSON for this one.
 pub fn texts(
     request: &GenerationRequest,
     index: u32,
     model: &str,
     dtype: &str,
+    syntax: PromptSyntax,
 ) -> Vec<(&'static str, String)> {
     let mut single = request.clone();
     single.seed = request.seed_of(index);
@@ -29,6 +30,7 @@ pub fn texts(
     if let Value::Object(fields) = &mut complete {
         fields.insert("model".to_owned(), json!(model));
         fields.insert("dtype".to_owned(), json!(dtype));
+        fields.insert("prompt-syntax".to_owned(), json!(syntax));
         fields.insert("version".to_owned(), json!(VERSION));
     }
     vec![(PARAMETERS, parameters(request, single.seed, model)), (EMBERBRUSH, complete.to_string())]

@@ -1,0 +1,13 @@
+//! Many images from one list of jobs: what is to be made is fixed before the first begins, and
+//! what is made is written down as it is made.
+
+mod csv;
+mod file_name;
+mod jobs;
+mod manifest;
+mod plan;
+
+pub use file_name::{FileNamePattern, PatternError};
+pub use jobs::{Job, JobError, matrix, read};
+pub use manifest::{Entry, Manifest, ManifestError};
+pub use plan::{BatchPlan, Item, PlanError, PlanSettings, Shard, UnknownShard};

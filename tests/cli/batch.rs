@@ -1,0 +1,252 @@
+//! `batch` as a person runs it: interrupted, in parts, and with files that are wrong.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod program;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use emberbrush_pipeline::metadata;
+use program::{Workshop, text};
+use serde_json::Value;
+
+/// The size and steps that are quick on any machine.
+const QUICK: [&str; 6] = ["--steps", "1", "--width", "64", "--height", "64"];
+
+fn batch<'a>(jobs: &'a str, folder: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["batch", jobs, "-o", folder, "--device", "cpu"];
+    arguments.extend(more);
+    arguments
+}
+
+/// The lines of all manifests in a folder.
+fn entries(folder: &Path) -> Vec<Value> {
+    let mut lines = Vec::new();
+    for file in std::fs::read_dir(folder).unwrap().flatten() {
+        if file.path().extension().is_some_and(|extension| extension == "jsonl") {
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            lines.extend(text.lines().map(|line| serde_json::from_str(line).unwrap()));
+        }
+    }
+    lines
+}
+
+/// File name to SHA-256, after every picture was read as a whole. Fails where a picture is
+/// in the manifest twice, or files are there that should not be.
+fn pictures(folder: &Path) -> BTreeMap<String, String> {
+    let entries = entries(folder);
+    let mut found = BTreeMap::new();
+    for entry in &entries {
+        let name = entry["file"].as_str().unwrap().to_owned();
+        image::open(folder.join(&name)).expect("a whole picture");
+        let hash = entry["sha256"].as_str().unwrap().to_owned();
+        assert!(found.insert(name, hash).is_none(), "twice: {entry}");
+    }
+    for file in std::fs::read_dir(folder).unwrap().flatten() {
+        let name = file.file_name().into_string().unwrap();
+        let known = name.starts_with("manifest") || name == "batch.json";
+        assert!(known || found.contains_key(&name), "{name} belongs to nothing");
+    }
+    found
+}
+
+/// Numbers without a pattern, the same in each run (xorshift, Marsaglia 2003).
+struct Moments(u64);
+
+impl Moments {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// Whether a picture is being written: a hidden file is there, or a line without its picture.
+fn is_writing(folder: &Path) -> bool {
+    let Ok(files) = std::fs::read_dir(folder) else { return false };
+    files.flatten().any(|file| {
+        let name = file.file_name().into_string().unwrap();
+        name.ends_with(".part") && !name.starts_with(".emberbrush-batch")
+    })
+}
+
+fn kill(mut child: Child) {
+    // SIGKILL on Unix: nothing can be tidied up.
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_batch_killed_at_any_moment_ends_as_if_it_had_not_been() {
+    const KILLS: usize = 50;
+    const KILLS_WHILE_WRITING: usize = 15;
+    let workshop = Workshop::new();
+    let jobs: String =
+        (0..120).map(|number| format!("a {{red|blue}} apple, number {number}\n")).collect();
+    std::fs::write(workshop.path("jobs.txt"), jobs).unwrap();
+    workshop.run(&batch("jobs.txt", "whole", &QUICK)).succeeded();
+    let expected = pictures(&workshop.path("whole"));
+    assert_eq!(expected.len(), 120);
+
+    let mut moments = Moments(0x9E37_79B9_7F4A_7C15);
+    let (mut kills, mut while_writing, mut folders) = (0, 0, 0);
+    while kills < KILLS || while_writing < KILLS_WHILE_WRITING {
+        folders += 1;
+        assert!(folders < 40, "{while_writing} of {kills} kills came while something was written");
+        let name = format!("killed-{folders}");
+        let folder = workshop.path(&name);
+        loop {
+            let mut command = workshop.program(&batch("jobs.txt", &name, &QUICK));
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let begin = Instant::now();
+            // Half of the kills wait for a picture to be written, the others for a moment.
+            let aimed = kills % 2 == 0;
+            let moment = Duration::from_micros(moments.below(1_500_000));
+            let finished = loop {
+                if child.try_wait().unwrap().is_some() {
+                    break true;
+                }
+                let elapsed = begin.elapsed();
+                let enough = kills >= KILLS && while_writing >= KILLS_WHILE_WRITING;
+                if !enough && elapsed >= moment && (!aimed || is_writing(&folder)) {
+                    break false;
+                }
+                if enough || !aimed {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            };
+            if finished {
+                break;
+            }
+            kill(child);
+            kills += 1;
+            while_writing += usize::from(folder.is_dir() && is_writing(&folder));
+        }
+        assert_eq!(pictures(&folder), expected, "after {kills} kills");
+    }
+}
+
+#[test]
+fn three_processes_make_a_job_set_together() {
+    let workshop = Workshop::new();
+    std::fs::write(workshop.path("jobs.txt"), "a cat\na dog\n").unwrap();
+    let with = |shard: &'static str, folder: &'static str| {
+        let mut more = QUICK.to_vec();
+        more.extend(["--count", "5", "--shard", shard]);
+        workshop.program(&batch("jobs.txt", folder, &more)).stdout(Stdio::null()).spawn().unwrap()
+    };
+    assert!(with("1/1", "alone").wait().unwrap().success());
+    let children: Vec<Child> =
+        ["1/3", "2/3", "3/3"].into_iter().map(|shard| with(shard, "together")).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let alone = pictures(&workshop.path("alone"));
+    assert_eq!(alone.len(), 10);
+    assert_eq!(pictures(&workshop.path("together")), alone);
+    // A run over everything finds that all of it is there.
+    assert!(with("1/1", "together").wait().unwrap().success());
+    assert_eq!(pictures(&workshop.path("together")), alone);
+}
+
+#[test]
+fn a_failing_job_is_told_and_the_rest_goes_on() {
+    let workshop = Workshop::new();
+    let jobs = "{\"prompt\":\"a\"}\n{\"prompt\":\"b\",\"init\":\"absent.png\",\"strength\":1}\n{\"prompt\":\"c\"}\n";
+    std::fs::write(workshop.path("jobs.jsonl"), jobs).unwrap();
+    let run = workshop.run(&batch("jobs.jsonl", "out", &QUICK));
+    run.assert_refused(&["Error in the job of line 2", "absent.png", "1 of 3 pictures"]);
+    assert_eq!(pictures(&workshop.path("out")).len(), 2);
+    // Once the picture is there, the same command makes what is left.
+    let first = entries(&workshop.path("out"))[0]["file"].as_str().unwrap().to_owned();
+    std::fs::copy(workshop.path("out").join(first), workshop.path("absent.png")).unwrap();
+    workshop.run(&batch("jobs.jsonl", "out", &QUICK)).succeeded();
+    assert_eq!(pictures(&workshop.path("out")).len(), 3);
+}
+
+#[test]
+fn pictures_say_how_they_were_made() {
+    let workshop = Workshop::new();
+    let hostile = format!("a/b\\u0000 🐈 {}", "x".repeat(300));
+    let jobs = format!("{{\"prompt\":\"{hostile}\",\"seed\":7}}\n");
+    std::fs::write(workshop.path("jobs.jsonl"), jobs).unwrap();
+    for format in ["png", "jpeg", "webp"] {
+        let mut more = QUICK.to_vec();
+        more.extend(["--output-format", format, "--csv", "--name", "../{prompt}|{seed}"]);
+        workshop.run(&batch("jobs.jsonl", format, &more)).succeeded();
+        let folder = workshop.path(format);
+        let table = std::fs::read_to_string(folder.join("manifest.csv")).unwrap();
+        assert_eq!(table.lines().count(), 2);
+        std::fs::remove_file(folder.join("manifest.csv")).unwrap();
+        let (file, _) = pictures(&folder).into_iter().next().unwrap();
+        assert!(file.starts_with("a-b 🐈 xx") && file.len() < 143, "{file}");
+        let settings = metadata::read(&folder.join(&file)).unwrap();
+        assert_eq!(settings.fields["seed"], 7);
+        assert!(settings.fields["prompt"].as_str().unwrap().contains("🐈"));
+    }
+}
+
+#[test]
+fn wrong_job_files_are_refused_before_anything_is_made() {
+    let workshop = Workshop::new();
+    for (name, content, parts) in [
+        ("a.csv", "prompt,stepz\nx,1\n", &["line 2", "unknown field `stepz`"][..]),
+        ("b.csv", "prompt,steps\nx,1\ny\n", &["b.csv, line 3", "2 columns and 1 value"]),
+        ("c.csv", "prompt,steps\nx,many\n", &["line 2", "field `steps`"]),
+        ("d.jsonl", "{\"prompt\":\"x\"}\n{\"width\":3}\n", &["line 2", "width"]),
+        ("e.txt", "a __colour__ cat\n", &["line 1", "__colour__"]),
+        ("f.txt", "\n", &["no job"]),
+    ] {
+        std::fs::write(workshop.path(name), content).unwrap();
+        workshop.run(&batch(name, "out", &QUICK)).assert_refused(parts);
+        assert!(!workshop.path("out").exists(), "{name}");
+    }
+    workshop.run(&batch("absent.txt", "out", &QUICK)).assert_refused(&["absent.txt"]);
+}
+
+#[test]
+fn a_job_file_that_changed_is_noticed() {
+    let workshop = Workshop::new();
+    let jobs = workshop.path("jobs.txt");
+    std::fs::write(&jobs, "a __colour__ cat\n").unwrap();
+    std::fs::create_dir(workshop.path("wildcards")).unwrap();
+    std::fs::write(workshop.path("wildcards/colour.txt"), "red\n").unwrap();
+    let arguments = batch(text(&jobs), "out", &QUICK);
+    workshop.run(&arguments).succeeded();
+    assert_eq!(entries(&workshop.path("out"))[0]["request"]["prompt"], "a red cat");
+    std::fs::write(workshop.path("wildcards/colour.txt"), "blue\n").unwrap();
+    workshop.run(&arguments).assert_refused(&["another job set"]);
+    std::fs::write(workshop.path("wildcards/colour.txt"), "red\n").unwrap();
+    workshop.run(&arguments).succeeded();
+    assert_eq!(pictures(&workshop.path("out")).len(), 1);
+}
+
+#[test]
+fn a_picture_is_made_again_from_its_settings() {
+    let workshop = Workshop::new();
+    let mut first = vec!["generate", "a {red|blue} (apple:1.3)", "--device", "cpu", "--seed", "3"];
+    first.extend(["--negative", "blur", "--sampler", "euler-a", "-o", "first.png"]);
+    first.extend(QUICK);
+    workshop.run(&first).succeeded();
+    workshop
+        .run(&["generate", "--from", "first.png", "--device", "cpu", "-o", "again.png"])
+        .succeeded();
+    let bytes = |name: &str| std::fs::read(workshop.path(name)).unwrap();
+    assert_eq!(bytes("first.png"), bytes("again.png"));
+
+    let other = ["generate", "--from", "first.png", "--seed", "4", "-o", "other.jpg"];
+    workshop.run(&other).succeeded();
+    let printed = workshop.run(&["settings", "other.jpg", "--json"]).succeeded().stdout();
+    let settings: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(settings["seed"], 4);
+    assert_eq!(settings["sampler"], "euler-a");
+    assert_eq!(settings["negative"], "blur");
+    assert_eq!(settings["model"], "emberbrush-default");
+    workshop.run(&["settings", "absent.png"]).assert_refused(&["absent.png"]);
+}
