@@ -2,6 +2,7 @@
 
 mod batch;
 mod editing;
+mod grid;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use emberbrush_pipeline::{
     rng::RngSource,
     schedulers::{Sampler, Schedule},
 };
+pub(crate) use grid::GridArguments;
 use serde_json::{Map, Value};
 
 /// Pictures from words, on your own machine.
@@ -36,6 +38,8 @@ pub(crate) enum Command {
     Generate(Box<GenerateArguments>),
     /// Make many pictures from a list of jobs.
     Batch(Box<BatchArguments>),
+    /// Make a table of pictures that differ in one or two settings.
+    Grid(Box<GridArguments>),
     /// Print the settings that an image carries.
     Settings(SettingsArguments),
     /// Tell what a checkpoint is.
@@ -52,6 +56,7 @@ impl Command {
         match self {
             Self::Generate(arguments) => arguments.json,
             Self::Batch(arguments) => arguments.json,
+            Self::Grid(arguments) => arguments.json,
             Self::Settings(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
             Self::Devices(arguments) => arguments.json,

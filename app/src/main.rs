@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     let result = Interruption::install().and_then(|interruption| match cli.command {
         Command::Generate(arguments) => commands::generate::run(&arguments, &interruption),
         Command::Batch(arguments) => commands::batch::run(&arguments, &interruption),
+        Command::Grid(arguments) => commands::grid::run(*arguments, &interruption),
         Command::Settings(arguments) => commands::settings::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Devices(arguments) => commands::devices::run(&arguments),

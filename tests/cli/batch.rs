@@ -250,3 +250,29 @@ fn a_picture_is_made_again_from_its_settings() {
     assert_eq!(settings["model"], "emberbrush-default");
     workshop.run(&["settings", "absent.png"]).assert_refused(&["absent.png"]);
 }
+
+#[test]
+fn a_grid_is_single_pictures_and_a_sheet() {
+    let workshop = Workshop::new();
+    let mut arguments = vec!["grid", "a cat", "--x", "cfg=1,3,5", "--y", "sampler=euler,ddim"];
+    arguments.extend(["-o", "grid", "--device", "cpu", "--seed", "5"]);
+    arguments.extend(QUICK);
+    workshop.run(&arguments).succeeded();
+    let folder = workshop.path("grid");
+    let sheet = image::open(folder.join("sheet.png")).unwrap().to_rgb8();
+    std::fs::remove_file(folder.join("sheet.png")).unwrap();
+    assert_eq!(pictures(&folder).len(), 6);
+    // The last cell is the picture of its settings, alone.
+    let last = &entries(&folder)[5];
+    assert_eq!(
+        (&last["request"]["cfg"], &last["request"]["sampler"]),
+        (&5.0.into(), &"ddim".into())
+    );
+    assert_eq!(last["seed"], 5);
+    let picture = image::open(folder.join(last["file"].as_str().unwrap())).unwrap().to_rgb8();
+    let (width, height) = sheet.dimensions();
+    let corner = image::imageops::crop_imm(&sheet, width - 68, height - 68, 64, 64).to_image();
+    assert_eq!(corner, picture);
+    let wrong = ["grid", "a", "--x", "stepz=1,2", "-o", "wrong"];
+    workshop.run(&wrong).assert_refused(&["unknown field `stepz`"]);
+}

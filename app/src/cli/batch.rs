@@ -13,6 +13,9 @@ use serde_json::{Map, Value, json};
 
 use super::{EffortArguments, ModelArguments};
 
+/// How files are called by default.
+pub(super) const DEFAULT_NAME: &str = "{index}-{seed}-{prompt}";
+
 /// Arguments of `batch`.
 #[derive(Debug, Args)]
 pub(crate) struct BatchArguments {
@@ -26,7 +29,7 @@ pub(crate) struct BatchArguments {
     pub(crate) output: PathBuf,
     /// File names without extension, of {index} {seed} {prompt} {model} {sampler} {steps} {cfg}
     /// {width} {height} {date}.
-    #[arg(long, value_name = "PATTERN", default_value = "{index}-{seed}-{prompt}")]
+    #[arg(long, value_name = "PATTERN", default_value = DEFAULT_NAME)]
     pub(crate) name: FileNamePattern,
     /// Format of the files: png, jpeg, webp, tiff, bmp.
     #[arg(long, value_name = "FORMAT", default_value = "png")]

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use emberbrush_pipeline::{
-    batch::{self, BatchPlan, Item, Manifest, PlanSettings},
+    batch::{self, BatchPlan, Item, Job, Manifest, PlanSettings},
     diffusion::DiffusionPipeline,
     editing::{self, Sources},
     metadata,
@@ -30,11 +30,22 @@ pub(crate) fn run(arguments: &BatchArguments, interruption: &Interruption) -> an
     if arguments.matrix {
         jobs = batch::matrix(jobs, &arguments.jobs)?;
     }
+    make(arguments, &jobs, interruption)?;
+    Ok(())
+}
+
+/// Makes the pictures of all jobs that are not there yet, and gives the name of each file, in
+/// order; `None` for those of other parts that are not made yet.
+pub(crate) fn make(
+    arguments: &BatchArguments,
+    jobs: &[Job],
+    interruption: &Interruption,
+) -> anyhow::Result<Vec<Option<String>>> {
     let wildcards = wildcards(wildcard_folder(arguments).as_deref());
     let named = || arguments.jobs.display().to_string();
     // What no checkpoint could change is refused before one is loaded.
     let settings = settings(arguments, &Defaults::WITHOUT_CHECKPOINT, "", wildcards.as_ref())?;
-    BatchPlan::new(&jobs, &settings).with_context(named)?;
+    BatchPlan::new(jobs, &settings).with_context(named)?;
 
     let reporter = Reporter::new(arguments.json);
     let started = Instant::now();
@@ -46,7 +57,7 @@ pub(crate) fn run(arguments: &BatchArguments, interruption: &Interruption) -> an
 
     let defaults = Defaults::of(&pipeline, 0);
     let settings = self::settings(arguments, &defaults, pipeline.name(), wildcards.as_ref())?;
-    let mut plan = BatchPlan::new(&jobs, &settings).with_context(named)?;
+    let mut plan = BatchPlan::new(jobs, &settings).with_context(named)?;
     let date = Manifest::claim(&arguments.output, &plan, &today())?;
     plan.name_files(&settings, &date);
     let mut manifest = Manifest::open(&arguments.output, arguments.shard)?;
@@ -70,7 +81,8 @@ pub(crate) fn run(arguments: &BatchArguments, interruption: &Interruption) -> an
             mine.len()
         );
     }
-    Ok(())
+    let file = |item: &Item| manifest.entries().get(&item.index).map(|entry| entry.file.clone());
+    Ok(plan.items().iter().map(file).collect())
 }
 
 fn settings<'a>(

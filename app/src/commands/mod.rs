@@ -4,5 +4,6 @@ pub(crate) mod batch;
 pub(crate) mod bench;
 pub(crate) mod devices;
 pub(crate) mod generate;
+pub(crate) mod grid;
 pub(crate) mod inspect;
 pub(crate) mod settings;

@@ -139,7 +139,7 @@ fn from_csv(text: &str) -> Result<Vec<Job>> {
 }
 
 /// A cell as a number, a truth value or an object where it reads as one, and else as text.
-fn value(field: &str, cell: &str) -> Value {
+pub(super) fn value(field: &str, cell: &str) -> Value {
     if TEXTS.contains(&field) {
         return cell.into();
     }

@@ -3,11 +3,13 @@
 
 mod csv;
 mod file_name;
+mod grid;
 mod jobs;
 mod manifest;
 mod plan;
 
 pub use file_name::{FileNamePattern, PatternError};
+pub use grid::{Axis, Grid, GridError};
 pub use jobs::{Job, JobError, matrix, read};
 pub use manifest::{Entry, Manifest, ManifestError};
 pub use plan::{BatchPlan, Item, PlanError, PlanSettings, Shard, UnknownShard};
