@@ -10,9 +10,9 @@ pub(crate) use batch::BatchArguments;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use editing::EditingArguments;
 use emberbrush_pipeline::{
-    checkpoint::folder::RecommendedSettings,
+    batch::BatchSize,
     device::{ComputeDtype, DeviceChoice},
-    diffusion::DiffusionPipeline,
+    diffusion::{CheckpointDefaults, DiffusionPipeline},
     editing::Sources,
     picture::{Effort, FileFormat, PngCompression},
     prompt::PromptSyntax,
@@ -116,6 +116,10 @@ pub(crate) struct GenerateArguments {
     /// Number of pictures [default: 1; 3 variations with --mask].
     #[arg(long, value_name = "N")]
     pub(crate) count: Option<u32>,
+    /// How many pictures go through the UNet at once: auto, or 1 to 16. More than 1 may change
+    /// single colours by 1 of 255.
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(crate) batch_size: BatchSize,
     /// Side in pixels of the tiles in which the autoencoder works, to save memory; 0 for none
     /// [default: 512 for pictures of more than 1024×1024].
     #[arg(long, value_name = "N")]
@@ -276,7 +280,7 @@ impl GenerateArguments {
         from: &Map<String, Value>,
         random_seed: u64,
     ) -> Result<GenerationRequest, FieldError> {
-        let defaults = Defaults::of(pipeline, random_seed);
+        let defaults = Defaults { checkpoint: pipeline.defaults(), random_seed };
         self.request_with(&defaults, sources, from)
     }
 
@@ -287,12 +291,13 @@ impl GenerateArguments {
         sources: Option<&Sources>,
         from: &Map<String, Value>,
     ) -> Result<GenerationRequest, FieldError> {
-        let recommended = defaults.recommended;
-        let mode = self.mode(defaults.is_inpainting_model);
+        let CheckpointDefaults { recommended, native_side, is_inpainting_model, .. } =
+            defaults.checkpoint;
+        let mode = self.mode(is_inpainting_model);
         let (width, height) = sources
-            .map(|sources| sources.working_size(&mode, defaults.native_side))
+            .map(|sources| sources.working_size(&mode, native_side))
             .or(recommended.width.zip(recommended.height))
-            .unwrap_or((defaults.native_side, defaults.native_side));
+            .unwrap_or((native_side, native_side));
         let fills = matches!(mode, Mode::Inpaint(_)) && !self.editing.raw;
         let variations = if fills && from.is_empty() { 3 } else { 1 };
         let defaults = GenerationRequest { width, height, count: variations, ..defaults.request() };
@@ -316,51 +321,27 @@ impl GenerateArguments {
 
 /// What stands in for arguments that are absent.
 pub(crate) struct Defaults {
-    recommended: RecommendedSettings,
-    sampler: Sampler,
-    native_side: u32,
-    is_inpainting_model: bool,
-    random_seed: u64,
+    pub(crate) checkpoint: CheckpointDefaults,
+    pub(crate) random_seed: u64,
 }
 
 impl Defaults {
     /// For what no checkpoint changes.
-    pub(crate) const WITHOUT_CHECKPOINT: Self = Self {
-        recommended: RecommendedSettings {
-            width: None,
-            height: None,
-            steps: None,
-            guidance_scale: None,
-        },
-        sampler: Sampler::Dpmpp2m,
-        native_side: 512,
-        is_inpainting_model: false,
-        random_seed: 0,
-    };
-
-    /// What a checkpoint says.
-    pub(crate) fn of(pipeline: &DiffusionPipeline, random_seed: u64) -> Self {
-        Self {
-            recommended: pipeline.recommended(),
-            sampler: pipeline.default_sampler(),
-            native_side: pipeline.native_side(),
-            is_inpainting_model: pipeline.is_inpainting_model(),
-            random_seed,
-        }
-    }
+    pub(crate) const WITHOUT_CHECKPOINT: Self =
+        Self { checkpoint: CheckpointDefaults::UNKNOWN, random_seed: 0 };
 
     /// A request that states nothing itself.
     pub(crate) fn request(&self) -> GenerationRequest {
-        let recommended = self.recommended;
+        let CheckpointDefaults { recommended, sampler, native_side, .. } = self.checkpoint;
         GenerationRequest {
             mode: Mode::TextToImage,
             prompt: String::new(),
             negative_prompt: String::new(),
-            width: recommended.width.unwrap_or(self.native_side),
-            height: recommended.height.unwrap_or(self.native_side),
+            width: recommended.width.unwrap_or(native_side),
+            height: recommended.height.unwrap_or(native_side),
             steps: recommended.steps.unwrap_or(20),
             guidance_scale: recommended.guidance_scale.unwrap_or(7.5),
-            sampler: self.sampler,
+            sampler,
             schedule: Schedule::Automatic,
             seed: self.random_seed,
             rng: RngSource::Torch,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use emberbrush_pipeline::{
     checkpoint::{CheckpointError, files::CheckpointFiles, folder},
-    device,
+    device::{self, ComputeDtype, OpenDevice},
     diffusion::{DiffusionPipeline, LoadReport},
     error::PipelineError,
     prompt::PromptSyntax,
@@ -23,13 +23,21 @@ pub(crate) fn files(path: Option<&Path>) -> Result<CheckpointFiles, CheckpointEr
     }
 }
 
-/// Loads the checkpoint onto the device.
+/// Loads the checkpoint that the arguments name onto their device.
 pub(crate) fn load(
     arguments: &ModelArguments,
 ) -> Result<(DiffusionPipeline, LoadReport), PipelineError> {
-    let files = files(arguments.model.as_deref())?;
     let device = device::open(arguments.device)?;
-    let (mut pipeline, report) = DiffusionPipeline::load(&files, device, arguments.dtype.into())?;
+    load_on(device, arguments.model.as_deref(), arguments.dtype.into())
+}
+
+/// Loads the checkpoint at `path`, or the model in the box, onto a device.
+pub(crate) fn load_on(
+    device: OpenDevice,
+    path: Option<&Path>,
+    dtype: ComputeDtype,
+) -> Result<(DiffusionPipeline, LoadReport), PipelineError> {
+    let (mut pipeline, report) = DiffusionPipeline::load(&files(path)?, device, dtype)?;
     pipeline.set_prompt_syntax(PromptSyntax::Weighted);
     Ok((pipeline, report))
 }

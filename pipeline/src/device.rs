@@ -6,6 +6,8 @@ use burn::tensor::{Device, FloatDType};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::error::PipelineError;
+
 /// Which device a person asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -175,6 +177,18 @@ pub enum ComputeDtype {
 }
 
 impl OpenDevice {
+    /// Waits until the device has done all that it was asked to do.
+    ///
+    /// # Errors
+    ///
+    /// Where the device failed meanwhile.
+    pub fn synchronise(&self) -> Result<(), PipelineError> {
+        self.device.sync().map_err(|error| PipelineError::Execution {
+            device: self.info.name.clone(),
+            reason: error.to_string(),
+        })
+    }
+
     /// The type that `dtype` means here.
     ///
     /// # Errors

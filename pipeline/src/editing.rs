@@ -1,10 +1,12 @@
 //! Changing pictures: from files to the model's size, and back into the picture.
 
+mod group;
 mod outpaint;
 mod upscale;
 
 use std::ops::ControlFlow;
 
+pub use group::{GroupPicture, edit_group};
 use image::{DynamicImage, GenericImageView, Rgb32FImage};
 
 use crate::{

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use emberbrush_pipeline::{
-    batch::{FileNamePattern, Shard},
+    batch::{BatchSize, FileNamePattern, Shard},
     picture::FileFormat,
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -20,7 +20,7 @@ pub(super) const DEFAULT_NAME: &str = "{index}-{seed}-{prompt}";
 #[derive(Debug, Args)]
 pub(crate) struct BatchArguments {
     /// A .txt file with a prompt a line, a .csv file whose header names fields (prompt, negative,
-    /// seed, steps, cfg, sampler, schedule, width, height, count, init, strength…), or a .jsonl
+    /// seed, steps, cfg, sampler, schedule, width, height, count, model, init, strength…), or a .jsonl
     /// file with an object of such fields a line.
     pub(crate) jobs: PathBuf,
     /// The folder of the pictures and of manifest.jsonl. The same command goes on where it was
@@ -39,6 +39,10 @@ pub(crate) struct BatchArguments {
     /// Make every K-th of N pictures only, so that N processes or machines make them together.
     #[arg(long, value_name = "K/N", default_value = "1/1")]
     pub(crate) shard: Shard,
+    /// How many pictures go through the UNet at once: auto, or 1 to 16. More than 1 may change
+    /// single colours by 1 of 255.
+    #[arg(long, value_name = "N", default_value = "auto")]
+    pub(crate) batch_size: BatchSize,
     /// Make every combination of the parts of a prompt that `|` separates: `a cat|oil|8k` gives
     /// four prompts.
     #[arg(long)]

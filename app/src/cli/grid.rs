@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use emberbrush_pipeline::{
-    batch::{Axis, PatternError, Shard},
+    batch::{Axis, BatchSize, PatternError, Shard},
     picture::FileFormat,
 };
 
@@ -34,6 +34,10 @@ pub(crate) struct GridArguments {
     output_format: FileFormat,
     #[command(flatten)]
     effort: EffortArguments,
+    /// How many pictures go through the UNet at once: auto, or 1 to 16. More than 1 may change
+    /// single colours by 1 of 255.
+    #[arg(long, value_name = "N", default_value = "auto")]
+    batch_size: BatchSize,
     /// A folder in which `name.txt` holds the lines of which a prompt's `__name__` stands for one.
     #[arg(long, value_name = "FOLDER")]
     wildcards: Option<PathBuf>,
@@ -56,6 +60,7 @@ impl GridArguments {
             output_format: self.output_format,
             effort: self.effort,
             shard: Shard::default(),
+            batch_size: self.batch_size,
             matrix: false,
             wildcards: self.wildcards,
             csv: false,

@@ -1,26 +1,23 @@
 //! `emberbrush batch`
 
 use std::{
-    path::PathBuf,
-    thread::{self, ScopedJoinHandle},
+    path::{Path, PathBuf},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
 use emberbrush_pipeline::{
-    batch::{self, BatchPlan, Item, Job, Manifest, PlanSettings},
-    diffusion::DiffusionPipeline,
-    editing::{self, Sources},
-    metadata,
-    picture::{self, Picture},
-    prompt::{PromptSyntax, Wildcards},
-    request::{GenerationRequest, Mode},
+    batch::{self, BatchPlan, Item, Job, JobModel, Manifest, PlanSettings, RunEvent, RunSettings},
+    device,
+    diffusion::CheckpointDefaults,
+    error::PipelineError,
+    request::{FieldError, GenerationRequest},
 };
 
 use crate::{
     cli::{BatchArguments, Defaults},
-    commands::generate::{dtype_name, wildcards},
-    interruption::{self, Interruption},
+    commands::generate::wildcards,
+    interruption::Interruption,
     model,
     report::{self, Reporter},
 };
@@ -42,22 +39,23 @@ pub(crate) fn make(
     interruption: &Interruption,
 ) -> anyhow::Result<Vec<Option<String>>> {
     let wildcards = wildcards(wildcard_folder(arguments).as_deref());
-    let named = || arguments.jobs.display().to_string();
-    // What no checkpoint could change is refused before one is loaded.
-    let settings = settings(arguments, &Defaults::WITHOUT_CHECKPOINT, "", wildcards.as_ref())?;
-    BatchPlan::new(jobs, &settings).with_context(named)?;
-
-    let reporter = Reporter::new(arguments.json);
-    let started = Instant::now();
-    let (mut pipeline, report) = model::load(&arguments.model)?;
-    reporter.unused_keys(&report.unused_keys);
-    let dtype = dtype_name(&pipeline);
-    let device = &pipeline.device().info.name;
-    reporter.loaded(pipeline.name(), device, &dtype, started.elapsed());
-
-    let defaults = Defaults::of(&pipeline, 0);
-    let settings = self::settings(arguments, &defaults, pipeline.name(), wildcards.as_ref())?;
-    let mut plan = BatchPlan::new(jobs, &settings).with_context(named)?;
+    let files = model::files(arguments.model.model.as_deref())?;
+    let model_of = |stated: &str| job_model(arguments, stated);
+    let settings = PlanSettings {
+        model: JobModel {
+            path: arguments.model.model.as_deref().map(canonical),
+            name: files.name(),
+            base: base(arguments, CheckpointDefaults::read(&files)?)?,
+        },
+        model_of: &model_of,
+        seed: arguments.defaults.seed,
+        wildcards: wildcards.as_ref(),
+        pattern: arguments.name.clone(),
+        format: arguments.output_format,
+    };
+    let mut plan =
+        BatchPlan::new(jobs, &settings).with_context(|| arguments.jobs.display().to_string())?;
+    let device = device::open(arguments.model.device)?;
     let date = Manifest::claim(&arguments.output, &plan, &today())?;
     plan.name_files(&settings, &date);
     let mut manifest = Manifest::open(&arguments.output, arguments.shard)?;
@@ -65,13 +63,48 @@ pub(crate) fn make(
         report::warn(&format!("{file} was changed since it was made, and is left as it is"));
     }
 
+    let reporter = Reporter::new(arguments.json);
     let mine: Vec<&Item> =
         plan.items().iter().filter(|item| arguments.shard.contains(item.index)).collect();
-    let left: Vec<&Item> =
-        mine.iter().copied().filter(|item| !manifest.contains(item.index)).collect();
-    reporter.batch(mine.len(), mine.len() - left.len());
-    let mut run = Run { arguments, interruption, reporter: &reporter, total: plan.items().len() };
-    let failed = run.make(&mut pipeline, &dtype, &left, &mut manifest)?;
+    let made = mine.iter().filter(|item| manifest.contains(item.index)).count();
+    reporter.batch(mine.len(), made);
+    let run = RunSettings {
+        format: arguments.output_format,
+        effort: arguments.effort.effort(),
+        batch_size: arguments.batch_size,
+        load: &|model| {
+            let started = Instant::now();
+            let path = model.path.as_deref();
+            let (pipeline, report) =
+                model::load_on(device.clone(), path, arguments.model.dtype.into())?;
+            reporter.unused_keys(&report.unused_keys);
+            let device = &device.info.name;
+            reporter.loaded(pipeline.name(), device, &pipeline.dtype_name(), started.elapsed());
+            Ok(pipeline)
+        },
+    };
+    let total = plan.items().len() as u32;
+    let tell = |event: RunEvent<'_>| {
+        match event {
+            RunEvent::Begin(items) => {
+                for item in items {
+                    let request = &item.request;
+                    reporter.begin(item.index as u32, total, request.seed, request.steps);
+                }
+            }
+            RunEvent::Progress(event) => reporter.progress(&event),
+            RunEvent::Written { item, path, took } => {
+                let wanted = arguments.output.join(&item.file);
+                reporter.written(&path, &wanted, item.request.seed, took, None);
+            }
+            RunEvent::Failed { item, error } => {
+                reporter.failed_job(item.index, item.line, &error.into());
+            }
+        }
+        interruption.flow()
+    };
+    let failed =
+        batch::run(&plan, &mine, &mut manifest, &run, &tell).map_err(PipelineError::from)?;
     if arguments.csv {
         manifest.write_csv()?;
     }
@@ -85,20 +118,37 @@ pub(crate) fn make(
     Ok(plan.items().iter().map(file).collect())
 }
 
-fn settings<'a>(
+/// What jobs with a checkpoint of these defaults are completed with.
+fn base(
     arguments: &BatchArguments,
-    defaults: &Defaults,
-    model: &str,
-    wildcards: &'a dyn Wildcards,
-) -> anyhow::Result<PlanSettings<'a>> {
-    Ok(PlanSettings {
-        base: defaults.request().with_fields(&arguments.defaults.fields())?,
-        seed: arguments.defaults.seed,
-        wildcards,
-        pattern: arguments.name.clone(),
-        format: arguments.output_format,
-        model: model.to_owned(),
+    checkpoint: CheckpointDefaults,
+) -> Result<GenerationRequest, FieldError> {
+    let defaults = Defaults { checkpoint, random_seed: 0 };
+    defaults.request().with_fields(&arguments.defaults.fields())
+}
+
+/// The checkpoint that a job names. One that cannot be read is found out about when it is to be
+/// loaded, so that only its own jobs fail.
+fn job_model(arguments: &BatchArguments, stated: &str) -> JobModel {
+    let path = (stated != emberbrush_assets::DEFAULT_MODEL_NAME).then(|| PathBuf::from(stated));
+    let read = || -> anyhow::Result<JobModel> {
+        let files = model::files(path.as_deref())?;
+        let base = base(arguments, CheckpointDefaults::read(&files)?)?;
+        Ok(JobModel { path: path.as_deref().map(canonical), name: files.name(), base })
+    };
+    read().unwrap_or_else(|_| {
+        let last = Path::new(stated).file_name().unwrap_or(stated.as_ref());
+        JobModel {
+            name: last.to_string_lossy().into_owned(),
+            path: Some(PathBuf::from(stated)),
+            base: Defaults::WITHOUT_CHECKPOINT.request(),
+        }
     })
+}
+
+/// A path that is the same for every way to write it.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// The folder that is asked for, or the one beside the job file where there is one.
@@ -107,117 +157,6 @@ fn wildcard_folder(arguments: &BatchArguments) -> Option<PathBuf> {
         let beside = arguments.jobs.with_file_name("wildcards");
         beside.is_dir().then_some(beside)
     })
-}
-
-struct Run<'a> {
-    arguments: &'a BatchArguments,
-    interruption: &'a Interruption,
-    reporter: &'a Reporter,
-    /// Number of pictures of the whole job set.
-    total: usize,
-}
-
-/// A picture that is being encoded and written.
-type Writing<'scope> = ScopedJoinHandle<'scope, anyhow::Result<()>>;
-
-impl Run<'_> {
-    /// Makes pictures one after the other; while one is made, the one before it is written. Gives
-    /// the number of those that failed.
-    fn make(
-        &mut self,
-        pipeline: &mut DiffusionPipeline,
-        dtype: &str,
-        items: &[&Item],
-        manifest: &mut Manifest,
-    ) -> anyhow::Result<usize> {
-        let mut failed = 0;
-        let mut sources = Prepared::default();
-        let name = pipeline.name().to_owned();
-        let manifest = std::sync::Mutex::new(manifest);
-        let (reporter, arguments, manifest) = (self.reporter, self.arguments, &manifest);
-        thread::scope(|scope| {
-            let mut writing: Option<(&Item, Writing<'_>)> = None;
-            for &item in items {
-                let seed = item.request.seed;
-                reporter.begin(item.index as u32, self.total as u32, seed, item.request.steps);
-                let started = Instant::now();
-                let made = self.make_one(pipeline, item, &mut sources);
-                if let Some((item, handle)) = writing.take() {
-                    failed += finish(reporter, item, handle);
-                }
-                let picture = match made {
-                    Ok(picture) => picture,
-                    Err(error) if interruption::is_cancellation(&error) => return Err(error),
-                    Err(error) => {
-                        reporter.failed_job(item.index, item.line, &error);
-                        failed += 1;
-                        continue;
-                    }
-                };
-                let took = started.elapsed();
-                let texts = metadata::texts(&item.request, 0, &name, dtype, PromptSyntax::Weighted);
-                let handle = scope.spawn(move || {
-                    let format = arguments.output_format;
-                    let effort = arguments.effort.effort();
-                    let bytes = picture::encode_with(&picture, format, &texts, effort)?;
-                    let mut manifest =
-                        manifest.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                    let path = manifest.write(item, &bytes, took.as_secs_f64())?;
-                    let wanted = arguments.output.join(&item.file);
-                    reporter.written(&path, &wanted, item.request.seed, took, None);
-                    Ok(())
-                });
-                writing = Some((item, handle));
-            }
-            if let Some((item, handle)) = writing {
-                failed += finish(reporter, item, handle);
-            }
-            Ok(failed)
-        })
-    }
-
-    fn make_one(
-        &self,
-        pipeline: &mut DiffusionPipeline,
-        item: &Item,
-        sources: &mut Prepared,
-    ) -> anyhow::Result<Picture> {
-        let sources = sources.get(&item.request)?;
-        let mut on_event = |event| {
-            self.reporter.progress(&event);
-            self.interruption.flow()
-        };
-        Ok(editing::edit(pipeline, &item.request, sources, 0, &mut on_event)?.picture)
-    }
-}
-
-/// Waits for a picture to be on disk; 1 where that failed.
-fn finish(reporter: &Reporter, item: &Item, handle: Writing<'_>) -> usize {
-    let error = match handle.join() {
-        Ok(Ok(())) => return 0,
-        Ok(Err(error)) => error,
-        Err(_) => anyhow::anyhow!("the picture could not be encoded"),
-    };
-    reporter.failed_job(item.index, item.line, &error);
-    1
-}
-
-/// The pictures that the last request started from, for jobs that share them.
-#[derive(Default)]
-struct Prepared {
-    mode: Option<Mode>,
-    sources: Option<Sources>,
-}
-
-impl Prepared {
-    fn get(&mut self, request: &GenerationRequest) -> anyhow::Result<Option<&Sources>> {
-        if self.mode.as_ref() != Some(&request.mode) {
-            self.mode = None;
-            self.sources = Sources::read(&request.mode)?;
-            self.mode = Some(request.mode.clone());
-        }
-        Ok(self.sources.as_ref())
-    }
 }
 
 /// The date in UTC, as `2026-01-31` (Howard Hinnant, "chrono-Compatible Low-Level Date

@@ -2,12 +2,13 @@
 
 use std::{
     path::Path,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use emberbrush_pipeline::{
     diffusion::{DiffusionPipeline, VaeTiling},
-    editing::{self, Sources},
+    editing::{self, GroupPicture, Sources},
+    error::PipelineError,
     metadata,
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Recount},
@@ -41,7 +42,7 @@ pub(crate) fn run(
     reporter.loaded(
         pipeline.name(),
         &pipeline.device().info.name,
-        &dtype_name(&pipeline),
+        &pipeline.dtype_name(),
         started.elapsed(),
     );
 
@@ -56,26 +57,99 @@ pub(crate) fn run(
     let request = arguments.request(&pipeline, sources.as_ref(), &from, random_seed())?;
     request.check()?;
     let wildcards = wildcards(arguments.wildcards.as_deref());
+    let making = Making {
+        sources: sources.as_ref(),
+        output: &output,
+        arguments,
+        syntax,
+        reporter: &reporter,
+        interruption,
+        count: request.count,
+    };
+    let mut group: Vec<GenerationRequest> = Vec::new();
     for index in 0..request.count {
         let seed = request.seed_of(index);
-        let request = match syntax {
-            PromptSyntax::Weighted => expanded(&request, seed, wildcards.as_ref())?,
-            PromptSyntax::Literal => request.clone(),
-        };
-        reporter.begin(index, request.count, seed, request.steps);
-        let started = Instant::now();
-        let image =
-            make(&mut pipeline, &request, sources.as_ref(), index, &reporter, interruption)?;
-        let wanted = output.path(seed, &request.prompt);
-        let texts =
-            metadata::texts(&request, index, pipeline.name(), &dtype_name(&pipeline), syntax);
-        let effort = arguments.effort.effort();
-        let bytes = picture::encode_with(&image, output.format(), &texts, effort)?;
-        let path = write_new(&bytes, &wanted)?;
-        let unchanged = unchanged(sources.as_ref(), &image, &path, output.format())?;
-        reporter.written(&path, &wanted, seed, started.elapsed(), unchanged);
+        let mut single = GenerationRequest { seed, count: 1, ..request.clone() };
+        if syntax == PromptSyntax::Weighted {
+            single = expanded(single, wildcards.as_ref())?;
+        }
+        if let Some(first) = group.first() {
+            let is_full = group.len() >= arguments.batch_size.of(&pipeline, first);
+            let shape = || pipeline.group_shape(first);
+            if is_full || shape().is_none() || shape() != pipeline.group_shape(&single) {
+                making.make(&mut pipeline, &group, index - group.len() as u32)?;
+                group.clear();
+            }
+        }
+        group.push(single);
     }
-    Ok(())
+    making.make(&mut pipeline, &group, request.count - group.len() as u32)
+}
+
+/// What is the same for all pictures of a run.
+struct Making<'a> {
+    sources: Option<&'a Sources>,
+    output: &'a OutputPlan,
+    arguments: &'a GenerateArguments,
+    syntax: PromptSyntax,
+    reporter: &'a Reporter,
+    interruption: &'a Interruption,
+    /// Number of pictures.
+    count: u32,
+}
+
+impl Making<'_> {
+    /// Makes pictures at once and writes each as it is finished. `begin` is the number of the
+    /// first, from 0.
+    fn make(
+        &self,
+        pipeline: &mut DiffusionPipeline,
+        group: &[GenerationRequest],
+        begin: u32,
+    ) -> anyhow::Result<()> {
+        for (index, request) in (begin..).zip(group) {
+            self.reporter.begin(index, self.count, request.seed, request.steps);
+        }
+        let (name, dtype) = (pipeline.name().to_owned(), pipeline.dtype_name());
+        let pictures: Vec<_> = group.iter().map(|request| (request, self.sources)).collect();
+        let mut failed = None;
+        let finished = editing::edit_group(
+            pipeline,
+            &pictures,
+            &mut |event| {
+                self.reporter.progress(&event);
+                self.interruption.flow()
+            },
+            &mut |GroupPicture { place, took, edited }| {
+                let request = &group[place];
+                let texts = metadata::texts(request, 0, &name, &dtype, self.syntax);
+                let written = edited
+                    .map_err(anyhow::Error::from)
+                    .and_then(|edited| self.write(&edited.picture, request, &texts, took));
+                if let Err(error) = written {
+                    failed.get_or_insert(error);
+                }
+            },
+        );
+        finished.map_err(PipelineError::from)?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn write(
+        &self,
+        picture: &Picture,
+        request: &GenerationRequest,
+        texts: &[(&'static str, String)],
+        took: Duration,
+    ) -> anyhow::Result<()> {
+        let wanted = self.output.path(request.seed, &request.prompt);
+        let (format, effort) = (self.output.format(), self.arguments.effort.effort());
+        let bytes = picture::encode_with(picture, format, texts, effort)?;
+        let path = write_new(&bytes, &wanted)?;
+        let unchanged = unchanged(self.sources, picture, &path, format)?;
+        self.reporter.written(&path, &wanted, request.seed, took, unchanged);
+        Ok(())
+    }
 }
 
 /// Where the wildcards of prompts come from.
@@ -86,36 +160,15 @@ pub(crate) fn wildcards(folder: Option<&Path>) -> Box<dyn Wildcards> {
     }
 }
 
-/// The request with the alternatives and wildcards that `seed` chooses.
+/// The request with the alternatives and wildcards that its seed chooses.
 fn expanded(
-    request: &GenerationRequest,
-    seed: u64,
+    mut request: GenerationRequest,
     wildcards: &dyn Wildcards,
 ) -> Result<GenerationRequest, ExpansionError> {
-    let mut expanded = request.clone();
-    expanded.prompt = expand(&request.prompt, seed, wildcards)?;
-    expanded.negative_prompt = expand(&request.negative_prompt, seed, wildcards)?;
-    Ok(expanded)
-}
-
-/// The name of the type of weights and activations.
-pub(crate) fn dtype_name(pipeline: &DiffusionPipeline) -> String {
-    format!("{:?}", pipeline.dtype()).to_lowercase()
-}
-
-fn make(
-    pipeline: &mut DiffusionPipeline,
-    request: &GenerationRequest,
-    sources: Option<&Sources>,
-    index: u32,
-    reporter: &Reporter,
-    interruption: &Interruption,
-) -> anyhow::Result<Picture> {
-    let mut on_event = |event| {
-        reporter.progress(&event);
-        interruption.flow()
-    };
-    Ok(editing::edit(pipeline, request, sources, index, &mut on_event)?.picture)
+    for prompt in [&mut request.prompt, &mut request.negative_prompt] {
+        *prompt = expand(prompt, request.seed, wildcards)?;
+    }
+    Ok(request)
 }
 
 /// Reads the written file back and counts what changed outside the mask.

@@ -5,10 +5,10 @@ use std::{collections::HashSet, path::Path};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::csv;
+use super::{csv, plan::MODEL};
 
 /// Fields whose values are text even where they look like numbers.
-const TEXTS: [&str; 4] = ["prompt", "negative", "init", "mask"];
+const TEXTS: [&str; 5] = ["prompt", "negative", "init", "mask", MODEL];
 
 /// The most parts of a prompt matrix, which gives 2 to the power of their number prompts.
 const MAX_MATRIX: usize = 12;

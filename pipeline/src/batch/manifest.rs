@@ -74,6 +74,8 @@ pub struct Entry {
     pub seconds: f64,
     /// Its seed.
     pub seed: u64,
+    /// The name of its checkpoint.
+    pub model: String,
     /// What was asked for.
     pub request: GenerationRequest,
 }
@@ -234,6 +236,7 @@ impl Manifest {
     pub fn write(
         &mut self,
         item: &Item,
+        model: &str,
         bytes: &[u8],
         seconds: f64,
     ) -> Result<PathBuf, ManifestError> {
@@ -260,6 +263,7 @@ impl Manifest {
                 sha256: sha256(bytes),
                 seconds: (seconds * 1e3).round() / 1e3,
                 seed: item.request.seed,
+                model: model.to_owned(),
                 request: item.request.clone(),
             };
             self.append(&entry).map_err(|source| io(&self.path, source))?;
@@ -299,7 +303,7 @@ impl Manifest {
         let path = self.path.with_extension("csv");
         let io = |source| ManifestError::Io { path: path.display().to_string(), source };
         let mut text = "index,line,file,sha256,seconds,seed,prompt,negative,steps,cfg,sampler,\
-                        schedule,width,height\n"
+                        schedule,width,height,model\n"
             .to_owned();
         for entry in self.entries.values() {
             let request = &entry.request;
@@ -318,6 +322,7 @@ impl Manifest {
                 request.schedule.to_string(),
                 request.width.to_string(),
                 request.height.to_string(),
+                csv::cell(&entry.model),
             ];
             text.push_str(&cells.join(","));
             text.push('\n');
@@ -393,7 +398,7 @@ mod tests {
             rng: RngSource::Torch,
             count: 1,
         };
-        Item { index, line: 1, request, file: format!("{index}.png") }
+        Item { index, line: 1, request, file: format!("{index}.png"), model: 0 }
     }
 
     fn open(folder: &Path) -> Manifest {
@@ -406,7 +411,7 @@ mod tests {
         let folder = folder.path();
         let mut manifest = open(folder);
         for index in 0..3 {
-            manifest.write(&item(index), &[index as u8; 100], 0.5).unwrap();
+            manifest.write(&item(index), "model", &[index as u8; 100], 0.5).unwrap();
         }
         drop(manifest);
         // The line is there and the file has no name yet.
@@ -421,7 +426,7 @@ mod tests {
         let mut manifest = open(folder);
         assert_eq!(manifest.entries().keys().copied().collect::<Vec<_>>(), [0, 1]);
         assert_eq!(fs::read(folder.join("1.png")).unwrap(), [1; 100]);
-        manifest.write(&item(2), &[2; 100], 0.5).unwrap();
+        manifest.write(&item(2), "model", &[2; 100], 0.5).unwrap();
         assert_eq!(fs::read(&path).unwrap(), text);
         assert!(!folder.join(".emberbrush-2.part").exists());
     }
@@ -431,7 +436,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         fs::write(folder.join("0.png"), "precious").unwrap();
-        let path = open(folder).write(&item(0), b"picture", 1.0).unwrap();
+        let path = open(folder).write(&item(0), "model", b"picture", 1.0).unwrap();
         assert_eq!(path, folder.join("0-2.png"));
         assert_eq!(fs::read(folder.join("0.png")).unwrap(), b"precious");
         fs::write(&path, "painted over").unwrap();
@@ -459,7 +464,7 @@ mod tests {
     fn the_table_holds_every_image() {
         let folder = tempfile::tempdir().unwrap();
         let mut manifest = open(folder.path());
-        manifest.write(&item(0), b"picture", 1.0).unwrap();
+        manifest.write(&item(0), "model", b"picture", 1.0).unwrap();
         let table = fs::read_to_string(manifest.write_csv().unwrap()).unwrap();
         let records = csv::records(&table).unwrap();
         assert_eq!(records[0].1.len(), records[1].1.len());

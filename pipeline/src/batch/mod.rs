@@ -4,12 +4,16 @@
 mod csv;
 mod file_name;
 mod grid;
+mod groups;
 mod jobs;
 mod manifest;
 mod plan;
+mod run;
 
 pub use file_name::{FileNamePattern, PatternError};
 pub use grid::{Axis, Grid, GridError};
+pub use groups::{BatchSize, UnknownBatchSize};
 pub use jobs::{Job, JobError, matrix, read};
 pub use manifest::{Entry, Manifest, ManifestError};
-pub use plan::{BatchPlan, Item, PlanError, PlanSettings, Shard, UnknownShard};
+pub use plan::{BatchPlan, Item, JobModel, PlanError, PlanSettings, Shard, UnknownShard};
+pub use run::{ItemError, RunEvent, RunSettings, run};

@@ -1,6 +1,6 @@
 //! Which images a job set means: fixed by the jobs and the settings alone.
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashMap, fmt, path::PathBuf, str::FromStr};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -20,11 +20,27 @@ use crate::{
 /// The most images of one job set.
 const MAX_ITEMS: usize = 1_000_000;
 
-/// What is the same for all jobs.
-#[derive(Debug)]
-pub struct PlanSettings<'a> {
+/// The field of a job that names its checkpoint.
+pub(super) const MODEL: &str = "model";
+
+/// A checkpoint that images of a job set are made with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobModel {
+    /// Where it is; `None` for the model in the box. Different paths are different checkpoints.
+    pub path: Option<PathBuf>,
+    /// Its name.
+    pub name: String,
     /// The values of fields that a job does not state.
     pub base: GenerationRequest,
+}
+
+/// What is the same for all jobs.
+pub struct PlanSettings<'a> {
+    /// The checkpoint of jobs that name none.
+    pub model: JobModel,
+    /// The checkpoint that a job names, which need not be one that can be loaded. Asked once for
+    /// each name.
+    pub model_of: &'a dyn Fn(&str) -> JobModel,
     /// The seed of the first image, from which those of all jobs without one count on. Without it
     /// they come from the job set.
     pub seed: Option<u64>,
@@ -34,8 +50,6 @@ pub struct PlanSettings<'a> {
     pub pattern: FileNamePattern,
     /// What they are.
     pub format: FileFormat,
-    /// The checkpoint's name.
-    pub model: String,
 }
 
 /// One image.
@@ -49,6 +63,8 @@ pub struct Item {
     pub request: GenerationRequest,
     /// The name of its file.
     pub file: String,
+    /// The place of its checkpoint in [`BatchPlan::models`].
+    pub model: usize,
 }
 
 /// Why a job set means no images.
@@ -90,6 +106,7 @@ pub enum PlanError {
 #[derive(Debug, Clone)]
 pub struct BatchPlan {
     items: Vec<Item>,
+    models: Vec<JobModel>,
     digest: String,
 }
 
@@ -101,14 +118,20 @@ impl BatchPlan {
     /// With the line of the first job that is wrong.
     pub fn new(jobs: &[Job], settings: &PlanSettings<'_>) -> Result<Self, PlanError> {
         let job_seed = seed_of_jobs(jobs);
+        let mut models = Models::new(settings);
         let mut items: Vec<Item> = Vec::new();
+        let mut digest = Sha256::new();
+        let name = &settings.model.name;
+        digest.update(format!("{name}\n{}\n{:?}\n", settings.format, settings.pattern));
         for job in jobs {
             let line = job.line;
-            let mut request = settings
-                .base
-                .with_fields(&job.fields)
-                .map_err(|source| PlanError::Fields { line, source })?;
-            if !job.fields.contains_key("seed") {
+            let wrong = |source| PlanError::Fields { line, source };
+            let mut fields = job.fields.clone();
+            let stated_model = model_field(fields.remove(MODEL)).map_err(wrong)?;
+            let model = models.place(stated_model.as_deref());
+            let base = &models.found[model].base;
+            let mut request = base.with_fields(&fields).map_err(wrong)?;
+            if !fields.contains_key("seed") {
                 let index = items.len() as u64;
                 request.seed = settings.seed.map_or_else(
                     || derived_seed(&job_seed, index),
@@ -119,6 +142,12 @@ impl BatchPlan {
             if items.len() + request.count as usize > MAX_ITEMS {
                 return Err(PlanError::TooMany { line });
             }
+            // A checkpoint that a job names may be put in its place after the first run, so what
+            // it recommends must not count.
+            let deciding = match &stated_model {
+                None => request.clone(),
+                Some(_) => settings.model.base.with_fields(&fields).map_err(wrong)?,
+            };
             for number in 0..request.count {
                 let seed = request.seed_of(number);
                 let expand = |prompt: &str| {
@@ -132,27 +161,31 @@ impl BatchPlan {
                     count: 1,
                     ..request.clone()
                 };
+                let deciding = GenerationRequest {
+                    prompt: single.prompt.clone(),
+                    negative_prompt: single.negative_prompt.clone(),
+                    seed,
+                    count: 1,
+                    ..deciding.clone()
+                };
+                digest.update(serde_json::to_string(&deciding).unwrap_or_default());
+                digest.update(stated_model.as_deref().unwrap_or_default());
+                digest.update("\n");
                 let index = items.len();
-                items.push(Item { index, line, request: single, file: String::new() });
+                items.push(Item { index, line, request: single, file: String::new(), model });
             }
         }
-        let mut digest = Sha256::new();
-        digest.update(format!("{}\n{}\n{:?}\n", settings.model, settings.format, settings.pattern));
-        for item in &items {
-            digest.update(serde_json::to_string(&item.request).unwrap_or_default());
-            digest.update("\n");
-        }
-        Ok(Self { items, digest: hexadecimal(&digest.finalize()) })
+        Ok(Self { items, models: models.found, digest: hexadecimal(&digest.finalize()) })
     }
 
     /// Names the files. `date` is that of the first run, so that later ones give the same names.
     pub fn name_files(&mut self, settings: &PlanSettings<'_>, date: &str) {
-        let around = Surroundings { model: &settings.model, date, count: self.items.len() };
-        let names = self
-            .items
-            .iter()
-            .map(|item| settings.pattern.name(&item.request, item.index, around))
-            .collect();
+        let count = self.items.len();
+        let name = |item: &Item| {
+            let around = Surroundings { model: &self.models[item.model].name, date, count };
+            settings.pattern.name(&item.request, item.index, around)
+        };
+        let names = self.items.iter().map(name).collect();
         let names = file_name::distinct(names, settings.format.extension());
         for (item, name) in self.items.iter_mut().zip(names) {
             item.file = name;
@@ -164,9 +197,56 @@ impl BatchPlan {
         &self.items
     }
 
+    /// The checkpoints that they are made with, that of jobs which name none first.
+    pub fn models(&self) -> &[JobModel] {
+        &self.models
+    }
+
     /// SHA-256 of everything that decides the images, in hexadecimal digits.
     pub fn digest(&self) -> &str {
         &self.digest
+    }
+}
+
+/// The checkpoints of a job set, and what jobs call them.
+struct Models<'a> {
+    found: Vec<JobModel>,
+    places: HashMap<String, usize>,
+    model_of: &'a dyn Fn(&str) -> JobModel,
+}
+
+impl<'a> Models<'a> {
+    fn new(settings: &PlanSettings<'a>) -> Self {
+        let found = vec![settings.model.clone()];
+        Self { found, places: HashMap::new(), model_of: settings.model_of }
+    }
+
+    /// The place of the checkpoint that a job names.
+    fn place(&mut self, stated: Option<&str>) -> usize {
+        let Some(stated) = stated else { return 0 };
+        if let Some(&place) = self.places.get(stated) {
+            return place;
+        }
+        let model = (self.model_of)(stated);
+        let place = self.found.iter().position(|found| found.path == model.path);
+        let place = place.unwrap_or(self.found.len());
+        if place == self.found.len() {
+            self.found.push(model);
+        }
+        self.places.insert(stated.to_owned(), place);
+        place
+    }
+}
+
+/// The checkpoint that a job's field names.
+fn model_field(value: Option<Value>) -> Result<Option<String>, FieldError> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(path)) if !path.trim().is_empty() => Ok(Some(path)),
+        Some(other) => Err(FieldError::Invalid {
+            field: MODEL.to_owned(),
+            reason: format!("{other} is not the path of a checkpoint"),
+        }),
     }
 }
 
@@ -259,15 +339,17 @@ mod tests {
         schedulers::{Sampler, Schedule},
     };
 
-    fn settings() -> PlanSettings<'static> {
-        PlanSettings {
+    fn model(path: &str, steps: u32) -> JobModel {
+        JobModel {
+            path: Some(PathBuf::from(path)),
+            name: path.trim_start_matches("models/").to_owned(),
             base: GenerationRequest {
                 mode: Mode::TextToImage,
                 prompt: String::new(),
                 negative_prompt: String::new(),
                 width: 64,
                 height: 64,
-                steps: 2,
+                steps,
                 guidance_scale: 1.0,
                 sampler: Sampler::Euler,
                 schedule: Schedule::Automatic,
@@ -275,11 +357,17 @@ mod tests {
                 rng: RngSource::Torch,
                 count: 1,
             },
+        }
+    }
+
+    fn settings() -> PlanSettings<'static> {
+        PlanSettings {
+            model: model("model", 2),
+            model_of: &|path| model(path.trim_start_matches("./"), 9),
             seed: None,
             wildcards: &NoWildcards,
             pattern: "{index}-{seed}-{prompt}-{date}".parse().unwrap(),
             format: FileFormat::Png,
-            model: "model".to_owned(),
         }
     }
 
@@ -309,8 +397,36 @@ mod tests {
     }
 
     #[test]
+    fn jobs_have_the_defaults_and_the_name_of_their_model() {
+        let jobs = [
+            job(1, json!({ "prompt": "a", "model": "models/big" })),
+            job(2, json!({ "prompt": "b" })),
+            job(3, json!({ "prompt": "c", "model": "./models/big", "steps": 3 })),
+        ];
+        let pattern = "{model}-{prompt}".parse().unwrap();
+        let settings = PlanSettings { pattern, ..settings() };
+        let mut plan = BatchPlan::new(&jobs, &settings).unwrap();
+        plan.name_files(&settings, "");
+        let found: Vec<_> = plan
+            .items()
+            .iter()
+            .map(|item| (item.file.as_str(), item.model, item.request.steps))
+            .collect();
+        assert_eq!(found, [("big-a.png", 1, 9), ("model-b.png", 0, 2), ("big-c.png", 1, 3)]);
+        let names: Vec<_> = plan.models().iter().map(|model| model.name.as_str()).collect();
+        assert_eq!(names, ["model", "big"]);
+        // A checkpoint that was absent in the first run does not make it another job set.
+        let absent = PlanSettings { model_of: &|path| model(path, 2), ..settings };
+        assert_eq!(BatchPlan::new(&jobs, &absent).unwrap().digest(), plan.digest());
+        let others = [job(1, json!({ "prompt": "a", "model": "models/other" }))];
+        let other = BatchPlan::new(&others, &absent).unwrap();
+        assert_ne!(other.digest(), BatchPlan::new(&jobs[..1], &absent).unwrap().digest());
+    }
+
+    #[test]
     fn wrong_jobs_are_told_with_their_line() {
         for (fields, message) in [
+            (json!({ "model": 3 }), "line 3: field `model`: 3 is not the path of a checkpoint"),
             (json!({ "promt": "a" }), "line 3: unknown field `promt`"),
             (json!({ "steps": "many" }), "line 3: field `steps`: "),
             (json!({ "width": 65 }), "line 3: the width must be a multiple"),

@@ -1,14 +1,19 @@
-//! From a prompt to what the UNet is conditioned on.
+//! From prompts to what the UNet is conditioned on.
 
-use burn::tensor::{Tensor, TensorData};
+use std::sync::Arc;
+
+use burn::tensor::Tensor;
 use emberbrush_layers::interrupt::Checkpoint;
-use emberbrush_text_encoder::{Chunk, ForwardError, prompt::PromptSyntax};
+use emberbrush_text_encoder::prompt::PromptSyntax;
 
-use super::{DiffusionPipeline, TextPart};
-use crate::{error::PipelineError, request::GenerationRequest};
+use super::{
+    DiffusionPipeline,
+    text_encoders::{Encoded, PromptKey, TextEncoders},
+};
+use crate::{device::OpenDevice, error::PipelineError, request::GenerationRequest};
 
 /// What one batch of the UNet is conditioned on. With guidance the batch is
-/// `[negative, positive]`, without it `[positive]`.
+/// `[negative prompts, prompts]`, without it `[prompts]`.
 #[derive(Debug, Clone)]
 pub struct Conditioning {
     /// `[batch, tokens, channels]`.
@@ -27,35 +32,50 @@ pub struct PooledText {
     pub time_ids: Vec<f64>,
 }
 
-/// All of a request that conditioning depends on.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Prompts {
-    prompt: String,
-    /// `None` without guidance.
-    negative: Option<String>,
-    size: (u32, u32),
-    syntax: PromptSyntax,
-}
+/// How many encoded prompts are kept for pictures to come.
+const KEPT_PROMPTS: usize = 32;
 
-/// How many encoded prompts are kept for images to come.
-const KEPT_PROMPTS: usize = 16;
-
-/// A prompt that was encoded: its text, in how many chunks, and the result.
+/// A prompt that was encoded, and the result.
 #[derive(Debug)]
 pub(super) struct KeptPrompt {
-    prompt: String,
-    chunks: usize,
-    syntax: PromptSyntax,
+    key: PromptKey,
     encoded: Encoded,
 }
 
-/// One prompt, encoded.
-#[derive(Debug, Clone)]
-struct Encoded {
-    /// `[1, chunks · tokens, channels]`.
-    hidden: Tensor<3>,
-    /// SDXL's pooled output, `[1, channels]`.
-    pooled: Option<Tensor<2>>,
+/// Prompts of pictures to come, to be encoded on another thread while the pipeline works.
+#[derive(Debug)]
+pub struct PromptsAhead {
+    encoders: Arc<TextEncoders>,
+    device: OpenDevice,
+    keys: Vec<PromptKey>,
+}
+
+/// Prompts that were encoded ahead, for [`DiffusionPipeline::keep_prompts`].
+#[derive(Debug)]
+pub struct EncodedPrompts(Vec<KeptPrompt>);
+
+impl PromptsAhead {
+    /// Whether there is nothing to encode.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Encodes the prompts and waits until the device has done so.
+    ///
+    /// # Errors
+    ///
+    /// Where the text encoder refuses a prompt, the device fails, and
+    /// [`PipelineError::Cancelled`] where `checkpoint` breaks.
+    pub fn encode(self, checkpoint: &mut Checkpoint<'_>) -> Result<EncodedPrompts, PipelineError> {
+        let mut kept = Vec::with_capacity(self.keys.len());
+        for key in self.keys {
+            let encoded = self.encoders.encode(&key, checkpoint)?;
+            kept.push(KeptPrompt { key, encoded });
+        }
+        // What is handed to another thread must not be work that is still to be done.
+        self.device.synchronise()?;
+        Ok(EncodedPrompts(kept))
+    }
 }
 
 impl DiffusionPipeline {
@@ -67,170 +87,135 @@ impl DiffusionPipeline {
     /// Encodes the request's prompt and, with guidance, its negative prompt. Of prompts of
     /// different length the shorter is completed with chunks of nothing.
     ///
-    /// The last result is kept, so that images which differ in their seed alone encode once.
+    /// Results are kept, so that pictures which share a prompt encode it once.
     pub fn encode_prompt(
         &mut self,
         request: &GenerationRequest,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Conditioning, PipelineError> {
-        let prompts = Prompts {
-            prompt: request.prompt.clone(),
-            negative: request.uses_guidance().then(|| request.negative_prompt.clone()),
-            size: (request.width, request.height),
-            syntax: self.prompt_syntax,
+        self.encode_prompts(&[request], checkpoint)
+    }
+
+    /// [`encode_prompt`](Self::encode_prompt) for pictures that are denoised at once: they have
+    /// one [`GroupShape`](super::GroupShape), or the shorter prompts get chunks of nothing that
+    /// they have not got alone.
+    pub fn encode_prompts(
+        &mut self,
+        requests: &[&GenerationRequest],
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Conditioning, PipelineError> {
+        let chunks = requests.iter().map(|request| self.prompt_chunks(request)).max();
+        let chunks = chunks.unwrap_or(1);
+        let (mut negatives, mut positives) = (Vec::new(), Vec::new());
+        for request in requests {
+            let positive = self.encode_kept(&request.prompt, chunks, checkpoint)?;
+            if request.uses_guidance() {
+                negatives.push(if self.is_zeros(&request.negative_prompt) {
+                    Encoded {
+                        hidden: positive.hidden.zeros_like(),
+                        pooled: positive.pooled.as_ref().map(Tensor::zeros_like),
+                    }
+                } else {
+                    self.encode_kept(&request.negative_prompt, chunks, checkpoint)?
+                });
+            }
+            positives.push(positive);
+        }
+        let size = |request: &GenerationRequest| (request.width, request.height);
+        let sizes = requests.iter().map(|request| size(request));
+        let sizes: Vec<_> = if negatives.is_empty() {
+            sizes.collect()
+        } else {
+            sizes.clone().chain(sizes).collect()
         };
-        if let Some((last, conditioning)) = &self.last_conditioning
-            && *last == prompts
-        {
-            return Ok(conditioning.clone());
-        }
-        let chunks = [Some(&prompts.prompt), prompts.negative.as_ref()]
-            .into_iter()
-            .flatten()
-            .map(|prompt| self.chunks(prompt))
-            .max()
-            .unwrap_or(1);
-        let positive = self.encode_kept(&prompts.prompt, chunks, checkpoint)?;
-        let mut batch = vec![positive];
-        if let Some(negative) = &prompts.negative {
-            let negative = if negative.is_empty() && self.zeros_for_empty_prompt {
-                Encoded {
-                    hidden: batch[0].hidden.zeros_like(),
-                    pooled: batch[0].pooled.as_ref().map(Tensor::zeros_like),
+        negatives.append(&mut positives);
+        Ok(conditioning(negatives, &sizes))
+    }
+
+    /// What of the prompts of `requests`, which will be denoised at once, is not encoded yet.
+    pub fn prompts_ahead(&self, requests: &[&GenerationRequest]) -> PromptsAhead {
+        let chunks = requests.iter().map(|request| self.prompt_chunks(request)).max();
+        let chunks = chunks.unwrap_or(1);
+        let mut keys: Vec<PromptKey> = Vec::new();
+        for request in requests {
+            let negative = Some(&request.negative_prompt)
+                .filter(|negative| request.uses_guidance() && !self.is_zeros(negative));
+            for prompt in std::iter::once(&request.prompt).chain(negative) {
+                let key = self.key(prompt, chunks);
+                if !keys.contains(&key) && self.kept_prompts.iter().all(|kept| kept.key != key) {
+                    keys.push(key);
                 }
-            } else {
-                self.encode_kept(negative, chunks, checkpoint)?
-            };
-            batch.insert(0, negative);
+            }
         }
-        let conditioning = Self::conditioning(batch, request);
-        self.last_conditioning = Some((prompts, conditioning.clone()));
-        Ok(conditioning)
+        keys.truncate(KEPT_PROMPTS / 2);
+        PromptsAhead { encoders: Arc::clone(&self.text), device: self.device.clone(), keys }
     }
 
-    fn texts(&self) -> impl Iterator<Item = &TextPart> {
-        std::iter::once(&self.text).chain(&self.text_2)
+    /// Takes what was encoded ahead, so that it is there when the pictures are made.
+    pub fn keep_prompts(&mut self, EncodedPrompts(encoded): EncodedPrompts) {
+        for kept in encoded {
+            self.kept_prompts.retain(|other| other.key != kept.key);
+            self.keep(kept);
+        }
     }
 
-    /// How many chunks a prompt needs.
-    fn chunks(&self, prompt: &str) -> usize {
-        let chunks = |text: &TextPart| text.tokenizer.encode_chunks(prompt, self.prompt_syntax);
-        self.texts().map(|text| chunks(text).len()).max().unwrap_or(1)
+    /// How many chunks the request's prompts need.
+    pub(super) fn prompt_chunks(&self, request: &GenerationRequest) -> usize {
+        let negative = request.uses_guidance().then_some(&request.negative_prompt);
+        std::iter::once(&request.prompt)
+            .chain(negative)
+            .map(|prompt| self.text.chunks(prompt, self.prompt_syntax))
+            .max()
+            .unwrap_or(1)
     }
 
-    /// [`Self::encode_one`], or what it gave before.
+    /// Whether a negative prompt stands for zeros.
+    fn is_zeros(&self, negative: &str) -> bool {
+        negative.is_empty() && self.text.zeros_for_empty_prompt
+    }
+
+    fn key(&self, prompt: &str, chunks: usize) -> PromptKey {
+        PromptKey { prompt: prompt.to_owned(), chunks, syntax: self.prompt_syntax }
+    }
+
+    /// The encoded prompt, or what it gave before.
     fn encode_kept(
         &mut self,
         prompt: &str,
         chunks: usize,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Encoded, PipelineError> {
-        let syntax = self.prompt_syntax;
-        let place = self.kept_prompts.iter().position(|kept| {
-            kept.prompt == prompt && kept.chunks == chunks && kept.syntax == syntax
-        });
+        let key = self.key(prompt, chunks);
+        let place = self.kept_prompts.iter().position(|kept| kept.key == key);
         let kept = match place.and_then(|place| self.kept_prompts.remove(place)) {
             Some(kept) => kept,
-            None => {
-                let encoded = self.encode_one(prompt, chunks, checkpoint)?;
-                KeptPrompt { prompt: prompt.to_owned(), chunks, syntax, encoded }
-            }
+            None => KeptPrompt { encoded: self.text.encode(&key, checkpoint)?, key },
         };
         let encoded = kept.encoded.clone();
+        self.keep(kept);
+        Ok(encoded)
+    }
+
+    fn keep(&mut self, kept: KeptPrompt) {
         self.kept_prompts.push_back(kept);
         if self.kept_prompts.len() > KEPT_PROMPTS {
             self.kept_prompts.pop_front();
         }
-        Ok(encoded)
-    }
-
-    /// Encodes a prompt in `chunks` chunks, the last of which may be empty.
-    fn encode_one(
-        &self,
-        prompt: &str,
-        chunks: usize,
-        checkpoint: &mut Checkpoint<'_>,
-    ) -> Result<Encoded, PipelineError> {
-        let sequences: Vec<Vec<Chunk>> = self
-            .texts()
-            .map(|text| {
-                let mut sequences = text.tokenizer.encode_chunks(prompt, self.prompt_syntax);
-                let empty = text.tokenizer.encode_chunks("", self.prompt_syntax);
-                sequences
-                    .extend(empty.into_iter().cycle().take(chunks - sequences.len().min(chunks)));
-                sequences
-            })
-            .collect();
-        let mut hidden = Vec::with_capacity(chunks);
-        let mut pooled = None;
-        for index in 0..chunks {
-            let mut parts = Vec::new();
-            for (text, sequences) in self.texts().zip(&sequences) {
-                let chunk = &sequences[index];
-                let output = text
-                    .model
-                    .forward(std::slice::from_ref(&chunk.ids), checkpoint)
-                    .map_err(|error| self.text_error(error))?;
-                let states = if self.text_2.is_none() {
-                    output.last_hidden_state()
-                } else {
-                    output.hidden_layer(1).ok_or_else(|| {
-                        self.cannot("its text encoders have fewer than two layers")
-                    })?
-                };
-                parts.push(weighted(states, chunk));
-                // That of the last encoder and the first chunk.
-                if index == 0 && self.text_2.is_some() {
-                    pooled = output.text_embeds();
-                }
-            }
-            hidden.push(Tensor::cat(parts, 2));
-        }
-        Ok(Encoded { hidden: Tensor::cat(hidden, 1), pooled })
-    }
-
-    fn conditioning(batch: Vec<Encoded>, request: &GenerationRequest) -> Conditioning {
-        let size = batch.len();
-        let (hidden, pooled): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|encoded| (encoded.hidden, encoded.pooled)).unzip();
-        let pooled: Option<Vec<_>> = pooled.into_iter().collect();
-        let added = pooled.map(|pooled| {
-            let (height, width) = (f64::from(request.height), f64::from(request.width));
-            PooledText {
-                text_embeds: Tensor::cat(pooled, 0),
-                time_ids: [height, width, 0.0, 0.0, height, width].repeat(size),
-            }
-        });
-        Conditioning { encoder_hidden_states: Tensor::cat(hidden, 0), added }
-    }
-
-    fn text_error(&self, error: ForwardError) -> PipelineError {
-        match error {
-            ForwardError::Cancelled(cancelled) => cancelled.into(),
-            other => self.cannot(&other.to_string()),
-        }
-    }
-
-    fn cannot(&self, reason: &str) -> PipelineError {
-        PipelineError::Model { model: self.name.clone(), reason: reason.to_owned() }
     }
 }
 
-/// Multiplies hidden states with the weights of their tokens and then brings their mean back to
-/// what it was (AUTOMATIC1111, `modules/sd_emphasis.py`, `EmphasisOriginal`).
-fn weighted(hidden: Tensor<3>, chunk: &Chunk) -> Tensor<3> {
-    if !chunk.is_weighted() {
-        return hidden;
-    }
-    let mean = |states: &Tensor<3>| {
-        let mean = states.clone().mean().to_data().convert::<f32>().try_to_vec::<f32>();
-        mean.ok().and_then(|values| values.first().copied()).unwrap_or_default()
+/// Joins encoded prompts, each for a picture of its width and height.
+fn conditioning(batch: Vec<Encoded>, sizes: &[(u32, u32)]) -> Conditioning {
+    let (hidden, pooled): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|encoded| (encoded.hidden, encoded.pooled)).unzip();
+    let pooled: Option<Vec<_>> = pooled.into_iter().collect();
+    let time_ids = |&(width, height): &(u32, u32)| {
+        let (height, width) = (f64::from(height), f64::from(width));
+        [height, width, 0.0, 0.0, height, width]
     };
-    let weights = TensorData::new(chunk.weights.clone(), [1, chunk.weights.len(), 1]);
-    let weights = Tensor::<3>::from_data(weights, &hidden.device()).cast(hidden.dtype());
-    let before = mean(&hidden);
-    let weighted = hidden * weights;
-    let ratio = before / mean(&weighted);
-    // Weights that cancel out leave no mean to compare with.
-    if ratio.is_finite() { weighted * ratio } else { weighted }
+    let added = pooled.map(|pooled| PooledText {
+        text_embeds: Tensor::cat(pooled, 0),
+        time_ids: sizes.iter().flat_map(time_ids).collect(),
+    });
+    Conditioning { encoder_hidden_states: Tensor::cat(hidden, 0), added }
 }

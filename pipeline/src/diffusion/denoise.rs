@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use emberbrush_layers::interrupt::Cancelled;
 use emberbrush_unet::{AddedConditions, UNetInput};
 
@@ -54,7 +54,36 @@ impl DiffusionPipeline {
         noise: &mut dyn NoiseSource,
         on_progress: &mut dyn FnMut(Denoising<'_>) -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
-        let DenoisingStart { mut latents, evaluation: first, known, inpainting } = start;
+        self.denoise_group(vec![start], conditioning, &[request], scheduler, noise, on_progress)
+    }
+
+    /// [`denoise_from`](Self::denoise_from) for pictures that have one
+    /// [`GroupShape`](super::GroupShape): all of them go through each evaluation of the UNet at
+    /// once. `conditioning` is that of [`encode_prompts`](Self::encode_prompts) for `requests`.
+    ///
+    /// # Shapes
+    ///
+    /// - noise that is asked for, latents that are shown, and output:
+    ///   `[pictures, 4, height / 8, width / 8]`
+    pub fn denoise_group(
+        &self,
+        starts: Vec<DenoisingStart>,
+        conditioning: &Conditioning,
+        requests: &[&GenerationRequest],
+        scheduler: &mut dyn Scheduler,
+        noise: &mut dyn NoiseSource,
+        on_progress: &mut dyn FnMut(Denoising<'_>) -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, PipelineError> {
+        let first = starts.iter().map(|start| start.evaluation).min().unwrap_or(0);
+        let (mut latents, mut known, mut inpainting) = (Vec::new(), Vec::new(), Vec::new());
+        for start in starts {
+            latents.push(start.latents);
+            known.push(start.known);
+            inpainting.extend(start.inpainting);
+        }
+        let mut latents = joined(latents);
+        let inpainting = (!inpainting.is_empty()).then(|| joined(inpainting));
+        let scales = guidance_scales(requests, &latents.device());
         let timesteps = scheduler.timesteps().to_vec();
         let shape = latents.dims();
         for (evaluation, &timestep) in timesteps.iter().enumerate().skip(first) {
@@ -62,13 +91,21 @@ impl DiffusionPipeline {
             if let Some(inpainting) = &inpainting {
                 input = Tensor::cat(vec![input, inpainting.clone()], 1);
             }
-            let output = self.predict(input, timestep, conditioning, request, &mut || {
-                on_progress(Denoising::Checkpoint)
-            })?;
+            let output =
+                self.predict(input, timestep, conditioning, scales.as_ref(), &mut || {
+                    on_progress(Denoising::Checkpoint)
+                })?;
             let predicted_original = scheduler.predicted_original(evaluation, &output, &latents);
             latents = scheduler.step(evaluation, output, latents, &mut || noise.next(shape));
-            if let Some(known) = &known {
-                latents = known.hold(latents, scheduler, evaluation);
+            if known.iter().any(Option::is_some) {
+                let held = known.iter().enumerate().map(|(picture, known)| {
+                    let latents = latents.clone().narrow(0, picture, 1);
+                    match known {
+                        Some(known) => known.hold(latents, scheduler, evaluation),
+                        None => latents,
+                    }
+                });
+                latents = joined(held.collect());
             }
             let step = scheduler.step_of(evaluation);
             let ends_step =
@@ -88,18 +125,21 @@ impl DiffusionPipeline {
         Ok(latents)
     }
 
-    /// One evaluation of the UNet, guided where the request asks for it.
+    /// One evaluation of the UNet, guided where there are scales.
     fn predict(
         &self,
         input: Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
-        request: &GenerationRequest,
+        scales: Option<&Tensor<4>>,
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
-        let guided = request.uses_guidance();
         let input = input.cast(DType::from(self.dtype));
-        let sample = if guided { Tensor::cat(vec![input.clone(), input], 0) } else { input };
+        let pictures = input.dims()[0];
+        let sample = match scales {
+            Some(_) => Tensor::cat(vec![input.clone(), input], 0),
+            None => input,
+        };
         let input = UNetInput {
             sample,
             timesteps: &[timestep],
@@ -115,11 +155,28 @@ impl DiffusionPipeline {
             reason: error.to_string(),
         })?;
         let output = self.unet.forward(input, checkpoint)?.cast(DType::F32);
-        if !guided {
-            return Ok(output);
-        }
-        let negative = output.clone().narrow(0, 0, 1);
-        let positive = output.narrow(0, 1, 1);
-        Ok(negative.clone() + (positive - negative) * request.guidance_scale)
+        let Some(scales) = scales else { return Ok(output) };
+        let negative = output.clone().narrow(0, 0, pictures);
+        let positive = output.narrow(0, pictures, pictures);
+        Ok(negative.clone() + (positive - negative) * scales.clone())
+    }
+}
+
+/// The guidance scales of `requests`, of which all use guidance or none: `[pictures, 1, 1, 1]` in
+/// f32 on `device`, `None` without guidance.
+fn guidance_scales(requests: &[&GenerationRequest], device: &Device) -> Option<Tensor<4>> {
+    if !requests.iter().any(|request| request.uses_guidance()) {
+        return None;
+    }
+    let scales: Vec<f32> = requests.iter().map(|request| request.guidance_scale as f32).collect();
+    let data = TensorData::new(scales, [requests.len(), 1, 1, 1]);
+    Some(Tensor::from_data(data, (device, DType::F32)))
+}
+
+/// The tensors of single pictures as one.
+pub(super) fn joined(mut tensors: Vec<Tensor<4>>) -> Tensor<4> {
+    match tensors.len() {
+        1 => tensors.remove(0),
+        _ => Tensor::cat(tensors, 0),
     }
 }

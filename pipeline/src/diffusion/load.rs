@@ -1,17 +1,20 @@
 //! Loading a checkpoint onto a device.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use burn::tensor::FloatDType;
 use emberbrush_layers::weights::Weights;
 use emberbrush_text_encoder::{
     ClipTextConfig, ClipTextModel, Tokenizer, TokenizerSettings, prompt::PromptSyntax,
 };
-use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel, config::PerLevel};
+use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel};
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
 use serde::Deserialize;
 
-use super::{DiffusionPipeline, TextPart, VaeTiling};
+use super::{
+    DiffusionPipeline, VaeTiling, defaults,
+    text_encoders::{TextEncoders, TextPart},
+};
 use crate::{
     checkpoint::{
         CheckpointError,
@@ -22,8 +25,6 @@ use crate::{
     device::{ComputeDtype, OpenDevice},
     error::PipelineError,
     preview::LatentRgbFactors,
-    request::LATENT_CELL,
-    schedulers::SchedulerConfig,
 };
 
 /// What was noticed while loading.
@@ -58,20 +59,22 @@ impl DiffusionPipeline {
         let family = folder::family(files)?;
         let mut loader = Loader { files, device: &device, report: LoadReport::default() };
 
-        let text = loader.text_part("text_encoder", "tokenizer", dtype)?;
-        let (text_2, zeros_for_empty_prompt) = if family == Family::StableDiffusionXl {
+        let first = loader.text_part("text_encoder", "tokenizer", dtype)?;
+        let (second, zeros_for_empty_prompt) = if family == Family::StableDiffusionXl {
             let PromptRules { force_zeros_for_empty_prompt } = files.json("model_index.json")?;
             let part = loader.text_part("text_encoder_2", "tokenizer_2", dtype)?;
             (Some(part), force_zeros_for_empty_prompt)
         } else {
             (None, false)
         };
+        let checkpoint = files.name();
+        let text = TextEncoders { checkpoint, first, second, zeros_for_empty_prompt };
 
         let unet_config: UNet2DConditionConfig = files.json("unet/config.json")?;
         let vae_config: AutoencoderKlConfig = files.json("vae/config.json")?;
         let latent_channels = vae_config.latent_channels;
         // Stable Diffusion's inpainting models take a mask and the latents of a masked image, too.
-        let inpainting = unet_config.in_channels == 2 * latent_channels + 1;
+        let inpainting = defaults::is_inpainting_model(&unet_config, &vae_config);
         if unet_config.in_channels != latent_channels && !inpainting {
             return Err(CheckpointError::Unsupported {
                 path: files.display("unet/config.json"),
@@ -84,7 +87,7 @@ impl DiffusionPipeline {
             }
             .into());
         }
-        let native_side = native_side(&unet_config);
+        let native_side = defaults::native_side(&unet_config);
         let unet = loader
             .component("unet", dtype, |weights| UNet2DConditionModel::new(&unet_config, weights))?;
         // Half precision overflows in the decoders of some checkpoints, and decoding is a small
@@ -92,9 +95,7 @@ impl DiffusionPipeline {
         let vae = loader
             .component("vae", FloatDType::F32, |weights| Decoder::new(&vae_config, weights))?;
 
-        let scheduler_file = "scheduler/scheduler_config.json";
-        let scheduler_config = String::from_utf8_lossy(&files.read(scheduler_file)?).into_owned();
-        let scheduler_config = SchedulerConfig::from_json(&scheduler_config)?;
+        let scheduler_config = defaults::scheduler_config(files)?;
         let scheduler_config = match family {
             Family::StableDiffusionXl => scheduler_config,
             _ => scheduler_config.for_stable_diffusion(),
@@ -110,9 +111,7 @@ impl DiffusionPipeline {
             files: files.clone(),
             family,
             dtype,
-            text,
-            text_2,
-            zeros_for_empty_prompt,
+            text: Arc::new(text),
             unet,
             inpainting,
             latent_channels,
@@ -124,7 +123,6 @@ impl DiffusionPipeline {
             latent_rgb,
             recommended: folder::recommended_settings(files)?,
             native_side,
-            last_conditioning: None,
             prompt_syntax: PromptSyntax::Literal,
             kept_prompts: VecDeque::new(),
             device,
@@ -210,18 +208,6 @@ impl Loader<'_> {
         };
         tokenizer.map_err(|error| broken(error.to_string()))
     }
-}
-
-/// Side length in pixels that the UNet was trained for; Stable Diffusion 1's where it says none.
-fn native_side(config: &UNet2DConditionConfig) -> u32 {
-    let latents = match &config.sample_size {
-        Some(PerLevel::Same(size)) => Some(*size),
-        Some(PerLevel::Each(sizes)) => sizes.iter().copied().max(),
-        None => None,
-    };
-    latents
-        .and_then(|size| u32::try_from(size).ok())
-        .map_or(512, |size| size.saturating_mul(LATENT_CELL))
 }
 
 /// Tensors that published files carry and a run does not need.

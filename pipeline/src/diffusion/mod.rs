@@ -1,24 +1,30 @@
 //! From a prompt to a picture: encode, prepare, denoise, decode.
 
 mod conditioning;
+mod defaults;
 mod denoise;
+mod group;
 mod image_input;
 mod load;
+mod text_encoders;
 mod vae_tiling;
 
-pub use conditioning::{Conditioning, PooledText};
+pub use conditioning::{Conditioning, EncodedPrompts, PooledText, PromptsAhead};
+pub use defaults::CheckpointDefaults;
 pub use denoise::Denoising;
+pub use group::{GroupMember, GroupShape};
 pub use image_input::{DenoisingStart, ImageInput, LatentBlending, LatentContent, MaskInput};
 pub use load::LoadReport;
 pub use vae_tiling::VaeTiling;
 
-use std::{collections::VecDeque, ops::ControlFlow, time::Instant};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use burn::tensor::{DType, FloatDType, Tensor};
-use emberbrush_text_encoder::{ClipTextModel, Tokenizer, prompt::PromptSyntax};
+use emberbrush_text_encoder::prompt::PromptSyntax;
 use emberbrush_unet::UNet2DConditionModel;
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
 use image::{Rgb32FImage, RgbImage};
+use text_encoders::TextEncoders;
 
 use crate::{
     checkpoint::{
@@ -29,10 +35,10 @@ use crate::{
     editing::{self, Sources},
     error::PipelineError,
     preview::LatentRgbFactors,
-    progress::{ProgressEvent, Stage},
+    progress::ProgressEvent,
     request::{GenerationRequest, LATENT_CELL, Mode},
     rng::NoiseGenerator,
-    schedulers::{self, Sampler, Scheduler, SchedulerConfig},
+    schedulers::{self, Scheduler, SchedulerConfig},
 };
 
 /// Makes the standard normal noise of a run, in the order in which diffusers draws it.
@@ -47,13 +53,6 @@ impl<F: FnMut([usize; 4]) -> Tensor<4>> NoiseSource for F {
     }
 }
 
-/// A text encoder and its tokenizer.
-#[derive(Debug)]
-struct TextPart {
-    tokenizer: Tokenizer,
-    model: ClipTextModel,
-}
-
 /// A checkpoint that is loaded onto a device and makes pictures.
 #[derive(Debug)]
 pub struct DiffusionPipeline {
@@ -62,11 +61,7 @@ pub struct DiffusionPipeline {
     family: Family,
     device: OpenDevice,
     dtype: FloatDType,
-    text: TextPart,
-    /// SDXL's second text encoder.
-    text_2: Option<TextPart>,
-    /// Whether an absent negative prompt is zeros and not the encoding of nothing (SDXL).
-    zeros_for_empty_prompt: bool,
+    text: Arc<TextEncoders>,
     unet: UNet2DConditionModel,
     /// Whether the UNet takes a mask and a masked image beside the latents.
     inpainting: bool,
@@ -80,7 +75,6 @@ pub struct DiffusionPipeline {
     latent_rgb: LatentRgbFactors,
     recommended: RecommendedSettings,
     native_side: u32,
-    last_conditioning: Option<(conditioning::Prompts, Conditioning)>,
     prompt_syntax: PromptSyntax,
     kept_prompts: VecDeque<conditioning::KeptPrompt>,
 }
@@ -116,9 +110,9 @@ impl DiffusionPipeline {
         self.native_side
     }
 
-    /// The sampler that the checkpoint names, or DPM++ 2M where it names one that is unknown.
-    pub fn default_sampler(&self) -> Sampler {
-        self.scheduler_config.sampler().unwrap_or(Sampler::Dpmpp2m)
+    /// The name of the type of the networks' weights and activations, such as `f32`.
+    pub fn dtype_name(&self) -> String {
+        format!("{:?}", self.dtype).to_lowercase()
     }
 
     /// Makes image `index` of the request, counted from 0, with 8-bit colours. A request that
@@ -186,44 +180,7 @@ impl DiffusionPipeline {
         noise: &mut dyn NoiseSource,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
-        request.check()?;
-        let mut scheduler = self.scheduler(request)?;
-
-        begin(Stage::Encode, on_event)?;
-        let conditioning =
-            self.encode_prompt(request, &mut || on_event(ProgressEvent::Checkpoint))?;
-        let checkpoint = &mut || on_event(ProgressEvent::Checkpoint);
-        let start = match input {
-            None => self.start_from_noise(request, scheduler.as_ref(), noise, checkpoint)?,
-            Some(input) => {
-                self.start_from_image(request, input, scheduler.as_ref(), noise, checkpoint)?
-            }
-        };
-
-        begin(Stage::Denoise, on_event)?;
-        let skipped = scheduler.step_of(start.evaluation) as u32;
-        let steps = request.steps.saturating_sub(skipped);
-        let mut started = Instant::now();
-        let latents = self.denoise_from(
-            start,
-            &conditioning,
-            request,
-            scheduler.as_mut(),
-            noise,
-            &mut |denoising| match denoising {
-                Denoising::Checkpoint => on_event(ProgressEvent::Checkpoint),
-                Denoising::Evaluated { step: None, .. } => ControlFlow::Continue(()),
-                Denoising::Evaluated { step: Some(step), predicted_original, .. } => {
-                    let preview = self.latent_rgb.apply(predicted_original);
-                    let duration = started.elapsed();
-                    started = Instant::now();
-                    let step = step.saturating_sub(skipped);
-                    on_event(ProgressEvent::Step { step, steps, duration, preview })
-                }
-            },
-        )?;
-        begin(Stage::Decode, on_event)?;
-        Ok(latents)
+        self.generate_latents(&mut [GroupMember { request, input, noise }], on_event)
     }
 
     /// The scheduler for a request, from the checkpoint's own configuration.
@@ -253,10 +210,7 @@ impl DiffusionPipeline {
 
     /// Waits until the device has done all that it was asked to do.
     pub fn synchronise(&self) -> Result<(), PipelineError> {
-        self.device.device.sync().map_err(|error| PipelineError::Execution {
-            device: self.device.info.name.clone(),
-            reason: error.to_string(),
-        })
+        self.device.synchronise()
     }
 
     /// Turns latents into a picture: `round(255 · clamp(x / 2 + 1/2, 0, 1))`, as diffusers'
@@ -297,15 +251,5 @@ impl DiffusionPipeline {
             *value = (*value / 2.0 + 0.5).clamp(0.0, 1.0);
         }
         Rgb32FImage::from_raw(width as u32, height as u32, values).ok_or(PipelineError::NotANumber)
-    }
-}
-
-fn begin(
-    stage: Stage,
-    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
-) -> Result<(), PipelineError> {
-    match on_event(ProgressEvent::Stage(stage)) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(emberbrush_layers::interrupt::Cancelled.into()),
     }
 }

@@ -1,0 +1,152 @@
+//! Several pictures in one evaluation of the UNet.
+//!
+//! A group costs the memory of all its pictures and fills the device better than one. Noise is
+//! drawn for each picture from its own seed as if it were made alone, and samplers treat each
+//! value by itself, so a picture of a group differs from the same picture alone in the rounding
+//! of the UNet only.
+
+use std::{ops::ControlFlow, time::Instant};
+
+use burn::tensor::Tensor;
+use emberbrush_layers::interrupt::Cancelled;
+
+use super::{Denoising, DiffusionPipeline, ImageInput, NoiseSource, denoise::joined};
+use crate::{
+    error::PipelineError,
+    progress::{ProgressEvent, Stage},
+    request::{GenerationRequest, Mode},
+    schedulers::{Sampler, Schedule},
+};
+
+/// What pictures have in common that can be denoised at once. Prompt, seed and guidance scale may
+/// differ.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupShape {
+    size: (u32, u32),
+    steps: u32,
+    sampler: Sampler,
+    schedule: Schedule,
+    uses_guidance: bool,
+    /// Chunks of the longer of the two prompts. A picture of fewer would be another one with more.
+    chunks: usize,
+}
+
+/// One picture of a group.
+pub struct GroupMember<'a> {
+    /// What is asked for, apart from mode, seed and count, which `input` and `noise` stand for.
+    pub request: &'a GenerationRequest,
+    /// The picture to start from; `None` starts from noise alone.
+    pub input: Option<&'a ImageInput>,
+    /// The picture's own noise, which is asked for `[1, 4, height / 8, width / 8]`.
+    pub noise: &'a mut dyn NoiseSource,
+}
+
+/// Noise for all pictures of a group, each drawn from its own source.
+struct GroupNoise<'m, 'a>(&'m mut [GroupMember<'a>]);
+
+impl NoiseSource for GroupNoise<'_, '_> {
+    fn next(&mut self, [_, channels, height, width]: [usize; 4]) -> Tensor<4> {
+        let draws = self.0.iter_mut().map(|member| member.noise.next([1, channels, height, width]));
+        joined(draws.collect())
+    }
+}
+
+impl DiffusionPipeline {
+    /// What another request must have in common with this one so that both can be denoised at
+    /// once; `None` for pictures that start from a picture or take several runs of the sampler,
+    /// which are made alone.
+    pub fn group_shape(&self, request: &GenerationRequest) -> Option<GroupShape> {
+        if request.mode != Mode::TextToImage {
+            return None;
+        }
+        Some(GroupShape {
+            size: (request.width, request.height),
+            steps: request.steps,
+            sampler: request.sampler,
+            schedule: request.schedule,
+            uses_guidance: request.uses_guidance(),
+            chunks: self.prompt_chunks(request),
+        })
+    }
+
+    /// All stages up to decoding, which is announced, for pictures of one [`GroupShape`]. Previews
+    /// show the first of them.
+    ///
+    /// # Shapes
+    ///
+    /// - output: latents `[pictures, 4, height / 8, width / 8]` in f32, for
+    ///   [`decode`](Self::decode) one by one
+    ///
+    /// # Errors
+    ///
+    /// Where there is no picture, or one of the requests cannot be met, and
+    /// [`PipelineError::Cancelled`] where `on_event` breaks.
+    pub fn generate_latents(
+        &mut self,
+        members: &mut [GroupMember<'_>],
+        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, PipelineError> {
+        let requests: Vec<&GenerationRequest> =
+            members.iter().map(|member| member.request).collect();
+        let Some(&first) = requests.first() else {
+            return Err(PipelineError::Request("at least 1 image must be asked for".to_owned()));
+        };
+        for request in &requests {
+            request.check()?;
+        }
+        let mut scheduler = self.scheduler(first)?;
+
+        begin(Stage::Encode, on_event)?;
+        let conditioning =
+            self.encode_prompts(&requests, &mut || on_event(ProgressEvent::Checkpoint))?;
+        let mut starts = Vec::with_capacity(members.len());
+        for member in members.iter_mut() {
+            let checkpoint = &mut || on_event(ProgressEvent::Checkpoint);
+            let scheduler = scheduler.as_ref();
+            let GroupMember { request, input, noise } = member;
+            starts.push(match input {
+                None => self.start_from_noise(request, scheduler, &mut **noise, checkpoint)?,
+                Some(input) => {
+                    self.start_from_image(request, input, scheduler, &mut **noise, checkpoint)?
+                }
+            });
+        }
+
+        begin(Stage::Denoise, on_event)?;
+        let start = starts.iter().map(|start| start.evaluation).min().unwrap_or(0);
+        let skipped = scheduler.step_of(start) as u32;
+        let steps = first.steps.saturating_sub(skipped);
+        let mut started = Instant::now();
+        let latents = self.denoise_group(
+            starts,
+            &conditioning,
+            &requests,
+            scheduler.as_mut(),
+            &mut GroupNoise(members),
+            &mut |denoising| match denoising {
+                Denoising::Checkpoint => on_event(ProgressEvent::Checkpoint),
+                Denoising::Evaluated { step: None, .. } => ControlFlow::Continue(()),
+                Denoising::Evaluated { step: Some(step), predicted_original, .. } => {
+                    let preview =
+                        self.latent_rgb.apply(&predicted_original.clone().narrow(0, 0, 1));
+                    let duration = started.elapsed();
+                    started = Instant::now();
+                    let step = step.saturating_sub(skipped);
+                    on_event(ProgressEvent::Step { step, steps, duration, preview })
+                }
+            },
+        )?;
+        begin(Stage::Decode, on_event)?;
+        Ok(latents)
+    }
+}
+
+fn begin(
+    stage: Stage,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<(), PipelineError> {
+    match on_event(ProgressEvent::Stage(stage)) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Cancelled.into()),
+    }
+}

@@ -1,0 +1,133 @@
+//! The text encoders of a checkpoint: from a prompt to hidden states.
+
+use burn::tensor::{Tensor, TensorData};
+use emberbrush_layers::interrupt::Checkpoint;
+use emberbrush_text_encoder::{
+    Chunk, ClipTextModel, ForwardError, Tokenizer, prompt::PromptSyntax,
+};
+
+use crate::error::PipelineError;
+
+/// A text encoder and its tokenizer.
+#[derive(Debug)]
+pub(super) struct TextPart {
+    pub(super) tokenizer: Tokenizer,
+    pub(super) model: ClipTextModel,
+}
+
+/// The text encoders of a checkpoint, which threads share.
+#[derive(Debug)]
+pub(super) struct TextEncoders {
+    /// The checkpoint's name, for messages.
+    pub(super) checkpoint: String,
+    pub(super) first: TextPart,
+    /// SDXL's second.
+    pub(super) second: Option<TextPart>,
+    /// Whether an absent negative prompt is zeros and not the encoding of nothing (SDXL).
+    pub(super) zeros_for_empty_prompt: bool,
+}
+
+/// A prompt as it is encoded.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct PromptKey {
+    pub(super) prompt: String,
+    /// The number of chunks, of which the last may be empty.
+    pub(super) chunks: usize,
+    pub(super) syntax: PromptSyntax,
+}
+
+/// One prompt, encoded.
+#[derive(Debug, Clone)]
+pub(super) struct Encoded {
+    /// `[1, chunks · tokens, channels]`.
+    pub(super) hidden: Tensor<3>,
+    /// SDXL's pooled output, `[1, channels]`.
+    pub(super) pooled: Option<Tensor<2>>,
+}
+
+impl TextEncoders {
+    fn parts(&self) -> impl Iterator<Item = &TextPart> {
+        std::iter::once(&self.first).chain(&self.second)
+    }
+
+    /// How many chunks a prompt needs.
+    pub(super) fn chunks(&self, prompt: &str, syntax: PromptSyntax) -> usize {
+        let chunks = |text: &TextPart| text.tokenizer.encode_chunks(prompt, syntax).len();
+        self.parts().map(chunks).max().unwrap_or(1)
+    }
+
+    /// Encodes a prompt.
+    pub(super) fn encode(
+        &self,
+        key: &PromptKey,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Encoded, PipelineError> {
+        let chunks = key.chunks;
+        let sequences: Vec<Vec<Chunk>> = self
+            .parts()
+            .map(|text| {
+                let mut sequences = text.tokenizer.encode_chunks(&key.prompt, key.syntax);
+                let empty = text.tokenizer.encode_chunks("", key.syntax);
+                sequences
+                    .extend(empty.into_iter().cycle().take(chunks - sequences.len().min(chunks)));
+                sequences
+            })
+            .collect();
+        let mut hidden = Vec::with_capacity(chunks);
+        let mut pooled = None;
+        for index in 0..chunks {
+            let mut states = Vec::new();
+            for (text, sequences) in self.parts().zip(&sequences) {
+                let chunk = &sequences[index];
+                let output = text
+                    .model
+                    .forward(std::slice::from_ref(&chunk.ids), checkpoint)
+                    .map_err(|error| self.text_error(error))?;
+                let state = if self.second.is_none() {
+                    output.last_hidden_state()
+                } else {
+                    output.hidden_layer(1).ok_or_else(|| {
+                        self.cannot("its text encoders have fewer than two layers")
+                    })?
+                };
+                states.push(weighted(state, chunk));
+                // That of the last encoder and the first chunk.
+                if index == 0 && self.second.is_some() {
+                    pooled = output.text_embeds();
+                }
+            }
+            hidden.push(Tensor::cat(states, 2));
+        }
+        Ok(Encoded { hidden: Tensor::cat(hidden, 1), pooled })
+    }
+
+    fn text_error(&self, error: ForwardError) -> PipelineError {
+        match error {
+            ForwardError::Cancelled(cancelled) => cancelled.into(),
+            other => self.cannot(&other.to_string()),
+        }
+    }
+
+    fn cannot(&self, reason: &str) -> PipelineError {
+        PipelineError::Model { model: self.checkpoint.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// Multiplies hidden states with the weights of their tokens and then brings their mean back to
+/// what it was (AUTOMATIC1111, `modules/sd_emphasis.py`, `EmphasisOriginal`).
+fn weighted(hidden: Tensor<3>, chunk: &Chunk) -> Tensor<3> {
+    if !chunk.is_weighted() {
+        return hidden;
+    }
+    let mean = |states: &Tensor<3>| {
+        let mean = states.clone().mean().to_data().convert::<f32>().try_to_vec::<f32>();
+        mean.ok().and_then(|values| values.first().copied()).unwrap_or_default()
+    };
+    let weights = TensorData::new(chunk.weights.clone(), [1, chunk.weights.len(), 1]);
+    let weights = Tensor::<3>::from_data(weights, &hidden.device()).cast(hidden.dtype());
+    let before = mean(&hidden);
+    let weighted = hidden * weights;
+    let ratio = before / mean(&weighted);
+    // Weights that cancel out leave no mean to compare with.
+    if ratio.is_finite() { weighted * ratio } else { weighted }
+}

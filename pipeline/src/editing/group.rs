@@ -1,0 +1,108 @@
+//! Several pictures at once.
+
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
+
+use emberbrush_layers::interrupt::Cancelled;
+
+use super::{Edited, Sources, edit, eight_bit};
+use crate::{
+    diffusion::{DiffusionPipeline, GroupMember},
+    error::PipelineError,
+    progress::ProgressEvent,
+    request::GenerationRequest,
+    rng::NoiseGenerator,
+};
+
+/// A picture of a group, finished or failed.
+#[derive(Debug)]
+pub struct GroupPicture {
+    /// Its place in the group, from 0.
+    pub place: usize,
+    /// How long it took: its share of the time for all of them, and its own.
+    pub took: Duration,
+    /// The picture.
+    pub edited: Result<Edited, PipelineError>,
+}
+
+/// Makes the first image of each request. Several requests must have one
+/// [`GroupShape`](crate::diffusion::GroupShape) and are denoised at once; where that fails, for
+/// lack of memory say, in groups of half the size, down to one by one. Each picture is handed to
+/// `on_picture` before the next is decoded.
+///
+/// # Errors
+///
+/// [`Cancelled`] where `on_event` breaks. Why single pictures failed is told to `on_picture`.
+pub fn edit_group(
+    pipeline: &mut DiffusionPipeline,
+    group: &[(&GenerationRequest, Option<&Sources>)],
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    on_picture: &mut dyn FnMut(GroupPicture),
+) -> Result<(), Cancelled> {
+    edit_from_place(pipeline, group, 0, on_event, on_picture)
+}
+
+fn edit_from_place(
+    pipeline: &mut DiffusionPipeline,
+    group: &[(&GenerationRequest, Option<&Sources>)],
+    first: usize,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    on_picture: &mut dyn FnMut(GroupPicture),
+) -> Result<(), Cancelled> {
+    let started = Instant::now();
+    if let [(request, sources)] = group {
+        let edited = edit(pipeline, request, *sources, 0, on_event);
+        return deliver(first, started.elapsed(), edited, on_picture);
+    }
+    if group.is_empty() {
+        return Ok(());
+    }
+    let device = pipeline.device().device.clone();
+    let mut noise: Vec<_> = group
+        .iter()
+        .map(|(request, _)| {
+            let mut generator = NoiseGenerator::new(request.rng, request.seed);
+            let device = &device;
+            move |shape: [usize; 4]| generator.normal(shape, device)
+        })
+        .collect();
+    let mut members: Vec<GroupMember<'_>> = group
+        .iter()
+        .zip(&mut noise)
+        .map(|((request, _), noise)| GroupMember { request, input: None, noise })
+        .collect();
+    let latents = match pipeline.generate_latents(&mut members, on_event) {
+        Ok(latents) => latents,
+        Err(PipelineError::Cancelled(cancelled)) => return Err(cancelled),
+        Err(_) => {
+            let (left, right) = group.split_at(group.len() / 2);
+            edit_from_place(pipeline, left, first, on_event, on_picture)?;
+            return edit_from_place(pipeline, right, first + left.len(), on_event, on_picture);
+        }
+    };
+    let share = started.elapsed() / group.len() as u32;
+    for place in 0..group.len() {
+        let started = Instant::now();
+        let image = pipeline.decode_to_float(latents.clone().narrow(0, place, 1), &mut || {
+            on_event(ProgressEvent::Checkpoint)
+        });
+        let edited = image.map(|image| Edited { picture: eight_bit(&image, None) });
+        deliver(first + place, share + started.elapsed(), edited, on_picture)?;
+    }
+    Ok(())
+}
+
+fn deliver(
+    place: usize,
+    took: Duration,
+    edited: Result<Edited, PipelineError>,
+    on_picture: &mut dyn FnMut(GroupPicture),
+) -> Result<(), Cancelled> {
+    if let Err(PipelineError::Cancelled(cancelled)) = edited {
+        return Err(cancelled);
+    }
+    on_picture(GroupPicture { place, took, edited });
+    Ok(())
+}
