@@ -16,6 +16,55 @@ pub enum Visibility {
     Causal,
 }
 
+/// How many queries are answered at once. Each has its own softmax, so the result is the same up
+/// to rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AttentionSlicing {
+    /// All of them.
+    #[default]
+    Off,
+    /// So many that their scores, over all heads and the whole batch, are at most this number;
+    /// one where not even its scores are.
+    Scores(usize),
+}
+
+impl AttentionSlicing {
+    /// The number of queries of a slice, of `queries` that have `scores` each.
+    pub fn queries(self, queries: usize, scores: usize) -> usize {
+        match self {
+            Self::Off => queries,
+            Self::Scores(most) => (most / scores.max(1)).clamp(1, queries.max(1)),
+        }
+    }
+}
+
+/// [`multi_head_attention`] without a mask, slice by slice.
+///
+/// # Shapes
+///
+/// Those of [`multi_head_attention`].
+pub fn sliced_attention(
+    query: Tensor<3>,
+    key: Tensor<3>,
+    value: Tensor<3>,
+    heads: usize,
+    slicing: AttentionSlicing,
+) -> Tensor<3> {
+    let [batch, queries, _] = query.dims();
+    let slice = slicing.queries(queries, batch * heads * key.dims()[1]);
+    let attend = |query: Tensor<3>| {
+        multi_head_attention(query, key.clone(), value.clone(), heads, Visibility::All)
+    };
+    if slice >= queries {
+        return attend(query);
+    }
+    let slices = (0..queries)
+        .step_by(slice)
+        .map(|first| attend(query.clone().narrow(1, first, slice.min(queries - first))))
+        .collect();
+    Tensor::cat(slices, 1)
+}
+
 /// `softmax(Q Kᵀ / √d) V`, head by head (Vaswani et al. 2017, equation 1).
 ///
 /// # Shapes
@@ -108,16 +157,21 @@ impl Attention {
     ///
     /// - x and output: `[batch, queries, channels]`
     /// - context: `[batch, keys, context_channels]`
-    pub fn forward(&self, x: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        context: Tensor<3>,
+        slicing: AttentionSlicing,
+    ) -> Tensor<3> {
         let query = self.to_q.forward(x);
         let key = self.to_k.forward(context.clone());
         let value = self.to_v.forward(context);
         let dtype = query.dtype();
         let attended = if self.upcast && matches!(dtype, DType::F16 | DType::BF16) {
             let [query, key, value] = [query, key, value].map(|x| x.cast(DType::F32));
-            multi_head_attention(query, key, value, self.heads, Visibility::All).cast(dtype)
+            sliced_attention(query, key, value, self.heads, slicing).cast(dtype)
         } else {
-            multi_head_attention(query, key, value, self.heads, Visibility::All)
+            sliced_attention(query, key, value, self.heads, slicing)
         };
         self.to_out.forward(attended)
     }
@@ -128,7 +182,7 @@ impl Attention {
 mod tests {
     use burn::tensor::{Device, Tensor, TensorData, activation};
 
-    use super::{Visibility, multi_head_attention};
+    use super::{AttentionSlicing, Visibility, multi_head_attention, sliced_attention};
 
     /// Values between -2 and 2 that no two positions share a pattern of.
     fn numbers(shape: [usize; 3], seed: u64, device: &Device) -> Tensor<3> {
@@ -201,6 +255,23 @@ mod tests {
     fn many_scores() {
         check(1, 600, 600, 1, 64);
         check(1, 1024, 600, 2, 40);
+    }
+
+    #[test]
+    fn slices_give_the_same() {
+        let device = Device::flex();
+        let [query, key, value] = [([2, 100, 64], 1), ([2, 50, 64], 2), ([2, 50, 64], 3)]
+            .map(|(shape, seed)| numbers(shape, seed, &device));
+        let whole =
+            multi_head_attention(query.clone(), key.clone(), value.clone(), 4, Visibility::All);
+        for (scores, slice) in [(1, 1), (3 * 2 * 4 * 50, 3), (30 * 2 * 4 * 50 + 7, 30)] {
+            let slicing = AttentionSlicing::Scores(scores);
+            assert_eq!(slicing.queries(100, 2 * 4 * 50), slice);
+            let sliced = sliced_attention(query.clone(), key.clone(), value.clone(), 4, slicing);
+            assert_eq!(sliced.dims(), whole.dims());
+            let difference = (sliced - whole.clone()).abs().max().into_scalar::<f32>();
+            assert!(difference <= 1e-5, "slices of {slice}: {difference:e}");
+        }
     }
 
     /// The single head of AutoencoderKL's middle attention is as wide as the network.

@@ -5,6 +5,7 @@ use std::fmt;
 use burn::tensor::Tensor;
 
 use crate::{
+    attention::AttentionSlicing,
     interrupt::{Cancelled, Checkpoint, pass},
     norm::PooledStatistics,
 };
@@ -19,17 +20,28 @@ pub struct ForwardPass<'a> {
     checkpoint: &'a mut Checkpoint<'a>,
     observe: Option<&'a mut Observe<'a>>,
     statistics: Option<&'a mut PooledStatistics>,
+    attention_slicing: AttentionSlicing,
 }
 
 impl<'a> ForwardPass<'a> {
     /// A pass that `checkpoint` can stop.
     pub fn new(checkpoint: &'a mut Checkpoint<'_>) -> Self {
-        Self { checkpoint, observe: None, statistics: None }
+        Self {
+            checkpoint,
+            observe: None,
+            statistics: None,
+            attention_slicing: AttentionSlicing::Off,
+        }
     }
 
     /// A pass that shows its inner activations to `observe` too.
     pub fn observed(checkpoint: &'a mut Checkpoint<'_>, observe: &'a mut Observe<'_>) -> Self {
-        Self { checkpoint, observe: Some(observe), statistics: None }
+        Self {
+            checkpoint,
+            observe: Some(observe),
+            statistics: None,
+            attention_slicing: AttentionSlicing::Off,
+        }
     }
 
     /// A pass over a part of a picture, normalised by the statistics of the whole.
@@ -37,7 +49,23 @@ impl<'a> ForwardPass<'a> {
         checkpoint: &'a mut Checkpoint<'_>,
         statistics: &'a mut PooledStatistics,
     ) -> Self {
-        Self { checkpoint, observe: None, statistics: Some(statistics) }
+        Self {
+            checkpoint,
+            observe: None,
+            statistics: Some(statistics),
+            attention_slicing: AttentionSlicing::Off,
+        }
+    }
+
+    /// The same pass with slices of attention.
+    #[must_use]
+    pub fn with_attention_slicing(self, attention_slicing: AttentionSlicing) -> Self {
+        Self { attention_slicing, ..self }
+    }
+
+    /// How many queries of an attention are answered at once.
+    pub fn attention_slicing(&self) -> AttentionSlicing {
+        self.attention_slicing
     }
 
     /// The statistics to normalise by, where the pass is over a part of a picture.

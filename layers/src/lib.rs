@@ -7,6 +7,7 @@ pub mod feed_forward;
 pub mod forward_pass;
 pub mod interrupt;
 pub mod linear;
+pub mod memory;
 pub mod norm;
 pub mod resample;
 pub mod resnet;

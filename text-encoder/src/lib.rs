@@ -4,6 +4,7 @@ mod chunks;
 pub mod config;
 mod ftfy;
 pub mod keys;
+mod memory;
 pub mod model;
 pub mod prompt;
 pub mod tokenizer;

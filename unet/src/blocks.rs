@@ -121,7 +121,8 @@ impl DownBlock2D {
             pass.show(format_args!("down_blocks.{level}.resnets.{layer}"), &x);
             if let Some(attention) = self.attentions.get(layer) {
                 pass.checkpoint()?;
-                x = attention.forward(x, &conditions.encoder_hidden_states);
+                let slicing = pass.attention_slicing();
+                x = attention.forward(x, &conditions.encoder_hidden_states, slicing);
                 pass.show(format_args!("down_blocks.{level}.attentions.{layer}"), &x);
             }
             skips.push(x.clone());
@@ -177,7 +178,8 @@ impl MidBlock2D {
         let mut x = self.first.forward(x, time);
         for (attention, resnet) in &self.rest {
             pass.checkpoint()?;
-            x = attention.forward(x, &conditions.encoder_hidden_states);
+            let slicing = pass.attention_slicing();
+            x = attention.forward(x, &conditions.encoder_hidden_states, slicing);
             pass.checkpoint()?;
             x = resnet.forward(x, time);
         }
@@ -238,7 +240,8 @@ impl UpBlock2D {
             pass.show(format_args!("up_blocks.{level}.resnets.{layer}"), &x);
             if let Some(attention) = self.attentions.get(layer) {
                 pass.checkpoint()?;
-                x = attention.forward(x, &conditions.encoder_hidden_states);
+                let slicing = pass.attention_slicing();
+                x = attention.forward(x, &conditions.encoder_hidden_states, slicing);
                 pass.show(format_args!("up_blocks.{level}.attentions.{layer}"), &x);
             }
         }

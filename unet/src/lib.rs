@@ -3,6 +3,7 @@
 mod blocks;
 pub mod config;
 mod levels;
+mod memory;
 mod timestep_embedding;
 mod transformer_2d;
 mod unet_2d_condition;

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use emberbrush_layers::{
-    attention::{Attention, AttentionOptions},
+    attention::{Attention, AttentionOptions, AttentionSlicing},
     feed_forward::FeedForward,
     linear::Linear,
     norm::{GroupNorm, LayerNorm},
@@ -66,13 +66,18 @@ impl BasicTransformerBlock {
         })
     }
 
-    fn forward(&self, x: Tensor<3>, encoder_hidden_states: &Tensor<3>) -> Tensor<3> {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        encoder_hidden_states: &Tensor<3>,
+        slicing: AttentionSlicing,
+    ) -> Tensor<3> {
         let normed = self.norm1.forward(x.clone());
         let context =
             if self.only_cross_attention { encoder_hidden_states.clone() } else { normed.clone() };
-        let x = self.attn1.forward(normed, context) + x;
+        let x = self.attn1.forward(normed, context, slicing) + x;
         let normed = self.norm2.forward(x.clone());
-        let x = self.attn2.forward(normed, encoder_hidden_states.clone()) + x;
+        let x = self.attn2.forward(normed, encoder_hidden_states.clone(), slicing) + x;
         self.ff.forward(self.norm3.forward(x.clone())) + x
     }
 }
@@ -114,12 +119,17 @@ impl Transformer2DModel {
     ///
     /// - x and output: `[batch, channels, height, width]`
     /// - encoder_hidden_states: `[batch, tokens, cross_attention_dim]`
-    pub(crate) fn forward(&self, x: Tensor<4>, encoder_hidden_states: &Tensor<3>) -> Tensor<4> {
+    pub(crate) fn forward(
+        &self,
+        x: Tensor<4>,
+        encoder_hidden_states: &Tensor<3>,
+        slicing: AttentionSlicing,
+    ) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let tokens = self.norm.forward(x.clone()).reshape([batch, channels, height * width]);
         let mut tokens = self.proj_in.forward(tokens.swap_dims(1, 2));
         for block in &self.transformer_blocks {
-            tokens = block.forward(tokens, encoder_hidden_states);
+            tokens = block.forward(tokens, encoder_hidden_states, slicing);
         }
         let tokens = self.proj_out.forward(tokens);
         tokens.swap_dims(1, 2).reshape([batch, channels, height, width]) + x

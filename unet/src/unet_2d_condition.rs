@@ -2,6 +2,7 @@
 
 use burn::tensor::{Device, FloatDType, Tensor};
 use emberbrush_layers::{
+    attention::AttentionSlicing,
     conv::{Conv2d, Kernel},
     forward_pass::{ForwardPass, Observe},
     interrupt::{Cancelled, Checkpoint},
@@ -80,6 +81,7 @@ pub struct UNet2DConditionModel {
     conv_out: Conv2d,
     device: Device,
     dtype: FloatDType,
+    attention_slicing: AttentionSlicing,
 }
 
 impl UNet2DConditionModel {
@@ -166,7 +168,13 @@ impl UNet2DConditionModel {
             device: weights.device().clone(),
             dtype: weights.dtype(),
             config: config.clone(),
+            attention_slicing: AttentionSlicing::Off,
         })
+    }
+
+    /// Chooses how many queries of an attention are answered at once. At first it is all of them.
+    pub fn set_attention_slicing(&mut self, slicing: AttentionSlicing) {
+        self.attention_slicing = slicing;
     }
 
     /// What the network was built from.
@@ -253,7 +261,8 @@ impl UNet2DConditionModel {
         input: UNetInput<'_>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
-        self.run(input, &mut ForwardPass::new(checkpoint))
+        let pass = ForwardPass::new(checkpoint);
+        self.run(input, &mut pass.with_attention_slicing(self.attention_slicing))
     }
 
     /// [`UNet2DConditionModel::forward`] that shows the outputs of inner blocks.

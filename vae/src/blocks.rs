@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use emberbrush_layers::{
-    attention::{Attention, AttentionOptions},
+    attention::{Attention, AttentionOptions, AttentionSlicing},
     conv::Kernel,
     forward_pass::ForwardPass,
     interrupt::Cancelled,
@@ -78,11 +78,16 @@ impl MidAttention {
         })
     }
 
-    fn forward(&self, x: Tensor<4>, statistics: Option<&mut PooledStatistics>) -> Tensor<4> {
+    fn forward(
+        &self,
+        x: Tensor<4>,
+        statistics: Option<&mut PooledStatistics>,
+        slicing: AttentionSlicing,
+    ) -> Tensor<4> {
         let [batch, channels, height, width] = x.dims();
         let tokens = self.group_norm.forward_pooled(x.clone(), statistics);
         let tokens = tokens.reshape([batch, channels, height * width]).swap_dims(1, 2);
-        let tokens = self.attention.forward(tokens.clone(), tokens);
+        let tokens = self.attention.forward(tokens.clone(), tokens, slicing);
         tokens.swap_dims(1, 2).reshape([batch, channels, height, width]) + x
     }
 }
@@ -121,7 +126,8 @@ impl MidBlock2D {
         let mut x = self.first.forward_pooled(x, None, pass.statistics());
         if let Some(attention) = &self.attention {
             pass.checkpoint()?;
-            x = attention.forward(x, pass.statistics());
+            let slicing = pass.attention_slicing();
+            x = attention.forward(x, pass.statistics(), slicing);
         }
         pass.checkpoint()?;
         Ok(self.second.forward_pooled(x, None, pass.statistics()))

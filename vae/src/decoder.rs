@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use emberbrush_layers::{
     activation::Activation,
+    attention::AttentionSlicing,
     conv::{Conv2d, Kernel},
     forward_pass::{ForwardPass, Observe},
     interrupt::{Cancelled, Checkpoint},
@@ -25,6 +26,7 @@ pub struct Decoder {
     up_blocks: Vec<UpDecoderBlock2D>,
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
+    attention_slicing: AttentionSlicing,
 }
 
 impl Decoder {
@@ -63,7 +65,17 @@ impl Decoder {
             up_blocks,
             conv_norm_out: GroupNorm::new(&norm, groups, channels, EPSILON)?,
             conv_out: Conv2d::new(&conv_out, channels, config.out_channels, Kernel::THREE)?,
+            attention_slicing: AttentionSlicing::Off,
         })
+    }
+
+    /// Chooses how many queries of the attention are answered at once. At first it is all of them.
+    pub fn set_attention_slicing(&mut self, slicing: AttentionSlicing) {
+        self.attention_slicing = slicing;
+    }
+
+    fn pass<'a>(&self, checkpoint: &'a mut Checkpoint<'_>) -> ForwardPass<'a> {
+        ForwardPass::new(checkpoint).with_attention_slicing(self.attention_slicing)
     }
 
     /// Decodes latents of the encoder; those of the diffusion model have to be
@@ -84,7 +96,7 @@ impl Decoder {
         latents: Tensor<4>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
-        self.run(latents, &mut ForwardPass::new(checkpoint))
+        self.run(latents, &mut self.pass(checkpoint))
     }
 
     /// The first half of [`Decoder::decode`], all of which is made at the size of the latents and
@@ -103,7 +115,7 @@ impl Decoder {
         latents: Tensor<4>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
-        self.low(latents, &mut ForwardPass::new(checkpoint))
+        self.low(latents, &mut self.pass(checkpoint))
     }
 
     /// The second half of [`Decoder::decode`] over a part of what [`Decoder::decode_low`] gives,

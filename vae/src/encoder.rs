@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use emberbrush_layers::{
     activation::Activation,
+    attention::AttentionSlicing,
     conv::{Conv2d, Kernel},
     forward_pass::{ForwardPass, Observe},
     interrupt::{Cancelled, Checkpoint},
@@ -26,6 +27,7 @@ pub struct Encoder {
     conv_norm_out: GroupNorm,
     conv_out: Conv2d,
     quant_conv: Option<Conv2d>,
+    attention_slicing: AttentionSlicing,
 }
 
 impl Encoder {
@@ -65,7 +67,17 @@ impl Encoder {
             conv_norm_out: GroupNorm::new(&norm, groups, channels, EPSILON)?,
             conv_out: Conv2d::new(&weights.at("conv_out"), channels, moments, Kernel::THREE)?,
             quant_conv,
+            attention_slicing: AttentionSlicing::Off,
         })
+    }
+
+    /// Chooses how many queries of the attention are answered at once. At first it is all of them.
+    pub fn set_attention_slicing(&mut self, slicing: AttentionSlicing) {
+        self.attention_slicing = slicing;
+    }
+
+    fn pass<'a>(&self, checkpoint: &'a mut Checkpoint<'_>) -> ForwardPass<'a> {
+        ForwardPass::new(checkpoint).with_attention_slicing(self.attention_slicing)
     }
 
     /// Encodes pictures with values from -1 to 1. Its latents are those of the decoder; the
@@ -85,7 +97,7 @@ impl Encoder {
         image: Tensor<4>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<DiagonalGaussian, Cancelled> {
-        self.run(image, &mut ForwardPass::new(checkpoint))
+        self.run(image, &mut self.pass(checkpoint))
     }
 
     /// The first half of [`Encoder::encode`] over a part of an image, down to the size of latents,
@@ -118,7 +130,7 @@ impl Encoder {
         x: Tensor<4>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<DiagonalGaussian, Cancelled> {
-        self.low(x, &mut ForwardPass::new(checkpoint))
+        self.low(x, &mut self.pass(checkpoint))
     }
 
     /// [`Encoder::encode`] that shows the outputs of inner blocks.

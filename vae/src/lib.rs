@@ -6,6 +6,7 @@ mod decoder;
 mod diagonal_gaussian;
 mod encoder;
 pub mod keys;
+mod memory;
 
 pub use config::AutoencoderKlConfig;
 pub use decoder::Decoder;

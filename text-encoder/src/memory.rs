@@ -1,0 +1,40 @@
+//! What a text encoder allocates: its forward pass with stand-ins for tensors.
+
+use emberbrush_layers::memory::Trace;
+
+use crate::config::ClipTextConfig;
+
+impl ClipTextConfig {
+    /// Follows [`crate::ClipTextModel::forward`] for one sequence of full length.
+    pub fn trace(&self, trace: &Trace) {
+        let hidden = self.hidden_size;
+        let mut x = trace.tensor([1, hidden, self.max_position_embeddings, 1]);
+        let mut hidden_states = Vec::new();
+        for _ in 0..self.num_hidden_layers {
+            hidden_states.push(x.clone());
+            let normed = trace.layer_norm(x.clone());
+            let attended =
+                trace.attention(normed.clone(), normed, hidden, self.num_attention_heads);
+            x = trace.add(x, attended);
+            let inner = trace.linear(trace.layer_norm(x.clone()), self.intermediate_size);
+            let inner = trace.activation(inner);
+            x = trace.add(x, trace.linear(inner, hidden));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emberbrush_layers::{attention::AttentionSlicing, memory::Kernels};
+
+    use super::*;
+
+    #[test]
+    fn every_hidden_state_is_kept() {
+        let config = ClipTextConfig { hidden_size: 768, ..ClipTextConfig::default() };
+        let trace = Trace::new(Kernels::Cpu { threads: 2 }, 4, AttentionSlicing::Off);
+        config.trace(&trace);
+        let state = 768 * 77 * 4;
+        assert!((12 * state..24 * state).contains(&trace.peak()), "{}", trace.peak());
+    }
+}

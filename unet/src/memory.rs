@@ -1,0 +1,139 @@
+//! What the UNet allocates: its forward pass with stand-ins for tensors.
+
+use emberbrush_layers::{
+    conv::Kernel,
+    memory::{Trace, Traced},
+    weights::WeightError,
+};
+
+use crate::{
+    config::{MidBlockType, UNet2DConditionConfig},
+    levels::{Level, Levels},
+};
+
+impl UNet2DConditionConfig {
+    /// Follows [`crate::UNet2DConditionModel::forward`].
+    ///
+    /// # Shapes
+    ///
+    /// - sample: `[batch, in_channels, height, width]`
+    /// - text: `[batch, cross_attention_dim, tokens, 1]`
+    /// - output: `[batch, out_channels, height, width]`
+    ///
+    /// # Errors
+    ///
+    /// A configuration that the network could not be built from.
+    pub fn trace(
+        &self,
+        trace: &Trace,
+        sample: Traced,
+        text: &Traced,
+    ) -> Result<Traced, WeightError> {
+        let levels = Levels::new(self)?;
+        let same_size = |size: usize| Kernel { size, stride: 1, padding: (size / 2, size / 2) };
+        let first = levels.down.first().map_or(0, |level| level.channels);
+        let mut x = trace.conv2d(sample, first, same_size(self.conv_in_kernel));
+        let mut skips = vec![x.clone()];
+        let last = levels.down.len().saturating_sub(1);
+        let down = match self.downsample_padding {
+            0 => Kernel::HALVE_BOTTOM_RIGHT,
+            _ => Kernel::HALVE,
+        };
+        for (index, level) in levels.down.iter().enumerate() {
+            for layer in 0..level.layers {
+                x = trace.resnet(x, level.channels);
+                x = transformer(trace, x, text, level, layer);
+                skips.push(x.clone());
+            }
+            if index != last {
+                x = trace.conv2d(x, level.channels, down);
+                skips.push(x.clone());
+            }
+        }
+        if let Some(block_type) = self.mid_block_type {
+            x = trace.resnet(x, levels.mid.channels);
+            if block_type == MidBlockType::UNetMidBlock2DCrossAttn {
+                x = transformer(trace, x, text, &levels.mid, 0);
+                x = trace.resnet(x, levels.mid.channels);
+            }
+        }
+        for (index, level) in levels.up.iter().enumerate() {
+            for layer in 0..level.layers {
+                if let Some(skip) = skips.pop() {
+                    x = trace.cat(x, skip);
+                }
+                x = trace.resnet(x, level.channels);
+                x = transformer(trace, x, text, level, layer);
+            }
+            if index != last {
+                let [_, _, height, width] = x.dims;
+                let size = skips
+                    .last()
+                    .map_or([2 * height, 2 * width], |skip| [skip.dims[2], skip.dims[3]]);
+                x = trace.upsample(x, size);
+            }
+        }
+        let x = trace.group_norm_activated(x);
+        Ok(trace.conv2d(x, self.out_channels, same_size(self.conv_out_kernel)))
+    }
+}
+
+/// `Transformer2DModel` after residual block `layer`, where the level has one there.
+fn transformer(trace: &Trace, x: Traced, text: &Traced, level: &Level, layer: usize) -> Traced {
+    let Some(&blocks) = level.transformer_layers.get(layer) else { return x };
+    let shape = x.dims;
+    let [batch, channels, height, width] = shape;
+    let heads = level.heads;
+    let mut tokens = trace.group_norm(x.clone());
+    tokens.dims = [batch, channels, height * width, 1];
+    let mut tokens = trace.linear(tokens, channels);
+    for _ in 0..blocks {
+        let normed = trace.layer_norm(tokens.clone());
+        let context = if level.only_cross_attention { text.clone() } else { normed.clone() };
+        let attended = trace.attention(normed, context, channels, heads);
+        tokens = trace.add(attended, tokens);
+        let normed = trace.layer_norm(tokens.clone());
+        let attended = trace.attention(normed, text.clone(), channels, heads);
+        tokens = trace.add(attended, tokens);
+        let normed = trace.layer_norm(tokens.clone());
+        tokens = trace.add(trace.feed_forward(normed, channels), tokens);
+    }
+    let mut output = trace.linear(tokens, channels);
+    output.dims = shape;
+    trace.add(output, x)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use emberbrush_layers::{attention::AttentionSlicing, memory::Kernels};
+
+    use super::*;
+
+    fn peak(config: &UNet2DConditionConfig, batch: usize, side: usize) -> u64 {
+        let trace = Trace::new(Kernels::Cpu { threads: 2 }, 4, AttentionSlicing::Off);
+        let text = trace.tensor([batch, 1280, 77, 1]);
+        let output = config.trace(&trace, trace.tensor([batch, 4, side, side]), &text).unwrap();
+        assert_eq!(output.dims, [batch, 4, side, side]);
+        trace.peak()
+    }
+
+    #[test]
+    fn the_peak_grows_with_batch_and_size() {
+        let config = UNet2DConditionConfig::default();
+        let small = peak(&config, 2, 64);
+        assert!(peak(&config, 4, 64) > small * 3 / 2);
+        assert!(peak(&config, 2, 128) > small * 2);
+        // Downsampling rounds up, and the skips' sizes are met again on the way up.
+        peak(&config, 1, 37);
+    }
+
+    /// In `[2, 4096, 320]` the feed-forward part holds its input, the shortcut, eight times the
+    /// channels and half of that again, and all of that beside the skips.
+    #[test]
+    fn the_first_level_needs_room_for_its_feed_forward_part() {
+        let config = UNet2DConditionConfig::default();
+        let unit = 2 * 4096 * 320 * 4;
+        assert!(peak(&config, 2, 64) > (1 + 1 + 8 + 4) * unit);
+    }
+}
