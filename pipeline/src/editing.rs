@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 
 pub use group::{GroupPicture, edit_group};
 use image::{DynamicImage, GenericImageView, Rgb32FImage};
+pub(crate) use upscale::enlarged;
 
 use crate::{
     diffusion::{

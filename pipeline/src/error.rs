@@ -4,8 +4,8 @@ use emberbrush_layers::interrupt::Cancelled;
 use thiserror::Error;
 
 use crate::{
-    checkpoint::CheckpointError, device::DeviceError, picture::PictureError,
-    schedulers::SchedulerError,
+    checkpoint::CheckpointError, device::DeviceError, memory::InsufficientMemory,
+    picture::PictureError, schedulers::SchedulerError,
 };
 
 /// Why an image could not be made.
@@ -34,6 +34,15 @@ pub enum PipelineError {
     /// A picture that the request starts from cannot be used.
     #[error(transparent)]
     Picture(#[from] PictureError),
+    /// The request cannot be met with the memory that there is.
+    #[error(transparent)]
+    Memory(#[from] InsufficientMemory),
+    /// The device had no memory left while it worked, and nothing smaller could be tried.
+    #[error("the device has no memory left: {reason}. Try a smaller picture, or `--device cpu`")]
+    OutOfDeviceMemory {
+        /// The driver's answer.
+        reason: String,
+    },
     /// Someone asked to stop.
     #[error(transparent)]
     Cancelled(#[from] Cancelled),

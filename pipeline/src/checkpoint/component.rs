@@ -21,6 +21,17 @@ pub struct ComponentWeights {
     used: Mutex<BTreeSet<String>>,
 }
 
+/// What a file says about a tensor before it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TensorHeader<'a> {
+    /// The published name.
+    pub key: &'a str,
+    /// Number of elements.
+    pub elements: u64,
+    /// Bytes of an element as stored.
+    pub element_bytes: u64,
+}
+
 /// `*.safetensors.index.json`: which shard holds which tensor.
 #[derive(Deserialize)]
 struct ShardIndex {
@@ -120,6 +131,16 @@ impl ComponentWeights {
             }
         }
         elements
+    }
+
+    /// What the files say about their tensors, in no particular order.
+    pub fn headers(&self) -> impl Iterator<Item = TensorHeader<'_>> {
+        self.file_of_key.iter().filter_map(|(key, &index)| {
+            let info = self.files.get(index)?.metadata().info(key)?;
+            let elements = info.shape.iter().map(|&side| side as u64).product();
+            let element_bytes = info.dtype.bitsize() as u64 / 8;
+            Some(TensorHeader { key, elements, element_bytes })
+        })
     }
 
     /// Bytes of all tensors as stored.

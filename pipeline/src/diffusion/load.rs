@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use burn::tensor::FloatDType;
-use emberbrush_layers::weights::Weights;
+use emberbrush_layers::{attention::AttentionSlicing, weights::Weights};
 use emberbrush_text_encoder::{
     ClipTextConfig, ClipTextModel, Tokenizer, TokenizerSettings, prompt::PromptSyntax,
 };
@@ -118,6 +118,7 @@ impl DiffusionPipeline {
             vae,
             vae_encoder: None,
             vae_tiling: VaeTiling::default(),
+            attention_slicing: AttentionSlicing::default(),
             vae_config,
             scheduler_config,
             latent_rgb,

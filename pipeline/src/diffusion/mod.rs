@@ -6,6 +6,7 @@ mod denoise;
 mod group;
 mod image_input;
 mod load;
+mod memory_settings;
 mod text_encoders;
 mod vae_tiling;
 
@@ -20,6 +21,7 @@ pub use vae_tiling::VaeTiling;
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use burn::tensor::{DType, FloatDType, Tensor};
+use emberbrush_layers::attention::AttentionSlicing;
 use emberbrush_text_encoder::prompt::PromptSyntax;
 use emberbrush_unet::UNet2DConditionModel;
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
@@ -70,6 +72,7 @@ pub struct DiffusionPipeline {
     /// Loaded when a picture is first encoded.
     vae_encoder: Option<Encoder>,
     vae_tiling: VaeTiling,
+    attention_slicing: AttentionSlicing,
     vae_config: AutoencoderKlConfig,
     scheduler_config: SchedulerConfig,
     latent_rgb: LatentRgbFactors,

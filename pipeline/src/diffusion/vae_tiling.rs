@@ -40,7 +40,7 @@ pub enum VaeTiling {
 
 impl VaeTiling {
     /// The side of tiles in latents for a picture of so many latents; `None` for no tiles.
-    fn tile(self, width: usize, height: usize) -> Option<u32> {
+    pub(crate) fn tile(self, width: usize, height: usize) -> Option<u32> {
         let cell = LATENT_CELL as usize;
         let pixels = match self {
             Self::Off => return None,
@@ -56,11 +56,6 @@ impl VaeTiling {
 }
 
 impl DiffusionPipeline {
-    /// Chooses how the autoencoder works on pictures.
-    pub fn set_vae_tiling(&mut self, tiling: VaeTiling) {
-        self.vae_tiling = tiling;
-    }
-
     /// Turns latents into pixels in −1..=1, `[1, 3, height, width]` in f32.
     pub fn decode_to_tensor(
         &self,

@@ -72,7 +72,7 @@ pub(super) fn upscale(
 }
 
 /// The size times `scale`, in multiples of [`LATENT_CELL`].
-fn enlarged(size: (u32, u32), scale: f64) -> (u32, u32) {
+pub(crate) fn enlarged(size: (u32, u32), scale: f64) -> (u32, u32) {
     let cells = |side: u32| {
         let cells = (f64::from(side) * scale / f64::from(LATENT_CELL)).round().max(1.0);
         cells as u32 * LATENT_CELL

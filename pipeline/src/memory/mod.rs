@@ -1,0 +1,22 @@
+//! Memory: what there is, what a run will take, and how it takes less.
+//!
+//! A [`MemoryPlan`] is worked out before a checkpoint is loaded, from its configuration files, the
+//! headers of its weight files and the shapes of what is asked for.
+
+mod model;
+mod plan;
+mod predict;
+mod process;
+mod retry;
+mod workload;
+
+pub use model::{ModelMemory, NetworkWeights};
+pub use plan::{
+    Budget, InsufficientMemory, MemoryPlan, MemorySettings, MemorySpace, StepDown, TextEncoderUse,
+};
+pub use predict::{RunStage, StageMemory};
+pub use process::{
+    AvailableMemory, MemoryBound, available, peak_resident_bytes, resident_bytes, total_bytes,
+};
+pub use retry::{is_allocation_failure, retry_with_less};
+pub use workload::{Pass, Workload};

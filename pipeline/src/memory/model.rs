@@ -1,0 +1,107 @@
+//! What the networks of a checkpoint take, without loading them.
+
+use emberbrush_text_encoder::ClipTextConfig;
+use emberbrush_unet::UNet2DConditionConfig;
+use emberbrush_vae::AutoencoderKlConfig;
+
+use crate::checkpoint::{
+    CheckpointError,
+    component::{ComponentWeights, TensorHeader},
+    files::CheckpointFiles,
+};
+
+/// Bytes of an f32.
+const F32_BYTES: u64 = 4;
+
+/// The weights of one network, or of a half of one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetworkWeights {
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Bytes of a parameter once loaded.
+    pub element_bytes: u64,
+    /// The most bytes that are needed for a moment to bring a tensor from the stored type to the
+    /// one that is computed in.
+    pub conversion_bytes: u64,
+}
+
+impl NetworkWeights {
+    /// Bytes once loaded.
+    pub fn bytes(&self) -> u64 {
+        self.parameters.saturating_mul(self.element_bytes)
+    }
+
+    fn add(&mut self, tensor: &TensorHeader) {
+        self.parameters = self.parameters.saturating_add(tensor.elements);
+        if tensor.element_bytes != self.element_bytes {
+            // The stored tensor, and it in f32, beside the one that is kept.
+            let beside = tensor.elements.saturating_mul(tensor.element_bytes + F32_BYTES);
+            self.conversion_bytes = self.conversion_bytes.max(beside);
+        }
+    }
+}
+
+/// The networks of a checkpoint: their configurations, and the sizes of their weights.
+#[derive(Debug, Clone)]
+pub struct ModelMemory {
+    pub(super) text: Vec<(ClipTextConfig, NetworkWeights)>,
+    pub(super) unet_config: UNet2DConditionConfig,
+    pub(super) unet: NetworkWeights,
+    pub(super) vae_config: AutoencoderKlConfig,
+    pub(super) decoder: NetworkWeights,
+    pub(super) encoder: NetworkWeights,
+}
+
+impl ModelMemory {
+    /// Reads configurations and headers. `element_bytes` are those of the type that text encoders
+    /// and UNet compute in, 4 for f32; the autoencoder is always f32.
+    ///
+    /// # Errors
+    ///
+    /// Where a configuration or the header of a weight file cannot be read.
+    pub fn read(files: &CheckpointFiles, element_bytes: u64) -> Result<Self, CheckpointError> {
+        let mut text = Vec::new();
+        for name in ["text_encoder", "text_encoder_2"] {
+            let config = format!("{name}/config.json");
+            if files.contains(&config) {
+                let weights = weights(files, name, element_bytes, |_| true)?;
+                text.push((files.json(&config)?, weights));
+            }
+        }
+        let belongs_to_encoder =
+            |key: &str| key.starts_with("encoder.") || key.starts_with("quant_conv.");
+        Ok(Self {
+            text,
+            unet_config: files.json("unet/config.json")?,
+            unet: weights(files, "unet", element_bytes, |_| true)?,
+            vae_config: files.json("vae/config.json")?,
+            decoder: weights(files, "vae", F32_BYTES, |key| !belongs_to_encoder(key))?,
+            encoder: weights(files, "vae", F32_BYTES, belongs_to_encoder)?,
+        })
+    }
+
+    /// Whether the UNet takes a mask and the latents of a masked image, so that every run encodes
+    /// a picture.
+    pub fn is_inpainting_model(&self) -> bool {
+        self.unet_config.in_channels > self.vae_config.latent_channels
+    }
+
+    /// Bytes of the text encoders once loaded.
+    pub fn text_bytes(&self) -> u64 {
+        self.text.iter().map(|(_, weights)| weights.bytes()).sum()
+    }
+}
+
+fn weights(
+    files: &CheckpointFiles,
+    component: &str,
+    element_bytes: u64,
+    is_used: impl Fn(&str) -> bool,
+) -> Result<NetworkWeights, CheckpointError> {
+    let mut weights = NetworkWeights { element_bytes, ..NetworkWeights::default() };
+    let source = ComponentWeights::open(files, component)?;
+    for tensor in source.headers().filter(|tensor| is_used(tensor.key)) {
+        weights.add(&tensor);
+    }
+    Ok(weights)
+}

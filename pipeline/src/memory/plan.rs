@@ -1,0 +1,434 @@
+//! How a run is made to fit into the memory that it has.
+
+use std::{fmt, thread};
+
+use bytesize::ByteSize;
+use emberbrush_layers::{attention::AttentionSlicing, memory::Kernels};
+use serde::Serialize;
+use thiserror::Error;
+
+use super::{
+    MemoryBound, ModelMemory, StageMemory, Workload, available, predict::Run, resident_bytes,
+};
+use crate::{
+    checkpoint::CheckpointError,
+    device::{DeviceInfo, DeviceKind},
+    diffusion::VaeTiling,
+    error::PipelineError,
+};
+
+/// The sides in pixels of the autoencoder's tiles, in the order in which they are tried. Smaller
+/// tiles see too little of the picture.
+const TILES: [u32; 2] = [512, 256];
+
+/// Scores that sliced attention holds at once: 64 MiB in f32.
+const SLICE_SCORES: usize = 1 << 24;
+
+/// What a run may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    /// In bytes, what the process holds already included.
+    pub bytes: u64,
+    /// What sets it.
+    pub bound: MemoryBound,
+}
+
+/// The memory that runs are planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemorySpace {
+    /// What the networks run on.
+    pub kernels: Kernels,
+    /// Bytes that the process holds beside any checkpoint.
+    pub own_bytes: u64,
+    /// `None` where nothing is known: drivers do not tell how much memory a graphics card has.
+    pub budget: Option<Budget>,
+}
+
+impl MemorySpace {
+    /// The memory of `device` as it is now, before a checkpoint is loaded. `limit` is the most
+    /// bytes that a person allows.
+    pub fn now(device: &DeviceInfo, limit: Option<u64>) -> Self {
+        let limit = limit.map(|bytes| Budget { bytes, bound: MemoryBound::Limit });
+        let kernels = match device.kind {
+            DeviceKind::Cpu => {
+                Kernels::Cpu { threads: thread::available_parallelism().map_or(1, usize::from) }
+            }
+            _ => Kernels::Gpu,
+        };
+        let shares_system_memory = matches!(
+            device.kind,
+            DeviceKind::Cpu | DeviceKind::Software | DeviceKind::IntegratedGpu
+        );
+        if !shares_system_memory {
+            return Self { kernels, own_bytes: 0, budget: limit };
+        }
+        let own_bytes = resident_bytes().unwrap_or(0);
+        let free = available().map(|available| Budget {
+            bytes: available.bytes.saturating_add(own_bytes),
+            bound: available.bound,
+        });
+        let budget = free.into_iter().chain(limit).min_by_key(|budget| budget.bytes);
+        Self { kernels, own_bytes, budget }
+    }
+}
+
+/// What becomes of the text encoders once a prompt is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextEncoderUse {
+    /// They stay for the next prompt.
+    #[default]
+    Keep,
+    /// They are dropped, and loaded again for the next prompt that is new.
+    DropAfterEncoding,
+}
+
+/// What of a run trades memory for time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// How the autoencoder works on pictures.
+    pub vae_tiling: VaeTiling,
+    /// Pictures that are denoised at once, from 1.
+    pub batch: u32,
+    /// How many queries of an attention are answered at once.
+    pub attention_slicing: AttentionSlicing,
+    /// Whether the text encoders stay loaded.
+    pub text_encoder: TextEncoderUse,
+}
+
+impl MemorySettings {
+    /// One picture at a time, and nothing spared.
+    pub const FULL: Self = Self {
+        vae_tiling: VaeTiling::Automatic,
+        batch: 1,
+        attention_slicing: AttentionSlicing::Off,
+        text_encoder: TextEncoderUse::Keep,
+    };
+
+    /// Settings that take less memory by one step each, in the order in which they are tried.
+    pub(super) fn smaller(&self) -> impl Iterator<Item = (StepDown, Self)> {
+        let tile = match self.vae_tiling {
+            VaeTiling::Automatic => TILES.first().copied(),
+            // Asked for, so it stays.
+            VaeTiling::Off => None,
+            VaeTiling::Tiles(tile) => TILES.into_iter().find(|&smaller| smaller < tile),
+        };
+        let tiles = tile.map(|tile| {
+            let vae_tiling = VaeTiling::Tiles(tile);
+            (StepDown::TiledVae { tile }, Self { vae_tiling, ..*self })
+        });
+        let fewer = (self.batch > 1).then(|| {
+            let batch = self.batch / 2;
+            (StepDown::SmallerBatch { batch }, Self { batch, ..*self })
+        });
+        let slices = (self.attention_slicing == AttentionSlicing::Off).then(|| {
+            let attention_slicing = AttentionSlicing::Scores(SLICE_SCORES);
+            (StepDown::SlicedAttention, Self { attention_slicing, ..*self })
+        });
+        let text = (self.text_encoder == TextEncoderUse::Keep).then(|| {
+            let text_encoder = TextEncoderUse::DropAfterEncoding;
+            (StepDown::DroppedTextEncoder, Self { text_encoder, ..*self })
+        });
+        [tiles, fewer, slices, text].into_iter().flatten()
+    }
+}
+
+/// A way to take less memory than was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum StepDown {
+    /// The autoencoder works in tiles.
+    TiledVae {
+        /// Their side in pixels.
+        tile: u32,
+    },
+    /// Fewer pictures are denoised at once.
+    SmallerBatch {
+        /// Their number.
+        batch: u32,
+    },
+    /// Attention answers its queries slice by slice.
+    SlicedAttention,
+    /// The text encoders are dropped once the prompt is encoded.
+    DroppedTextEncoder,
+}
+
+impl fmt::Display for StepDown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TiledVae { tile } => write!(formatter, "the VAE in tiles of {tile} pixels"),
+            Self::SmallerBatch { batch: 1 } => write!(formatter, "one picture at a time"),
+            Self::SmallerBatch { batch } => write!(formatter, "{batch} pictures at a time"),
+            Self::SlicedAttention => write!(formatter, "attention in slices"),
+            Self::DroppedTextEncoder => {
+                write!(formatter, "the text encoder dropped after the prompt")
+            }
+        }
+    }
+}
+
+/// Adds a step, which replaces one of its own kind.
+pub(super) fn record(steps: &mut Vec<StepDown>, step: StepDown) {
+    let kind = std::mem::discriminant(&step);
+    steps.retain(|other| std::mem::discriminant(other) != kind);
+    steps.push(step);
+}
+
+/// A run does not fit, whatever is done.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}", self.message())]
+pub struct InsufficientMemory {
+    /// The run with everything done that takes less.
+    pub plan: Box<MemoryPlan>,
+    /// What there is.
+    pub budget: Budget,
+}
+
+impl InsufficientMemory {
+    fn message(&self) -> String {
+        let stage = self.plan.peak().map(StageMemory::to_string).unwrap_or_default();
+        let steps: Vec<String> = self.plan.stepped_down.iter().map(StepDown::to_string).collect();
+        let even = match steps.as_slice() {
+            [] => String::new(),
+            steps => format!(", even with {}", steps.join(", ")),
+        };
+        let advice = match self.budget.bound {
+            MemoryBound::Machine => "close other programs",
+            MemoryBound::ControlGroup => "raise the limit of the container or service",
+            MemoryBound::Limit => "raise --memory-limit",
+        };
+        format!(
+            "not enough memory: {stage} takes {}, but {} {}{even}. Choose a smaller size or model, \
+             or {advice}",
+            ByteSize(self.plan.peak_bytes()),
+            self.budget.bound,
+            ByteSize(self.budget.bytes),
+        )
+    }
+}
+
+/// How a run will be made, and the memory that each of its stages takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// What the run is to be made with.
+    pub settings: MemorySettings,
+    /// Its stages, in order.
+    pub stages: Vec<StageMemory>,
+    /// What it may use.
+    pub budget: Option<Budget>,
+    /// How the settings differ from those that were wanted.
+    pub stepped_down: Vec<StepDown>,
+}
+
+impl MemoryPlan {
+    /// Plans a run. Where it does not fit, it steps down in this order, as far as each step lowers
+    /// a stage that does not fit: the autoencoder in tiles of 512, then 256 pixels; half as many
+    /// pictures at once, down to one; attention in slices; text encoders dropped after encoding.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError::Memory`] where it cannot fit, and the errors of impossible configurations.
+    pub fn new(
+        model: &ModelMemory,
+        workload: &Workload,
+        wanted: MemorySettings,
+        space: &MemorySpace,
+    ) -> Result<Self, PipelineError> {
+        let run = Run { model, workload, kernels: space.kernels, own_bytes: space.own_bytes };
+        let stages =
+            |settings: &MemorySettings| run.stages(settings).map_err(CheckpointError::from);
+        let mut plan = Self {
+            stages: stages(&wanted)?,
+            settings: wanted,
+            budget: space.budget,
+            stepped_down: Vec::new(),
+        };
+        let Some(budget) = space.budget else { return Ok(plan) };
+        while plan.peak_bytes() > budget.bytes {
+            let mut smaller = None;
+            for (step, settings) in plan.settings.smaller() {
+                let lowered = stages(&settings)?;
+                let helps = plan.stages.iter().zip(&lowered).any(|(before, after)| {
+                    before.bytes() > budget.bytes && after.bytes() < before.bytes()
+                });
+                if helps {
+                    smaller = Some((step, settings, lowered));
+                    break;
+                }
+            }
+            let Some((step, settings, lowered)) = smaller else {
+                return Err(InsufficientMemory { plan: Box::new(plan), budget }.into());
+            };
+            record(&mut plan.stepped_down, step);
+            plan.settings = settings;
+            plan.stages = lowered;
+        }
+        Ok(plan)
+    }
+
+    /// The stage that takes most.
+    pub fn peak(&self) -> Option<&StageMemory> {
+        self.stages.iter().max_by_key(|stage| stage.bytes())
+    }
+
+    /// The most bytes that the process will hold at once.
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak().map_or(0, StageMemory::bytes)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use emberbrush_text_encoder::ClipTextConfig;
+    use emberbrush_unet::{UNet2DConditionConfig, config::PerLevel};
+    use emberbrush_vae::AutoencoderKlConfig;
+
+    use super::*;
+    use crate::memory::{NetworkWeights, Pass, RunStage};
+
+    const GIB: u64 = 1 << 30;
+
+    /// Stable Diffusion 1.5, with the published numbers of parameters.
+    fn model(element_bytes: u64) -> ModelMemory {
+        let weights = |parameters, element_bytes| NetworkWeights {
+            parameters,
+            element_bytes,
+            conversion_bytes: 0,
+        };
+        let text = ClipTextConfig {
+            hidden_size: 768,
+            intermediate_size: 3072,
+            num_attention_heads: 12,
+            ..ClipTextConfig::default()
+        };
+        ModelMemory {
+            text: vec![(text, weights(123_060_480, element_bytes))],
+            unet_config: UNet2DConditionConfig {
+                cross_attention_dim: PerLevel::Same(768),
+                ..UNet2DConditionConfig::default()
+            },
+            unet: weights(859_520_964, element_bytes),
+            vae_config: AutoencoderKlConfig {
+                block_out_channels: vec![128, 256, 512, 512],
+                down_block_types: Vec::new(),
+                up_block_types: Vec::new(),
+                layers_per_block: 2,
+                ..AutoencoderKlConfig::default()
+            },
+            decoder: weights(49_490_199, 4),
+            encoder: weights(34_163_664, 4),
+        }
+    }
+
+    fn workload(side: u32, encodes: bool) -> Workload {
+        let pass = Pass { width: side, height: side, encodes };
+        Workload { passes: vec![pass], guided: true, picture_bytes: 0 }
+    }
+
+    fn space(kernels: Kernels, gibibytes: Option<f64>) -> MemorySpace {
+        let bytes = gibibytes.map(|gibibytes| (gibibytes * GIB as f64) as u64);
+        let budget = bytes.map(|bytes| Budget { bytes, bound: MemoryBound::Limit });
+        MemorySpace { kernels, own_bytes: 0, budget }
+    }
+
+    const CPU: Kernels = Kernels::Cpu { threads: 2 };
+
+    fn plan(
+        workload: &Workload,
+        batch: u32,
+        space: MemorySpace,
+    ) -> Result<MemoryPlan, PipelineError> {
+        let wanted = MemorySettings { batch, ..MemorySettings::FULL };
+        MemoryPlan::new(&model(4), workload, wanted, &space)
+    }
+
+    fn gibibytes(bytes: u64) -> f64 {
+        bytes as f64 / GIB as f64
+    }
+
+    #[test]
+    fn the_peak_is_the_largest_stage() {
+        let plan = plan(&workload(512, false), 1, space(CPU, None)).unwrap();
+        let stages: Vec<RunStage> = plan.stages.iter().map(|stage| stage.stage).collect();
+        use RunStage::{Decode, Denoise, EncodePicture, EncodePrompt, Load};
+        assert_eq!(stages, [Load, EncodePrompt, Denoise, Decode]);
+        let weights = gibibytes((123_060_480 + 859_520_964 + 49_490_199) * 4);
+        assert!((gibibytes(plan.stages[0].bytes()) - weights).abs() < 1e-6);
+        let peak = plan.peak().unwrap();
+        assert_eq!((peak.stage, peak.width), (Decode, 512));
+        // Seven times 128 channels of the picture.
+        let working = gibibytes(peak.working_bytes);
+        assert!((0.875..0.92).contains(&working), "{working}");
+        assert!(plan.stepped_down.is_empty());
+
+        let edit = self::plan(&workload(512, true), 1, space(CPU, None)).unwrap();
+        assert_eq!(edit.stages[2].stage, EncodePicture);
+        assert_eq!(edit.stages[2].weight_bytes - plan.stages[2].weight_bytes, 34_163_664 * 4);
+    }
+
+    #[test]
+    fn a_batch_costs_more_while_denoising_alone() {
+        let one = plan(&workload(512, false), 1, space(CPU, None)).unwrap();
+        let four = plan(&workload(512, false), 4, space(CPU, None)).unwrap();
+        assert!(four.stages[2].working_bytes > 2 * one.stages[2].working_bytes);
+        assert!(four.stages[3].working_bytes < one.stages[3].working_bytes + (1 << 20));
+    }
+
+    #[test]
+    fn steps_are_taken_in_their_order_and_as_far_as_needed() {
+        use StepDown::{DroppedTextEncoder, SmallerBatch, TiledVae};
+        let large = workload(1024, false);
+        let full = plan(&large, 4, space(CPU, None)).unwrap();
+        let steps = |gibibytes| plan(&large, 4, space(CPU, Some(gibibytes))).unwrap().stepped_down;
+        assert_eq!(steps(gibibytes(full.peak_bytes()) + 0.01), []);
+        assert_eq!(steps(gibibytes(full.peak_bytes()) - 0.1), [TiledVae { tile: 512 }]);
+        let tighter = steps(4.9);
+        assert_eq!(tighter, [TiledVae { tile: 512 }, SmallerBatch { batch: 1 }]);
+        let tightest = steps(4.3);
+        assert_eq!(
+            tightest,
+            [TiledVae { tile: 256 }, SmallerBatch { batch: 1 }, DroppedTextEncoder]
+        );
+        let fitted = plan(&large, 4, space(CPU, Some(4.3))).unwrap();
+        assert!(fitted.peak_bytes() <= (4.3 * GIB as f64) as u64);
+        assert_eq!(fitted.settings.vae_tiling, VaeTiling::Tiles(256));
+        assert_eq!(fitted.settings.text_encoder, TextEncoderUse::DropAfterEncoding);
+    }
+
+    #[test]
+    fn a_gpu_slices_its_attention() {
+        let wanted = MemorySettings::FULL;
+        let plan = |gibibytes| {
+            let space = space(Kernels::Gpu, gibibytes);
+            MemoryPlan::new(&model(2), &workload(768, false), wanted, &space).unwrap()
+        };
+        let full = plan(None);
+        let sliced = plan(Some(4.0));
+        assert!(full.peak_bytes() > 5 * GIB, "{full:?}");
+        assert!(sliced.stepped_down.contains(&StepDown::SlicedAttention), "{sliced:?}");
+        assert!(sliced.peak_bytes() <= 4 * GIB);
+    }
+
+    #[test]
+    fn what_cannot_fit_is_refused_with_the_figures() {
+        let error = plan(&workload(1024, false), 4, space(CPU, Some(2.0))).unwrap_err();
+        let PipelineError::Memory(refused) = &error else { panic!("{error}") };
+        assert!(refused.plan.peak_bytes() > 2 * GIB);
+        let message = error.to_string();
+        for part in ["not enough memory: ", "2.0 GiB", "--memory-limit", "Choose a smaller size"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn tiling_that_was_asked_for_stays() {
+        let space = space(CPU, Some(5.0));
+        let wanted = MemorySettings { vae_tiling: VaeTiling::Off, ..MemorySettings::FULL };
+        let refused = MemoryPlan::new(&model(4), &workload(1024, false), wanted, &space);
+        assert!(refused.is_err());
+        let large = workload(4096, false);
+        let fitted = MemoryPlan::new(&model(4), &large, MemorySettings::FULL, &space);
+        assert!(fitted.is_err(), "the middle of 4096² alone is too large: {fitted:?}");
+    }
+}

@@ -1,0 +1,239 @@
+//! The most memory that each stage of a run holds.
+
+use std::fmt;
+
+use emberbrush_layers::{
+    attention::AttentionSlicing,
+    memory::{Kernels, Trace, Traced},
+    weights::WeightError,
+};
+use serde::Serialize;
+
+use super::{MemorySettings, ModelMemory, Pass, TextEncoderUse, Workload};
+use crate::request::LATENT_CELL;
+
+/// Bytes of an f32.
+const F32_BYTES: u64 = 4;
+
+/// The parts of a run whose memory is told apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunStage {
+    /// The checkpoint is loaded.
+    Load,
+    /// The prompt is encoded.
+    EncodePrompt,
+    /// A picture becomes latents.
+    EncodePicture,
+    /// The UNet runs.
+    Denoise,
+    /// Latents become a picture.
+    Decode,
+}
+
+impl fmt::Display for RunStage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Load => "loading",
+            Self::EncodePrompt => "encoding the prompt",
+            Self::EncodePicture => "encoding the picture",
+            Self::Denoise => "denoising",
+            Self::Decode => "decoding",
+        })
+    }
+}
+
+/// The most memory of one stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StageMemory {
+    /// The stage.
+    pub stage: RunStage,
+    /// Width in pixels of what is made; 0 where it has no size.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Bytes of weights that are loaded then.
+    pub weight_bytes: u64,
+    /// Bytes beside them.
+    pub working_bytes: u64,
+}
+
+impl StageMemory {
+    /// All of it.
+    pub fn bytes(&self) -> u64 {
+        self.weight_bytes.saturating_add(self.working_bytes)
+    }
+}
+
+impl fmt::Display for StageMemory {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.width, self.height) {
+            (0, _) | (_, 0) => write!(formatter, "{}", self.stage),
+            (width, height) => write!(formatter, "{} {width}×{height}", self.stage),
+        }
+    }
+}
+
+/// What runs a workload: where, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub(super) model: &'a ModelMemory,
+    pub(super) workload: &'a Workload,
+    pub(super) kernels: Kernels,
+    /// What the process holds before anything is loaded.
+    pub(super) own_bytes: u64,
+}
+
+impl Run<'_> {
+    /// All stages, in order.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that no network could be built from.
+    pub(super) fn stages(
+        &self,
+        settings: &MemorySettings,
+    ) -> Result<Vec<StageMemory>, WeightError> {
+        let model = self.model;
+        let text = model.text_bytes();
+        let networks = model.unet.bytes() + model.decoder.bytes();
+        let held = self.own_bytes + self.workload.picture_bytes;
+        let mut stages = Vec::new();
+        let mut stage = |stage, size: (u32, u32), weight_bytes, working: u64| {
+            let (width, height) = size;
+            let working_bytes = working + held;
+            stages.push(StageMemory { stage, width, height, weight_bytes, working_bytes });
+        };
+        let conversion = model
+            .text
+            .iter()
+            .map(|(_, weights)| weights)
+            .chain([&model.unet, &model.decoder])
+            .map(|weights| weights.conversion_bytes)
+            .max()
+            .unwrap_or(0);
+        stage(RunStage::Load, (0, 0), text + networks, conversion);
+        let prompt = model.text.iter().map(|(config, weights)| {
+            let trace = self.trace(weights.element_bytes, AttentionSlicing::Off);
+            config.trace(&trace);
+            trace.peak()
+        });
+        stage(RunStage::EncodePrompt, (0, 0), text + networks, prompt.max().unwrap_or(0));
+
+        let mut weights = match settings.text_encoder {
+            TextEncoderUse::Keep => text + networks,
+            TextEncoderUse::DropAfterEncoding => networks,
+        };
+        let mut has_encoder = false;
+        for pass in &self.workload.passes {
+            let size = (pass.width, pass.height);
+            if pass.encodes || model.is_inpainting_model() {
+                if !has_encoder {
+                    weights += model.encoder.bytes();
+                    has_encoder = true;
+                }
+                let working = self.encode(pass, settings).max(model.encoder.conversion_bytes);
+                stage(RunStage::EncodePicture, size, weights, working);
+            }
+            stage(RunStage::Denoise, size, weights, self.denoise(pass, settings)?);
+            stage(RunStage::Decode, size, weights, self.decode(pass, settings));
+        }
+        Ok(stages)
+    }
+
+    fn trace(&self, element_bytes: u64, slicing: AttentionSlicing) -> Trace {
+        Trace::new(self.kernels, element_bytes, slicing)
+    }
+
+    fn denoise(&self, pass: &Pass, settings: &MemorySettings) -> Result<u64, WeightError> {
+        let config = &self.model.unet_config;
+        let trace = self.trace(self.model.unet.element_bytes, settings.attention_slicing);
+        let pictures = settings.batch.max(1) as usize;
+        let batch = if self.workload.guided { 2 * pictures } else { pictures };
+        let (width, height) = latent_size(pass);
+        let (channels, tokens) =
+            self.model.text.iter().fold((0, 77), |(channels, _), (text, _)| {
+                (channels + text.hidden_size, text.max_position_embeddings)
+            });
+        let text = trace.tensor([batch, channels, tokens, 1]);
+        // The latents, and what the scheduler makes of them: with the last steps of a multistep
+        // sampler, the noise, and what is held of a picture.
+        let _latents: Vec<Traced> = (0..8)
+            .map(|_| trace.tensor([pictures, self.model.vae_config.latent_channels, height, width]))
+            .collect();
+        let sample = trace.tensor([batch, config.in_channels, height, width]);
+        config.trace(&trace, sample, &text)?;
+        Ok(trace.peak())
+    }
+
+    /// `DiffusionPipeline::decode_to_float` for one picture of the batch.
+    fn decode(&self, pass: &Pass, settings: &MemorySettings) -> u64 {
+        let config = &self.model.vae_config;
+        let trace = self.trace(F32_BYTES, settings.attention_slicing);
+        let (width, height) = latent_size(pass);
+        let pictures = settings.batch.max(1) as usize;
+        let _all_latents = trace.tensor([pictures, config.latent_channels, height, width]);
+        let latents = trace.tensor([1, config.latent_channels, height, width]);
+        let pixels = match settings.vae_tiling.tile(width, height) {
+            None => config.trace_decode(&trace, latents),
+            Some(tile) => {
+                let low = config.trace_decode_low(&trace, latents);
+                let scale = config.downscale_factor();
+                let tile = tile as usize;
+                let part = [1, low.dims[1], height.min(tile), width.min(tile)];
+                let whole = [1, config.out_channels, height * scale, width * scale];
+                in_tiles(&trace, low, part, whole, |part| config.trace_decode_high(&trace, part))
+            }
+        };
+        // In the order of a picture's bytes.
+        let picture = trace.like(&pixels);
+        drop(pixels);
+        drop(trace.like(&picture));
+        trace.peak()
+    }
+
+    /// `DiffusionPipeline::encode_image`.
+    fn encode(&self, pass: &Pass, settings: &MemorySettings) -> u64 {
+        let config = &self.model.vae_config;
+        let trace = self.trace(F32_BYTES, settings.attention_slicing);
+        let (width, height) = latent_size(pass);
+        let scale = config.downscale_factor();
+        let image = trace.tensor([1, config.in_channels, height * scale, width * scale]);
+        match settings.vae_tiling.tile(width, height) {
+            None => config.trace_encode(&trace, image),
+            Some(tile) => {
+                let tile = tile as usize;
+                let (rows, columns) = (height.min(tile), width.min(tile));
+                let part = [1, config.in_channels, rows * scale, columns * scale];
+                let lowest = config.block_out_channels.last().copied().unwrap_or_default();
+                let whole = [1, lowest, height, width];
+                let low = in_tiles(&trace, image, part, whole, |part| {
+                    config.trace_encode_high(&trace, part)
+                });
+                config.trace_encode_low(&trace, low)
+            }
+        };
+        trace.peak()
+    }
+}
+
+/// `DiffusionPipeline::in_tiles`: the whole input is held, what comes out is summed up on the CPU.
+fn in_tiles(
+    trace: &Trace,
+    input: Traced,
+    part: [usize; 4],
+    whole: [usize; 4],
+    network: impl Fn(Traced) -> Traced,
+) -> Traced {
+    let sums = trace.tensor(whole);
+    let weights = trace.tensor([1, 1, whole[2], whole[3]]);
+    let output = network(trace.tensor(part));
+    drop(trace.like(&output));
+    drop((output, weights, input));
+    sums
+}
+
+fn latent_size(pass: &Pass) -> (usize, usize) {
+    let side = |pixels: u32| (pixels / LATENT_CELL) as usize;
+    (side(pass.width), side(pass.height))
+}
