@@ -3,19 +3,17 @@
 use burn::tensor::Tensor;
 
 use super::{
-    SamplerOptions, Scheduler, SchedulerConfig, SchedulerError,
+    Plan, SamplerOptions, Scheduler, SchedulerConfig, SchedulerError,
     config::{PredictionType, TimestepSpacing},
     noise_schedule::NoiseSchedule,
     prediction::{Mixture, weighted_sum},
     sampler::Sampler,
-    timesteps,
+    timesteps::whole_timesteps,
 };
 
 /// One step, from a noise level to the next.
 #[derive(Debug)]
 struct Step {
-    /// Of the level before the step.
-    alpha_cumprod: f64,
     original: Mixture,
     noise: Mixture,
     /// The weights of the three parts of the sample after the step (equation 12).
@@ -27,7 +25,7 @@ struct Step {
 /// A run of DDIM.
 #[derive(Debug)]
 pub(super) struct Ddim {
-    timesteps: Vec<f64>,
+    plan: Plan,
     steps: Vec<Step>,
     clip: Option<f64>,
     draws_noise: bool,
@@ -53,19 +51,20 @@ impl Ddim {
         let final_alpha =
             if config.set_alpha_to_one.unwrap_or(true) { 1.0 } else { schedule.alpha_cumprod(0) };
         let ratio = schedule.len() / steps;
-        let plan = timesteps
-            .iter()
-            .map(|&timestep| {
+        let plan = Plan::over_training_timesteps(prediction, &schedule, &timesteps)?;
+        let steps = timesteps
+            .into_iter()
+            .map(|timestep| {
                 let alpha_cumprod = schedule.alpha_cumprod(timestep);
                 let alpha_cumprod_next = timestep
                     .checked_sub(ratio)
                     .map_or(final_alpha, |next| schedule.alpha_cumprod(next));
                 Step::new(prediction, alpha_cumprod, alpha_cumprod_next, options.eta)
             })
-            .collect::<Result<_, _>>()?;
+            .collect();
         Ok(Self {
-            timesteps: timesteps.into_iter().map(|timestep| timestep as f64).collect(),
-            steps: plan,
+            plan,
+            steps,
             clip: config
                 .clip_sample
                 .unwrap_or(true)
@@ -89,17 +88,13 @@ impl Step {
         alpha_cumprod: f64,
         alpha_cumprod_next: f64,
         eta: f64,
-    ) -> Result<Self, SchedulerError> {
-        if prediction == PredictionType::Epsilon && alpha_cumprod == 0.0 {
-            return Err(noise_only());
-        }
+    ) -> Self {
         let (alpha, sigma) = (alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt());
         // Equation 16.
         let variance = (1.0 - alpha_cumprod_next) / (1.0 - alpha_cumprod)
             * (1.0 - alpha_cumprod / alpha_cumprod_next);
         let fresh_noise_weight = eta * variance.max(0.0).sqrt();
-        Ok(Self {
-            alpha_cumprod,
+        Self {
             original: prediction.original(alpha, sigma),
             noise: prediction.noise(alpha, sigma),
             original_weight: alpha_cumprod_next.sqrt(),
@@ -107,17 +102,13 @@ impl Step {
                 .max(0.0)
                 .sqrt(),
             fresh_noise_weight,
-        })
+        }
     }
 }
 
 impl Scheduler for Ddim {
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn steps(&self) -> usize {
-        self.timesteps.len()
+    fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     fn step(
@@ -156,51 +147,5 @@ impl Scheduler for Ddim {
         sample: &Tensor<4>,
     ) -> Tensor<4> {
         self.original(&self.steps[evaluation], model_output.clone(), sample.clone())
-    }
-
-    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, evaluation: usize) -> Tensor<4> {
-        if evaluation == self.steps.len() {
-            return original;
-        }
-        noised(self.steps[evaluation].alpha_cumprod, original, noise)
-    }
-}
-
-/// An image with the noise of a training level (Ho et al., arXiv:2006.11239, equation 4).
-pub(super) fn noised(alpha_cumprod: f64, original: Tensor<4>, noise: Tensor<4>) -> Tensor<4> {
-    weighted_sum([(alpha_cumprod.sqrt(), original), ((1.0 - alpha_cumprod).sqrt(), noise)])
-}
-
-/// Whole timesteps, all of which are in the training's table.
-pub(super) fn whole_timesteps(
-    spacing: TimestepSpacing,
-    train_timesteps: usize,
-    steps: usize,
-    offset: usize,
-) -> Result<Vec<usize>, SchedulerError> {
-    let timesteps: Vec<usize> = timesteps::spaced(spacing, train_timesteps, steps, offset)?
-        .into_iter()
-        .map(|timestep| timestep.round_ties_even() as usize)
-        .collect();
-    match timesteps.first() {
-        Some(&first) if first >= train_timesteps => Err(SchedulerError::Config {
-            key: "steps_offset",
-            reason: format!(
-                "is {offset}: with {steps} steps the run would start at timestep {first}, but the \
-                 last one is {}",
-                train_timesteps - 1
-            ),
-        }),
-        _ => Ok(timesteps),
-    }
-}
-
-/// The error for a level at which dividing by alpha would give infinities.
-pub(super) fn noise_only() -> SchedulerError {
-    SchedulerError::Config {
-        key: "prediction_type",
-        reason: "is epsilon, but the first step starts from pure noise, of which nothing can be \
-                 predicted so; with `rescale_betas_zero_snr` it must be v_prediction or sample"
-            .to_owned(),
     }
 }

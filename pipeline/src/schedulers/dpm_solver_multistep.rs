@@ -6,11 +6,11 @@ use std::collections::VecDeque;
 use burn::tensor::Tensor;
 
 use super::{
-    Scheduler, SchedulerConfig, SchedulerError,
-    config::{
-        AlgorithmType, BetaSchedule, FinalSigmasType, PredictionType, SolverType, TimestepSpacing,
-    },
+    Plan, Scheduler, SchedulerConfig, SchedulerError,
+    config::{AlgorithmType, BetaSchedule, FinalSigmasType, SolverType, TimestepSpacing},
+    noise_level::{NoiseLevel, alpha_sigma},
     noise_schedule::NoiseSchedule,
+    plan::Evaluation,
     prediction::weighted_sum,
     sampler::{Sampler, Schedule},
     sigma_spacing::{SigmaSpacing, interpolate, range, timestep_of},
@@ -23,14 +23,13 @@ const FEW_STEPS: usize = 15;
 /// A run of DPM-Solver.
 #[derive(Debug)]
 pub(super) struct DpmSolverMultistep {
-    prediction: PredictionType,
+    plan: Plan,
     algorithm: AlgorithmType,
     solver: SolverType,
     order: usize,
     lower_order_final: bool,
     first_order_at_end: bool,
-    timesteps: Vec<f64>,
-    /// One for each timestep, and the one that the last step ends at.
+    /// One for each step, and the one that the last step ends at.
     sigmas: Vec<f64>,
     /// What the model predicted (the image or the noise, by the algorithm), the latest first.
     predictions: VecDeque<Tensor<4>>,
@@ -71,7 +70,7 @@ impl DpmSolverMultistep {
         let lower_order_final =
             config.lower_order_final.unwrap_or(true) && timesteps.len() < FEW_STEPS;
         Ok(Self {
-            prediction: config.prediction_type.unwrap_or_default(),
+            plan: preserving_plan(config, &timesteps, &sigmas),
             algorithm,
             solver: config.solver_type.unwrap_or_default(),
             order,
@@ -79,7 +78,6 @@ impl DpmSolverMultistep {
             first_order_at_end: lower_order_final
                 || config.euler_at_final.unwrap_or(false)
                 || final_sigma == FinalSigmasType::Zero,
-            timesteps,
             sigmas,
             predictions: VecDeque::with_capacity(order),
         })
@@ -87,7 +85,7 @@ impl DpmSolverMultistep {
 
     /// The order of a step, given how many predictions there are with the latest one.
     fn order_of(&self, evaluation: usize) -> usize {
-        let left = self.timesteps.len() - 1 - evaluation;
+        let left = self.plan.evaluations() - 1 - evaluation;
         let most = match left {
             0 if self.first_order_at_end => 1,
             1 if self.lower_order_final => 2,
@@ -98,11 +96,11 @@ impl DpmSolverMultistep {
 
     /// What the algorithm integrates: the denoised image or the noise.
     fn predict(&self, evaluation: usize, model_output: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
-        let (alpha, sigma) = alpha_sigma(self.sigmas[evaluation]);
         let mixture = if self.algorithm.predicts_original() {
-            self.prediction.original(alpha, sigma)
+            self.plan.original(evaluation)
         } else {
-            self.prediction.noise(alpha, sigma)
+            let (alpha, sigma) = alpha_sigma(self.sigmas[evaluation]);
+            self.plan.prediction().noise(alpha, sigma)
         };
         mixture.of(sample, model_output)
     }
@@ -119,16 +117,8 @@ impl AlgorithmType {
 }
 
 impl Scheduler for DpmSolverMultistep {
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn steps(&self) -> usize {
-        self.timesteps.len()
-    }
-
-    fn sigmas(&self) -> Option<&[f64]> {
-        Some(&self.sigmas)
+    fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     fn step(
@@ -160,24 +150,6 @@ impl Scheduler for DpmSolverMultistep {
             next = weighted_sum([(1.0, next), (weights.noise, noise())]);
         }
         next
-    }
-
-    fn predicted_original(
-        &self,
-        evaluation: usize,
-        model_output: &Tensor<4>,
-        sample: &Tensor<4>,
-    ) -> Tensor<4> {
-        let (alpha, sigma) = alpha_sigma(self.sigmas[evaluation]);
-        self.prediction.original(alpha, sigma).of(sample.clone(), model_output.clone())
-    }
-
-    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, evaluation: usize) -> Tensor<4> {
-        if evaluation == self.timesteps.len() {
-            return original;
-        }
-        let (alpha, sigma) = alpha_sigma(self.sigmas[evaluation]);
-        weighted_sum([(alpha, original), (sigma, noise)])
     }
 }
 
@@ -249,10 +221,12 @@ fn plan(
     Ok((timesteps, sigmas))
 }
 
-/// The shares of image and noise at a sigma, of unit variance together.
-fn alpha_sigma(sigma: f64) -> (f64, f64) {
-    let alpha = 1.0 / (sigma * sigma + 1.0).sqrt();
-    (alpha, sigma * alpha)
+/// The plan of a solver that makes one evaluation a step, at variance preserving levels.
+fn preserving_plan(config: &SchedulerConfig, timesteps: &[f64], sigmas: &[f64]) -> Plan {
+    let evaluations = timesteps.iter().zip(sigmas).zip(0..).map(|((&timestep, &sigma), step)| {
+        Evaluation { timestep, level: NoiseLevel::preserving(sigma), step }
+    });
+    Plan::new(config.prediction_type.unwrap_or_default(), 1.0, evaluations)
 }
 
 /// What the parts of the next sample are multiplied by.

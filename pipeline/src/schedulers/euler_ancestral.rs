@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Scheduler, SchedulerConfig, SchedulerError,
+    Plan, Scheduler, SchedulerConfig, SchedulerError,
     config::PredictionType,
     euler::euler_step,
     prediction::weighted_sum,
@@ -16,7 +16,9 @@ use super::{
 /// A run of Euler's method with ancestral noise.
 #[derive(Debug)]
 pub(super) struct EulerAncestral {
-    run: SigmaSteps,
+    plan: Plan,
+    /// One for each step, and the one that the last step ends at.
+    sigmas: Vec<f64>,
 }
 
 impl EulerAncestral {
@@ -42,7 +44,8 @@ impl EulerAncestral {
             Schedule::Automatic => SigmaSpacing::Timesteps,
             Schedule::Karras => SigmaSpacing::Karras,
         };
-        Ok(Self { run: SigmaSteps::new(spacing, &config, steps)? })
+        let run = SigmaSteps::new(spacing, &config, steps)?;
+        Ok(Self { plan: run.plan(), sigmas: run.sigmas })
     }
 }
 
@@ -55,24 +58,8 @@ fn ancestral(sigma: f64, next: f64) -> (f64, f64) {
 }
 
 impl Scheduler for EulerAncestral {
-    fn timesteps(&self) -> &[f64] {
-        &self.run.timesteps
-    }
-
-    fn steps(&self) -> usize {
-        self.run.timesteps.len()
-    }
-
-    fn sigmas(&self) -> Option<&[f64]> {
-        Some(&self.run.sigmas)
-    }
-
-    fn init_noise_sigma(&self) -> f64 {
-        self.run.init_noise_sigma
-    }
-
-    fn scale_model_input(&self, sample: Tensor<4>, evaluation: usize) -> Tensor<4> {
-        self.run.scale_model_input(sample, evaluation)
+    fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// Noise is drawn at every step, also at the last one, where its weight is zero.
@@ -83,23 +70,10 @@ impl Scheduler for EulerAncestral {
         sample: Tensor<4>,
         noise: &mut dyn FnMut() -> Tensor<4>,
     ) -> Tensor<4> {
-        let sigma = self.run.sigmas[evaluation];
-        let (down, up) = ancestral(sigma, self.run.sigmas[evaluation + 1]);
-        let original = self.run.prediction.original_at_sigma(sigma);
+        let sigma = self.sigmas[evaluation];
+        let (down, up) = ancestral(sigma, self.sigmas[evaluation + 1]);
+        let original = self.plan.original(evaluation);
         let next = euler_step(original, sigma, down);
         weighted_sum([(next.sample, sample), (next.model_output, model_output), (up, noise())])
-    }
-
-    fn predicted_original(
-        &self,
-        evaluation: usize,
-        model_output: &Tensor<4>,
-        sample: &Tensor<4>,
-    ) -> Tensor<4> {
-        self.run.predicted_original(evaluation, model_output, sample)
-    }
-
-    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, evaluation: usize) -> Tensor<4> {
-        self.run.add_noise(original, noise, evaluation)
     }
 }

@@ -24,7 +24,9 @@ mod dpm_solver_multistep;
 mod error;
 mod euler;
 mod euler_ancestral;
+mod noise_level;
 pub mod noise_schedule;
+mod plan;
 mod pndm;
 mod prediction;
 mod sampler;
@@ -34,6 +36,7 @@ pub mod timesteps;
 
 pub use config::SchedulerConfig;
 pub use error::SchedulerError;
+pub use plan::Plan;
 pub use sampler::{Sampler, Schedule, UnknownName};
 
 /// One run of a sampler.
@@ -49,48 +52,8 @@ pub use sampler::{Sampler, Schedule, UnknownName};
 ///
 /// Methods panic where `evaluation` is not below the number of [`timesteps`](Self::timesteps).
 pub trait Scheduler: Send {
-    /// The timestep to give to the model at each evaluation, from the most noise to the least.
-    ///
-    /// May be fractional, and may come twice.
-    fn timesteps(&self) -> &[f64];
-
-    /// The number of steps, as a person counts them.
-    fn steps(&self) -> usize;
-
-    /// The step, from 0, to which an evaluation belongs.
-    fn step_of(&self, evaluation: usize) -> usize {
-        evaluation
-    }
-
-    /// The noise levels, where the sampler counts in sigmas: one for each evaluation and the one
-    /// that the last step ends at.
-    fn sigmas(&self) -> Option<&[f64]> {
-        None
-    }
-
-    /// What standard normal noise is multiplied by to become the first latents.
-    fn init_noise_sigma(&self) -> f64 {
-        1.0
-    }
-
-    /// The first evaluation of a run that leaves out its first `skipped` steps and starts from an
-    /// image with noise added (image to image).
-    ///
-    /// # Errors
-    ///
-    /// [`SchedulerError::NothingLeft`] and [`SchedulerError::Start`].
-    fn start_after(&self, skipped: usize) -> Result<usize, SchedulerError> {
-        if skipped < self.steps() {
-            Ok(skipped)
-        } else {
-            Err(SchedulerError::NothingLeft { skipped, steps: self.steps() })
-        }
-    }
-
-    /// The model's input for an evaluation.
-    fn scale_model_input(&self, sample: Tensor<4>, _evaluation: usize) -> Tensor<4> {
-        sample
-    }
+    /// The evaluations of the run.
+    fn plan(&self) -> &Plan;
 
     /// The sample after an evaluation.
     ///
@@ -105,19 +68,61 @@ pub trait Scheduler: Send {
         noise: &mut dyn FnMut() -> Tensor<4>,
     ) -> Tensor<4>;
 
+    /// The timestep to give to the model at each evaluation.
+    ///
+    /// May be fractional, and may come twice. They fall from the most noise to the least, but
+    /// where a sampler goes back to more noise.
+    fn timesteps(&self) -> &[f64] {
+        self.plan().timesteps()
+    }
+
+    /// The number of steps, as a person counts them.
+    fn steps(&self) -> usize {
+        self.plan().steps()
+    }
+
+    /// The step, from 0, to which an evaluation belongs.
+    fn step_of(&self, evaluation: usize) -> usize {
+        self.plan().step_of(evaluation)
+    }
+
+    /// What standard normal noise is multiplied by to become the first latents.
+    fn init_noise_sigma(&self) -> f64 {
+        self.plan().init_noise_sigma()
+    }
+
+    /// The first evaluation of a run that leaves out its first `skipped` steps and starts from an
+    /// image with noise added (image to image).
+    ///
+    /// # Errors
+    ///
+    /// [`SchedulerError::NothingLeft`] and [`SchedulerError::Start`].
+    fn start_after(&self, skipped: usize) -> Result<usize, SchedulerError> {
+        self.plan().first_evaluation_of(skipped)
+    }
+
+    /// The model's input for an evaluation.
+    fn scale_model_input(&self, sample: Tensor<4>, evaluation: usize) -> Tensor<4> {
+        self.plan().level(evaluation).model_input(sample)
+    }
+
     /// What the sample would be without noise, by the model's output: for previews.
     fn predicted_original(
         &self,
         evaluation: usize,
         model_output: &Tensor<4>,
         sample: &Tensor<4>,
-    ) -> Tensor<4>;
+    ) -> Tensor<4> {
+        self.plan().original(evaluation).of(sample.clone(), model_output.clone())
+    }
 
     /// An image with as much noise as the sample has before an evaluation.
     ///
     /// `evaluation` may be the number of timesteps: the image without noise, with which
     /// inpainting fills the unmasked part after the last step.
-    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, evaluation: usize) -> Tensor<4>;
+    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, evaluation: usize) -> Tensor<4> {
+        self.plan().add_noise(original, noise, evaluation)
+    }
 }
 
 /// What a person can set beside the sampler.

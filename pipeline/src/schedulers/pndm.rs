@@ -4,12 +4,13 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Scheduler, SchedulerConfig, SchedulerError,
+    Plan, Scheduler, SchedulerConfig, SchedulerError,
     config::{PredictionType, TimestepSpacing},
-    ddim::{noise_only, noised, whole_timesteps},
     noise_schedule::NoiseSchedule,
+    plan::noise_only,
     prediction::weighted_sum,
     sampler::Sampler,
+    timesteps::whole_timesteps,
 };
 
 /// The evaluations of the Runge-Kutta start: three steps of four.
@@ -22,13 +23,11 @@ const ORDER: usize = 4;
 #[derive(Debug)]
 pub(super) struct Pndm {
     schedule: NoiseSchedule,
-    prediction: PredictionType,
+    plan: Plan,
     final_alpha_cumprod: f64,
-    steps: usize,
     /// How far apart the timesteps of two steps are.
     ratio: usize,
-    timesteps: Vec<f64>,
-    whole_timesteps: Vec<usize>,
+    timesteps: Vec<usize>,
     /// The number of evaluations that start with Runge-Kutta steps: 12 or 0.
     runge_kutta: usize,
     /// Evaluations made so far.
@@ -60,7 +59,7 @@ impl Pndm {
         let ratio = schedule.len() / steps;
         let runge_kutta =
             if config.skip_prk_steps.unwrap_or(false) { 0 } else { RUNGE_KUTTA_EVALUATIONS };
-        let whole_timesteps = if runge_kutta == 0 {
+        let evaluations = if runge_kutta == 0 {
             repeat_second(spaced)
         } else if steps < ORDER {
             return Err(SchedulerError::TooFewSteps {
@@ -72,17 +71,15 @@ impl Pndm {
             with_runge_kutta(&spaced, ratio)
         };
         Ok(Self {
-            prediction,
+            plan: Plan::over_training_evaluations(prediction, &schedule, &evaluations)?,
             final_alpha_cumprod: if config.set_alpha_to_one.unwrap_or(false) {
                 1.0
             } else {
                 schedule.alpha_cumprod(0)
             },
             schedule,
-            steps,
             ratio,
-            timesteps: whole_timesteps.iter().map(|&timestep| timestep as f64).collect(),
-            whole_timesteps,
+            timesteps: evaluations.into_iter().map(|(timestep, _)| timestep).collect(),
             runge_kutta,
             counter: 0,
             outputs: Vec::with_capacity(ORDER),
@@ -111,7 +108,7 @@ impl Pndm {
         let denominator = now * (1.0 - next).sqrt() + (now * (1.0 - now) * next).sqrt();
         // Both levels without noise: nothing is left to remove.
         let noise_weight = if denominator == 0.0 { 0.0 } else { -(next - now) / denominator };
-        let noise = self.prediction.noise(now.sqrt(), (1.0 - now).sqrt());
+        let noise = self.plan.prediction().noise(now.sqrt(), (1.0 - now).sqrt());
         let sample_weight = (next / now).sqrt() + noise_weight * noise.sample;
         let output_weight = noise_weight * noise.model_output;
         let output = weighted_sum(outputs);
@@ -126,7 +123,7 @@ impl Pndm {
         sample: Tensor<4>,
     ) -> Tensor<4> {
         let phase = self.counter % 4;
-        let from = self.whole_timesteps[self.counter / 4 * 4];
+        let from = self.timesteps[self.counter / 4 * 4];
         let half = if self.counter % 2 == 1 { 0 } else { self.ratio / 2 };
         let to = timestep.checked_sub(half);
         if phase == 0 {
@@ -193,27 +190,13 @@ impl Pndm {
 }
 
 impl Scheduler for Pndm {
-    fn timesteps(&self) -> &[f64] {
-        &self.timesteps
-    }
-
-    fn steps(&self) -> usize {
-        self.steps
-    }
-
-    fn step_of(&self, evaluation: usize) -> usize {
-        if evaluation < self.runge_kutta {
-            evaluation / 4
-        } else {
-            evaluation.saturating_sub(self.timesteps.len() - self.steps)
-        }
+    fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// As diffusers slices its list of timesteps: the repeated one is the first to go.
     fn start_after(&self, skipped: usize) -> Result<usize, SchedulerError> {
-        if skipped >= self.steps {
-            return Err(SchedulerError::NothingLeft { skipped, steps: self.steps });
-        }
+        self.plan.first_evaluation_of(skipped)?;
         if skipped > 0 && self.runge_kutta > 0 {
             return Err(SchedulerError::Start {
                 sampler: Sampler::Pndm,
@@ -231,7 +214,7 @@ impl Scheduler for Pndm {
         sample: Tensor<4>,
         _noise: &mut dyn FnMut() -> Tensor<4>,
     ) -> Tensor<4> {
-        let timestep = self.whole_timesteps[evaluation];
+        let timestep = self.timesteps[evaluation];
         let next = if self.counter < self.runge_kutta {
             self.runge_kutta_step(timestep, model_output, sample)
         } else {
@@ -240,45 +223,32 @@ impl Scheduler for Pndm {
         self.counter += 1;
         next
     }
-
-    fn predicted_original(
-        &self,
-        evaluation: usize,
-        model_output: &Tensor<4>,
-        sample: &Tensor<4>,
-    ) -> Tensor<4> {
-        let alpha_cumprod = self.schedule.alpha_cumprod(self.whole_timesteps[evaluation]);
-        self.prediction
-            .original(alpha_cumprod.sqrt(), (1.0 - alpha_cumprod).sqrt())
-            .of(sample.clone(), model_output.clone())
-    }
-
-    fn add_noise(&self, original: Tensor<4>, noise: Tensor<4>, evaluation: usize) -> Tensor<4> {
-        if evaluation == self.whole_timesteps.len() {
-            return original;
-        }
-        noised(self.schedule.alpha_cumprod(self.whole_timesteps[evaluation]), original, noise)
-    }
 }
 
-/// The evaluations without Runge-Kutta steps: the second timestep comes twice.
-fn repeat_second(mut timesteps: Vec<usize>) -> Vec<usize> {
-    if let Some(&second) = timesteps.get(1) {
-        timesteps.insert(1, second);
+/// The evaluations without Runge-Kutta steps, each with its step: the second timestep comes
+/// twice, to redo the first step.
+fn repeat_second(timesteps: Vec<usize>) -> Vec<(usize, usize)> {
+    let redone = timesteps.get(1).map(|&second| (second, 0));
+    let mut evaluations: Vec<_> = timesteps.into_iter().zip(0..).collect();
+    if let Some(redone) = redone {
+        evaluations.insert(1, redone);
     }
-    timesteps
+    evaluations
 }
 
-/// The evaluations with Runge-Kutta steps: each of the first three steps visits its start, its
-/// middle twice, and its end. The middle lies half a `ratio` above the end, whatever the spacing.
-fn with_runge_kutta(timesteps: &[usize], ratio: usize) -> Vec<usize> {
-    let middles = timesteps.iter().skip(1).map(|next| next + ratio / 2);
-    timesteps
-        .iter()
-        .zip(middles)
+/// The evaluations with Runge-Kutta steps, each with its step: each of the first three steps
+/// visits its start, its middle twice, and its end. The middle lies half a `ratio` above the end,
+/// whatever the spacing.
+fn with_runge_kutta(timesteps: &[usize], ratio: usize) -> Vec<(usize, usize)> {
+    let steps = timesteps.iter().copied().zip(0..);
+    steps
+        .clone()
         .zip(&timesteps[1..])
         .take(RUNGE_KUTTA_EVALUATIONS / 4)
-        .flat_map(|((&start, middle), &end)| [start, middle, middle, end])
-        .chain(timesteps.iter().copied().skip(RUNGE_KUTTA_EVALUATIONS / 4))
+        .flat_map(|((start, step), &end)| {
+            let middle = end + ratio / 2;
+            [start, middle, middle, end].map(|timestep| (timestep, step))
+        })
+        .chain(steps.skip(RUNGE_KUTTA_EVALUATIONS / 4))
         .collect()
 }

@@ -11,8 +11,7 @@ use super::config::PredictionType;
 /// # Panics
 ///
 /// If there are no terms.
-pub(super) fn weighted_sum<const N: usize>(terms: [(f64, Tensor<4>); N]) -> Tensor<4> {
-    assert!(N > 0, "a sum of no tensors has no shape");
+pub(super) fn weighted_sum(terms: impl IntoIterator<Item = (f64, Tensor<4>)>) -> Tensor<4> {
     let mut sum: Option<Tensor<4>> = None;
     let mut shape = None;
     for (weight, tensor) in terms {
@@ -29,7 +28,7 @@ pub(super) fn weighted_sum<const N: usize>(terms: [(f64, Tensor<4>); N]) -> Tens
     match (sum, shape) {
         (Some(sum), _) => sum,
         (None, Some(tensor)) => tensor.zeros_like(),
-        (None, None) => unreachable!("there is a term"),
+        (None, None) => unreachable!("a sum of no tensors has no shape"),
     }
 }
 

@@ -1,13 +1,12 @@
 //! What the samplers that count in sigmas share (Karras et al., arXiv:2206.00364): the sample is
 //! the image plus sigma times noise, and the model sees it scaled to unit variance.
 
-use burn::tensor::Tensor;
-
 use super::{
-    SchedulerConfig, SchedulerError,
+    Plan, SchedulerConfig, SchedulerError,
     config::{FinalSigmasType, InterpolationType, PredictionType, TimestepSpacing, TimestepType},
+    noise_level::NoiseLevel,
     noise_schedule::NoiseSchedule,
-    prediction::weighted_sum,
+    plan::Evaluation,
     sigma_spacing::{SigmaSpacing, interpolate, range, timestep_of},
     timesteps::{linspace, spaced},
 };
@@ -72,33 +71,12 @@ impl SigmaSteps {
         Ok(Self { prediction, timesteps, sigmas, init_noise_sigma })
     }
 
-    /// The sample at unit variance.
-    pub(super) fn scale_model_input(&self, sample: Tensor<4>, evaluation: usize) -> Tensor<4> {
-        assert!(evaluation < self.timesteps.len(), "no evaluation {evaluation}");
-        let sigma = self.sigmas[evaluation];
-        sample.mul_scalar(1.0 / (sigma * sigma + 1.0).sqrt())
-    }
-
-    pub(super) fn predicted_original(
-        &self,
-        evaluation: usize,
-        model_output: &Tensor<4>,
-        sample: &Tensor<4>,
-    ) -> Tensor<4> {
-        self.prediction
-            .original_at_sigma(self.sigmas[evaluation])
-            .of(sample.clone(), model_output.clone())
-    }
-
-    pub(super) fn add_noise(
-        &self,
-        original: Tensor<4>,
-        noise: Tensor<4>,
-        evaluation: usize,
-    ) -> Tensor<4> {
-        if evaluation == self.timesteps.len() {
-            return original;
-        }
-        weighted_sum([(1.0, original), (self.sigmas[evaluation], noise)])
+    /// The plan of a sampler that makes one evaluation a step.
+    pub(super) fn plan(&self) -> Plan {
+        let evaluations =
+            self.timesteps.iter().zip(&self.sigmas).zip(0..).map(|((&timestep, &sigma), step)| {
+                Evaluation { timestep, level: NoiseLevel::VarianceExploding { sigma }, step }
+            });
+        Plan::new(self.prediction, self.init_noise_sigma, evaluations)
     }
 }

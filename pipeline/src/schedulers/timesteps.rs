@@ -30,6 +30,30 @@ pub fn spaced(
     })
 }
 
+/// [`spaced`] as whole timesteps, all of which are in the training's table.
+pub(super) fn whole_timesteps(
+    spacing: TimestepSpacing,
+    train_timesteps: usize,
+    steps: usize,
+    offset: usize,
+) -> Result<Vec<usize>, SchedulerError> {
+    let timesteps: Vec<usize> = spaced(spacing, train_timesteps, steps, offset)?
+        .into_iter()
+        .map(|timestep| timestep.round_ties_even() as usize)
+        .collect();
+    match timesteps.first() {
+        Some(&first) if first >= train_timesteps => Err(SchedulerError::Config {
+            key: "steps_offset",
+            reason: format!(
+                "is {offset}: with {steps} steps the run would start at timestep {first}, but the \
+                 last one is {}",
+                train_timesteps - 1
+            ),
+        }),
+        _ => Ok(timesteps),
+    }
+}
+
 /// Refuses runs of no steps and of more steps than `most`.
 pub(super) fn check_steps(steps: usize, most: usize) -> Result<(), SchedulerError> {
     match steps {
