@@ -23,12 +23,12 @@ use emberbrush_pipeline::{
 pub(crate) use grid::GridArguments;
 use serde_json::{Map, Value};
 
-/// Pictures from words, on your own machine.
+/// Pictures from words, on your own machine. Without a command, the window opens.
 #[derive(Debug, Parser)]
-#[command(name = "emberbrush", version, arg_required_else_help = true)]
+#[command(name = "emberbrush", version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
 }
 
 /// What to do.

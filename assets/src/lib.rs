@@ -1,4 +1,4 @@
-//! What the program carries with it: the model in the box.
+//! What the program carries with it: the model in the box, and the fonts of the window.
 
 /// The name under which people see the model in the box.
 pub const DEFAULT_MODEL_NAME: &str = "emberbrush-default";
@@ -6,3 +6,15 @@ pub const DEFAULT_MODEL_NAME: &str = "emberbrush-default";
 /// The files of the model in the box: relative path and content.
 pub static DEFAULT_MODEL: &[(&str, &[u8])] =
     include!(concat!(env!("OUT_DIR"), "/default_model.rs"));
+
+/// Inter, regular (OpenType).
+pub static INTER_REGULAR: &[u8] = include_bytes!("../fonts/Inter-Regular.otf");
+
+/// Inter, semibold (OpenType).
+pub static INTER_SEMIBOLD: &[u8] = include_bytes!("../fonts/Inter-SemiBold.otf");
+
+/// Icons of Phosphor, outlined (TrueType).
+pub static PHOSPHOR: &[u8] = include_bytes!("../fonts/Phosphor.ttf");
+
+/// Icons of Phosphor, filled (TrueType).
+pub static PHOSPHOR_FILL: &[u8] = include_bytes!("../fonts/Phosphor-Fill.ttf");

@@ -13,6 +13,10 @@ use emberbrush_layers::weights::{WeightSource, Weights};
 use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
 use tempfile::TempDir;
 
+/// Drives the window without a screen.
+#[cfg(feature = "gui")]
+pub use egui_kittest;
+
 /// Largest allowed `max|Δ| / max|golden|` for one network.
 pub const NETWORK_TOLERANCE: f32 = 5e-5;
 

@@ -161,7 +161,7 @@ pub(crate) fn wildcards(folder: Option<&Path>) -> Box<dyn Wildcards> {
 }
 
 /// The request with the alternatives and wildcards that its seed chooses.
-fn expanded(
+pub(crate) fn expanded(
     mut request: GenerationRequest,
     wildcards: &dyn Wildcards,
 ) -> Result<GenerationRequest, ExpansionError> {
@@ -186,7 +186,7 @@ fn unchanged(
 }
 
 /// A seed for those who name none, short enough to type again.
-fn random_seed() -> u64 {
+pub(crate) fn random_seed() -> u64 {
     let nanoseconds =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos() as u64);
     // The clock's low digits alone would be close together for runs in a row.

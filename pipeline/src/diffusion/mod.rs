@@ -93,6 +93,11 @@ impl DiffusionPipeline {
         self.family
     }
 
+    /// The tokenizer of the text encoder, of the first one where there are two.
+    pub fn tokenizer(&self) -> &emberbrush_text_encoder::Tokenizer {
+        &self.text.first.tokenizer
+    }
+
     /// The device that the networks run on.
     pub fn device(&self) -> &OpenDevice {
         &self.device

@@ -1,0 +1,102 @@
+# Places
+place-prompt = Prompt
+place-canvas = Canvas
+place-gallery = Gallery
+
+# Commands
+action-generate = Generate
+action-cancel = Cancel the run
+action-show-prompt = Go to Prompt
+action-show-canvas = Go to Canvas
+action-show-gallery = Go to Gallery
+action-show-queue = Show the queue
+action-show-models = Show the models
+action-show-preferences = Settings
+action-show-palette = Command palette
+action-show-history = History of prompts
+action-show-export = Make many pictures
+action-import-jobs = Read jobs from a file
+action-open-picture = Open a picture on the canvas
+action-open-settings = Take settings from a picture
+action-undo = Undo
+action-redo = Redo
+action-new-seed = Draw a new seed
+action-lock-seed = Keep this seed
+action-swap-sides = Swap width and height
+action-reset-settings = Use the model's own settings
+action-pause-queue = Pause the queue
+action-generate-forever = Generate forever
+action-switch-theme = Dark or light
+action-toggle-side-panel = Show the side panel
+
+# Themes and previews
+theme-system = As the system
+theme-dark = Dark
+theme-light = Light
+previews-off = Off
+previews-fast = Fast
+
+# The bar
+bar-queue = { $pictures ->
+    [one] 1 picture left
+   *[other] { $pictures } pictures left
+}
+bar-loading = Loading the model
+bar-no-model = No model
+
+# The prompt panel
+prompt = Prompt
+prompt-hint = What to draw
+negative = Negative prompt
+negative-hint = What to keep away from
+tokens = { $tokens }/{ $room } tokens
+tokens-tip = How much of the text encoder's room the prompt fills. Longer prompts are read in parts; each part costs a little time.
+model = Model
+model-tip = Which checkpoint draws. Another one takes a moment to load.
+size = Size in pixels
+size-tip = Twice the pixels take at least twice the time and memory. Pictures are best near the size that the model was trained on.
+width = Width
+height = Height
+ratio = Choose a ratio
+seed = Seed
+seed-tip = The same seed and settings give the same picture. Unlocked, each run draws a new one. Costs nothing.
+count = Pictures
+count-tip = How many pictures one run makes, with seeds that count up. Time grows with the number.
+steps = Steps
+steps-tip = How often the picture is refined. Time grows with the number; beyond 30 little changes.
+guidance = Guidance
+guidance-tip = How closely the picture follows the prompt. 1 turns guidance off and halves the time; very high values look burnt.
+sampler = Sampler
+sampler-tip = How a step is made. DPM++ 2M needs few steps; Euler a varies with their number.
+schedule = Schedule
+schedule-tip = How noise levels are spaced over the steps. Costs nothing.
+generate = Generate
+cancel = Cancel
+queue-another = { $keys } queues another run
+
+# The centre
+viewer-starting = Preparing
+viewer-cancelled = Cancelled. This is how far it came.
+viewer-go-on = Make it after all
+viewer-empty-title = What should it be?
+viewer-empty-text = Type a prompt, or begin with one of these.
+canvas-empty = Open a picture to change it
+gallery-empty = Pictures that you make appear here
+
+# Failures
+failure-title = That did not work
+failure-dismiss = Back to the picture
+failure-copy = Copy details
+failure-model = { $model } cannot be loaded
+failure-use-box = Use the model in the box
+notice-journal-failed = Changes cannot be remembered: { $error }
+
+# Status
+status-ready = Ready
+status-loading = Loading { $model }
+status-encoding = Reading the prompt
+status-step = Step { $step }/{ $steps }
+status-decoding = Decoding the picture
+status-left = { $time } left
+status-cancels = { $keys } cancels
+status-done = Done in { $time }  ·  seed { $seed }

@@ -1,0 +1,177 @@
+//! The engine that runs checkpoints.
+
+use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
+
+use emberbrush_pipeline::{
+    device::{self, ComputeDtype, DeviceChoice, DeviceInfo},
+    diffusion::DiffusionPipeline,
+    editing::{self, Sources},
+    error::PipelineError,
+    metadata,
+    output::{OutputPlan, write_new},
+    picture::{self, Effort, FileFormat, Picture},
+    progress::ProgressEvent,
+    prompt::{NoWildcards, PromptSyntax},
+    request::GenerationRequest,
+};
+
+use super::{
+    Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, ModelSource,
+    TokenCount, TokenCounter,
+};
+use crate::{cli::Defaults, commands::generate::expanded, model};
+
+/// Runs checkpoints with [`DiffusionPipeline`].
+#[derive(Debug, Default)]
+pub struct DiffusionEngine {
+    pipeline: Option<DiffusionPipeline>,
+}
+
+impl Engine for DiffusionEngine {
+    fn load(&mut self, model: &ModelSource, device: DeviceChoice) -> Result<LoadedModel, Failure> {
+        // Two checkpoints at once may not find room.
+        self.pipeline = None;
+        let started = Instant::now();
+        let path = match model {
+            ModelSource::InTheBox => None,
+            ModelSource::Folder(path) => Some(path.as_path()),
+        };
+        let device = device::open(device).map_err(failure)?;
+        let (pipeline, _) = model::load_on(device, path, ComputeDtype::Auto).map_err(failure)?;
+        let loaded = LoadedModel {
+            source: model.clone(),
+            name: pipeline.name().to_owned(),
+            family: pipeline.family().name(),
+            device: pipeline.device().info.clone(),
+            dtype: pipeline.dtype_name(),
+            defaults: Defaults { checkpoint: pipeline.defaults(), random_seed: 0 }.request(),
+            native_side: pipeline.defaults().native_side,
+            tokens: token_counter(&pipeline),
+            took: started.elapsed(),
+        };
+        self.pipeline = Some(pipeline);
+        Ok(loaded)
+    }
+
+    fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
+        let Some(pipeline) = &mut self.pipeline else {
+            return JobEnd::Failed(Failure::new("No model is loaded. Choose one."));
+        };
+        match run(pipeline, job, on_event) {
+            Ok(()) => JobEnd::Done,
+            Err(error) if matches!(error.downcast_ref(), Some(PipelineError::Cancelled(_))) => {
+                JobEnd::Cancelled
+            }
+            Err(error) => JobEnd::Failed(failure(error)),
+        }
+    }
+
+    fn devices(&mut self) -> Vec<DeviceInfo> {
+        device::list()
+    }
+}
+
+fn failure(error: impl Into<anyhow::Error>) -> Failure {
+    let error = error.into();
+    Failure { message: format!("{error:#}"), details: format!("{error:?}") }
+}
+
+fn token_counter(pipeline: &DiffusionPipeline) -> TokenCounter {
+    let tokenizer = pipeline.tokenizer().clone();
+    TokenCounter::new(move |prompt| {
+        let room = tokenizer.max_length().saturating_sub(2);
+        let chunks = tokenizer.encode_chunks(prompt, PromptSyntax::Weighted).len();
+        let tokens = emberbrush_pipeline::prompt::parse(prompt)
+            .iter()
+            .map(|part| tokenizer.encode(&part.text).len())
+            .sum();
+        TokenCount { tokens, room: room * chunks }
+    })
+}
+
+fn run(
+    pipeline: &mut DiffusionPipeline,
+    job: &Job,
+    on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>,
+) -> anyhow::Result<()> {
+    job.request.check()?;
+    let output = Output::prepare(&job.delivery)?;
+    let sources = match &job.sources {
+        Some(pictures) => Some(Sources::new(
+            &job.request.mode,
+            pictures.init.as_ref().clone(),
+            pictures.mask.as_deref(),
+        )?),
+        None => Sources::read(&job.request.mode)?,
+    };
+    let dtype = pipeline.dtype_name();
+    for index in job.first..job.request.count {
+        let seed = job.request.seed_of(index);
+        let single = GenerationRequest { seed, count: 1, ..job.request.clone() };
+        let request = expanded(single, &NoWildcards)?;
+        // Whether to stop is asked again at the first block.
+        let _ = on_event(JobEvent::Started { index, seed });
+        let started = Instant::now();
+        let mut tell = |event| {
+            on_event(match event {
+                ProgressEvent::Checkpoint => JobEvent::Checkpoint,
+                ProgressEvent::Stage(stage) => JobEvent::Stage(stage),
+                ProgressEvent::Step { step, steps, duration, preview } => {
+                    JobEvent::Step { step, steps, duration, preview }
+                }
+            })
+        };
+        let picture = editing::edit(pipeline, &request, sources.as_ref(), 0, &mut tell)?.picture;
+        let path = output.write(&request, pipeline.name(), &dtype, &picture)?;
+        let _ = on_event(JobEvent::Picture(FinishedPicture {
+            index,
+            request,
+            model: pipeline.name().to_owned(),
+            picture: Arc::new(picture),
+            path,
+            took: started.elapsed(),
+        }));
+    }
+    Ok(())
+}
+
+/// Where pictures are written, known to be writable.
+enum Output {
+    Folder(OutputPlan),
+    File(PathBuf, FileFormat),
+    Memory,
+}
+
+impl Output {
+    fn prepare(delivery: &Delivery) -> anyhow::Result<Self> {
+        Ok(match delivery {
+            Delivery::Memory => Self::Memory,
+            Delivery::Folder { folder, format } => {
+                // A name with a separator at its end is a folder, with or without a dot in it.
+                let folder = folder.join("");
+                Self::Folder(OutputPlan::prepare(Some(&folder), Some(*format))?)
+            }
+            Delivery::File { path, format } => {
+                OutputPlan::prepare(Some(path), Some(*format))?;
+                Self::File(path.clone(), *format)
+            }
+        })
+    }
+
+    fn write(
+        &self,
+        request: &GenerationRequest,
+        model: &str,
+        dtype: &str,
+        picture: &Picture,
+    ) -> anyhow::Result<Option<PathBuf>> {
+        let (wanted, format) = match self {
+            Self::Memory => return Ok(None),
+            Self::Folder(plan) => (plan.path(request.seed, &request.prompt), plan.format()),
+            Self::File(path, format) => (path.clone(), *format),
+        };
+        let texts = metadata::texts(request, 0, model, dtype, PromptSyntax::Weighted);
+        let bytes = picture::encode_with(picture, format, &texts, Effort::default())?;
+        Ok(Some(write_new(&bytes, &wanted)?))
+    }
+}

@@ -1,0 +1,289 @@
+//! What makes pictures for the window: commands go in, events come out, and a thread of its own
+//! works in between.
+
+mod diffusion;
+mod worker;
+
+use std::{any::Any, fmt, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+
+pub use diffusion::DiffusionEngine;
+use emberbrush_pipeline::{
+    device::{DeviceChoice, DeviceInfo},
+    picture::{FileFormat, Picture},
+    progress::Stage,
+    request::GenerationRequest,
+};
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+pub use worker::EngineHandle;
+
+/// The number of a job, never 0 and never used twice in a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct JobId(pub u64);
+
+/// Which checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ModelSource {
+    /// The one that is part of the program.
+    #[default]
+    InTheBox,
+    /// A folder in Hugging Face layout.
+    Folder(PathBuf),
+}
+
+impl ModelSource {
+    /// What a person knows the checkpoint by.
+    pub fn name(&self) -> String {
+        match self {
+            Self::InTheBox => emberbrush_assets::DEFAULT_MODEL_NAME.to_owned(),
+            Self::Folder(path) => path.file_name().map_or_else(
+                || path.display().to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+        }
+    }
+}
+
+/// Pictures to start from that are in memory. The paths in the request's mode are then not read.
+#[derive(Debug, Clone)]
+pub struct SourcePictures {
+    /// The picture to start from.
+    pub init: Arc<Picture>,
+    /// Where it is repainted (white), for [`emberbrush_pipeline::request::Mode::Inpaint`].
+    pub mask: Option<Arc<Picture>>,
+}
+
+/// Where finished pictures go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// Into a folder, named by seed and prompt.
+    Folder {
+        /// The folder; it is made where it is absent.
+        folder: PathBuf,
+        /// The format of the files.
+        format: FileFormat,
+    },
+    /// Into one file; where it exists, the next free number is added to the name.
+    File {
+        /// The file that is wanted.
+        path: PathBuf,
+        /// Its format.
+        format: FileFormat,
+    },
+    /// To the window alone.
+    Memory,
+}
+
+/// One request with all that it needs.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Its number.
+    pub id: JobId,
+    /// What to make.
+    pub request: GenerationRequest,
+    /// The first picture of the request to make, from 0: those before it are there already.
+    pub first: u32,
+    /// With which checkpoint.
+    pub model: ModelSource,
+    /// On which device.
+    pub device: DeviceChoice,
+    /// The pictures to start from, where they are in memory.
+    pub sources: Option<SourcePictures>,
+    /// Where the pictures go.
+    pub delivery: Delivery,
+}
+
+/// What the window asks for.
+#[derive(Debug)]
+pub enum Command {
+    /// Make a checkpoint ready.
+    Load {
+        /// Which one.
+        model: ModelSource,
+        /// On which device.
+        device: DeviceChoice,
+    },
+    /// Make the pictures of a job.
+    Run(Box<Job>),
+    /// Tell which devices there are.
+    ListDevices,
+}
+
+/// Counts the tokens of prompts as a checkpoint's text encoder does.
+#[derive(Clone)]
+pub struct TokenCounter(Arc<dyn Fn(&str) -> TokenCount + Send + Sync>);
+
+impl TokenCounter {
+    /// Counts with a function.
+    pub fn new(count: impl Fn(&str) -> TokenCount + Send + Sync + 'static) -> Self {
+        Self(Arc::new(count))
+    }
+
+    /// The tokens of a prompt.
+    pub fn count(&self, prompt: &str) -> TokenCount {
+        (self.0)(prompt)
+    }
+}
+
+impl fmt::Debug for TokenCounter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("TokenCounter")
+    }
+}
+
+/// How long a prompt is for a text encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TokenCount {
+    /// Tokens of the prompt, without begin and end.
+    pub tokens: usize,
+    /// Tokens for which the sequences that it takes have room: 75 for one, 150 for two…
+    pub room: usize,
+}
+
+/// A checkpoint that is ready.
+#[derive(Debug, Clone)]
+pub struct LoadedModel {
+    /// Which one.
+    pub source: ModelSource,
+    /// Its name.
+    pub name: String,
+    /// The name of its family.
+    pub family: &'static str,
+    /// The device that it is on.
+    pub device: DeviceInfo,
+    /// The type of weights and activations, such as `f32`.
+    pub dtype: String,
+    /// What it recommends: a request without prompt and with seed 0.
+    pub defaults: GenerationRequest,
+    /// Side in pixels of the pictures that it was trained on.
+    pub native_side: u32,
+    /// Counts tokens as its text encoder does.
+    pub tokens: TokenCounter,
+    /// How long loading took.
+    pub took: Duration,
+}
+
+/// A picture that is done.
+#[derive(Debug, Clone)]
+pub struct FinishedPicture {
+    /// Its number in the job, from 0.
+    pub index: u32,
+    /// What exactly it is: one picture, its own seed, alternatives and wildcards replaced.
+    pub request: GenerationRequest,
+    /// The name of the checkpoint that made it.
+    pub model: String,
+    /// The pixels.
+    pub picture: Arc<Picture>,
+    /// Its file, where it was written.
+    pub path: Option<PathBuf>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Why something failed, in words for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What happened and what to do.
+    pub message: String,
+    /// All that is known, for a report.
+    pub details: String,
+}
+
+impl Failure {
+    /// A failure of which nothing more is known than its message.
+    pub fn new(message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { details: message.clone(), message }
+    }
+
+    /// What a panic left behind.
+    fn of_panic(payload: &(dyn Any + Send)) -> Self {
+        let text = payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+            .or_else(|| payload.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "the panic has no message".to_owned());
+        Self {
+            message: "The engine stopped because of an error in the program. It was started \
+                      anew; pictures that were finished are kept."
+                .to_owned(),
+            details: format!("panic: {text}"),
+        }
+    }
+}
+
+/// What happens while a job runs.
+#[derive(Debug, Clone)]
+pub enum JobEvent {
+    /// Asks only whether to go on.
+    Checkpoint,
+    /// A picture is begun.
+    Started {
+        /// Its number in the job, from 0.
+        index: u32,
+        /// Its seed.
+        seed: u64,
+    },
+    /// A part of the run begins.
+    Stage(Stage),
+    /// A denoising step is done.
+    Step {
+        /// Its number, from 1.
+        step: u32,
+        /// How many there are.
+        steps: u32,
+        /// How long the device took for it.
+        duration: Duration,
+        /// What the picture may become, smaller than it will be.
+        preview: Option<RgbImage>,
+    },
+    /// A picture is done, and on disk where the job says so.
+    Picture(FinishedPicture),
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobEnd {
+    /// All pictures are there.
+    Done,
+    /// Someone asked to stop.
+    Cancelled,
+    /// It failed. Pictures that were finished are kept.
+    Failed(Failure),
+}
+
+/// What the engine tells.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A checkpoint is being loaded.
+    Loading(ModelSource),
+    /// A checkpoint is ready.
+    Loaded(Arc<LoadedModel>),
+    /// A checkpoint could not be loaded.
+    LoadFailed(ModelSource, Failure),
+    /// Something happened in a job.
+    Job(JobId, JobEvent),
+    /// A job ended.
+    Ended(JobId, JobEnd),
+    /// The devices of this machine.
+    Devices(Vec<DeviceInfo>),
+}
+
+/// Makes pictures. Runs on a thread of its own, so it may take its time, but has to call
+/// `on_event` often: that is how a person stops it.
+pub trait Engine {
+    /// Makes a checkpoint ready.
+    ///
+    /// # Errors
+    ///
+    /// Where the files or the device cannot be used.
+    fn load(&mut self, model: &ModelSource, device: DeviceChoice) -> Result<LoadedModel, Failure>;
+
+    /// Makes the pictures of a job, with its checkpoint loaded.
+    fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd;
+
+    /// The devices of this machine.
+    fn devices(&mut self) -> Vec<DeviceInfo>;
+}

@@ -1,0 +1,482 @@
+//! The state of the window, and how events and commands change it.
+
+use std::sync::Arc;
+
+use egui::Context;
+use emberbrush_pipeline::device::DeviceInfo;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    actions::Action,
+    journal::Journal,
+    preferences::Preferences,
+    queue::{NewJob, Origin, Queue},
+    results::Results,
+    session::{PREFERENCES, PROMPTS, QUEUE, SESSION, Session},
+    settings::{GenerationSettings, random_seed},
+    theme,
+    timeline::Timeline,
+    words::Words,
+};
+use crate::{
+    canvas::CanvasPlace,
+    engine::{
+        Command, Delivery, Engine, EngineHandle, Event, Failure, JobEnd, JobEvent, JobId,
+        LoadedModel, ModelSource,
+    },
+};
+
+/// A place of the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// Where pictures are made.
+    #[default]
+    Prompt,
+    /// Where pictures are changed.
+    Canvas,
+    /// Where pictures are found.
+    Gallery,
+}
+
+/// What a window begins with.
+pub struct Start<F> {
+    /// Where it remembers things.
+    pub journal: Journal,
+    /// Makes the engine, on its thread.
+    pub engine: F,
+}
+
+/// How far the checkpoint that is chosen is.
+#[derive(Debug, Clone)]
+pub(super) enum ModelState {
+    /// It is being loaded.
+    Loading(ModelSource),
+    /// It is ready.
+    Ready(Arc<LoadedModel>),
+    /// It cannot be loaded.
+    Failed(ModelSource, Failure),
+}
+
+/// Something that a person should know.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    /// What happened and what to do.
+    pub message: String,
+    /// More, to copy.
+    pub details: Option<String>,
+    /// Whether something went wrong.
+    pub is_error: bool,
+}
+
+/// What a place is given to draw and to act.
+pub struct PlaceContext<'a> {
+    /// The words of the window.
+    pub words: &'a Words,
+    /// How a person wants the program to be.
+    pub preferences: &'a Preferences,
+    /// The settings of the Prompt place: prompt, sampler, steps, seed…
+    pub settings: &'a GenerationSettings,
+    /// The checkpoint, where one is ready.
+    pub model: Option<&'a Arc<LoadedModel>>,
+    /// Where things are remembered.
+    pub journal: &'a Journal,
+    /// The list of jobs: add one with [`Origin::Canvas`] and its events come to
+    /// [`CanvasPlace::on_event`].
+    pub queue: &'a mut Queue,
+    /// Jobs that the engine is to stop.
+    pub cancelled: &'a mut Vec<JobId>,
+    /// What a person should know.
+    pub notices: &'a mut Vec<Notice>,
+}
+
+/// The whole window.
+pub struct Window {
+    pub(super) journal: Journal,
+    pub(super) preferences: Preferences,
+    pub(super) words: Words,
+    pub(super) engine: EngineHandle,
+    pub(super) model: ModelState,
+    pub(super) devices: Option<Vec<DeviceInfo>>,
+    pub(super) session: Session,
+    pub(super) settings: GenerationSettings,
+    pub(super) timeline: Timeline<GenerationSettings>,
+    pub(super) queue: Queue,
+    pub(super) results: Results,
+    pub(super) canvas: CanvasPlace,
+    pub(super) notices: Vec<Notice>,
+    /// Why the last job failed, until the next one begins.
+    pub(super) failure: Option<Failure>,
+    saved_session: Session,
+    saved_queue: String,
+    saved_preferences: Preferences,
+}
+
+impl Window {
+    /// Brings back what the journal holds, starts the engine and lets it load the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses a thread.
+    pub fn new<E, F>(ctx: &Context, start: Start<F>) -> std::io::Result<Self>
+    where
+        E: Engine,
+        F: Fn() -> E + Send + 'static,
+    {
+        let Start { journal, engine } = start;
+        let preferences: Preferences = journal.read(PREFERENCES).unwrap_or_default();
+        let session: Session = journal.read(SESSION).unwrap_or_default();
+        let queue: Queue = journal.read::<Queue>(QUEUE).unwrap_or_default().restored();
+        theme::install(ctx);
+        let waker = ctx.clone();
+        let engine = EngineHandle::start(engine, move || waker.request_repaint())?;
+        let settings = session.settings.clone();
+        let source = settings.as_ref().map(|settings| settings.model.clone()).unwrap_or_default();
+        engine.send(Command::Load { model: source.clone(), device: preferences.device });
+        engine.send(Command::ListDevices);
+        let mut window = Self {
+            words: Words::new(preferences.language),
+            engine,
+            model: ModelState::Loading(source.clone()),
+            devices: None,
+            settings: settings.unwrap_or_else(|| {
+                let defaults = crate::cli::Defaults::WITHOUT_CHECKPOINT.request();
+                GenerationSettings::recommended(source, &defaults)
+            }),
+            timeline: Timeline::default(),
+            results: Results::default(),
+            canvas: CanvasPlace::new(&journal),
+            notices: Vec::new(),
+            failure: None,
+            saved_session: session.clone(),
+            saved_queue: String::new(),
+            saved_preferences: preferences.clone(),
+            session,
+            queue,
+            preferences,
+            journal,
+        };
+        window.apply_preferences(ctx);
+        Ok(window)
+    }
+
+    /// The settings of the next pictures.
+    pub fn settings(&self) -> &GenerationSettings {
+        &self.settings
+    }
+
+    /// The list of jobs.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// The pictures of this session.
+    pub fn results(&self) -> &Results {
+        &self.results
+    }
+
+    /// The place in view.
+    pub fn place(&self) -> Place {
+        self.session.place
+    }
+
+    /// The Canvas place.
+    pub fn canvas(&self) -> &CanvasPlace {
+        &self.canvas
+    }
+
+    /// Where things are remembered.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Everything that happens without being seen: events of the engine, the next job, the
+    /// journal. Called before each frame.
+    pub fn logic(&mut self, ctx: &Context) {
+        while let Some(event) = self.engine.poll() {
+            self.on_event(ctx, event);
+        }
+        self.begin_next_job();
+        self.remember();
+    }
+
+    fn on_event(&mut self, ctx: &Context, event: Event) {
+        match event {
+            Event::Loading(source) => self.model = ModelState::Loading(source),
+            Event::Loaded(model) => self.on_loaded(model),
+            Event::LoadFailed(source, failure) => self.model = ModelState::Failed(source, failure),
+            Event::Devices(devices) => self.devices = Some(devices),
+            Event::Job(id, event) => self.on_job_event(ctx, id, event),
+            Event::Ended(id, end) => self.on_job_ended(ctx, id, end),
+        }
+    }
+
+    fn on_loaded(&mut self, model: Arc<LoadedModel>) {
+        if self.settings.model == model.source {
+            // A first start takes what the checkpoint recommends; later ones keep what was set.
+            if self.session.settings.is_none() {
+                let prompts = (self.settings.prompt.clone(), self.settings.negative.clone());
+                self.settings =
+                    GenerationSettings::recommended(model.source.clone(), &model.defaults);
+                (self.settings.prompt, self.settings.negative) = prompts;
+                self.settings.seed = random_seed();
+            }
+        }
+        self.model = ModelState::Ready(model);
+    }
+
+    fn on_job_event(&mut self, ctx: &Context, id: JobId, event: JobEvent) {
+        let Some(entry) = self.queue.get(id) else { return };
+        let (origin, steps) = (entry.origin, entry.request.steps);
+        if matches!(event, JobEvent::Picture(_)) {
+            self.queue.picture_made(id);
+        }
+        if origin == Origin::Canvas {
+            let event = Event::Job(id, event);
+            self.canvas.on_event(ctx, &event);
+            return;
+        }
+        self.results.on_event(ctx, id, steps, event);
+    }
+
+    fn on_job_ended(&mut self, ctx: &Context, id: JobId, end: JobEnd) {
+        let origin = self.queue.get(id).map(|entry| entry.origin);
+        self.queue.ended(id, end.clone());
+        if origin == Some(Origin::Canvas) {
+            self.canvas.on_event(ctx, &Event::Ended(id, end));
+            return;
+        }
+        self.results.ended(end == JobEnd::Cancelled);
+        match end {
+            JobEnd::Failed(failure) => self.failure = Some(failure),
+            JobEnd::Cancelled => self.queue.forever = false,
+            JobEnd::Done => {}
+        }
+    }
+
+    fn begin_next_job(&mut self) {
+        if !matches!(self.model, ModelState::Ready(_)) && self.queue.running().is_none() {
+            // Nothing is begun while a checkpoint is loaded that may not be the job's.
+            if matches!(self.model, ModelState::Loading(_)) {
+                return;
+            }
+        }
+        if self.queue.forever && self.queue.open_count() == 0 && self.failure.is_none() {
+            self.queue_settings();
+        }
+        if let Some(job) = self.queue.begin_next(self.preferences.device) {
+            self.failure = None;
+            self.engine.send(Command::Run(Box::new(job)));
+        }
+    }
+
+    /// Puts the settings into the queue and draws the next seed.
+    pub(super) fn queue_settings(&mut self) {
+        if !self.settings.seed_is_locked {
+            self.settings.seed = random_seed();
+        }
+        let request = self.settings.request();
+        if let Err(error) = request.check() {
+            self.failure = Some(Failure::new(error.to_string()));
+            self.queue.forever = false;
+            return;
+        }
+        self.failure = None;
+        self.remember_prompt();
+        self.queue.add(NewJob {
+            origin: Origin::Prompt,
+            request,
+            model: self.settings.model.clone(),
+            delivery: Delivery::Folder {
+                folder: self.preferences.pictures_folder.clone(),
+                format: self.preferences.format,
+            },
+            sources: None,
+        });
+    }
+
+    fn remember_prompt(&mut self) {
+        if !self.settings.prompt.trim().is_empty() {
+            self.journal.append(PROMPTS, &self.settings.prompt);
+        }
+    }
+
+    /// Chooses another checkpoint and has it loaded.
+    pub(super) fn choose_model(&mut self, source: ModelSource) {
+        self.settings.model = source.clone();
+        self.model = ModelState::Loading(source.clone());
+        self.engine.send(Command::Load { model: source, device: self.preferences.device });
+    }
+
+    /// The Gallery place.
+    pub(super) fn gallery(&mut self, ui: &mut egui::Ui) {
+        ui.centered_and_justified(|ui| ui.label(self.words.get("gallery-empty")));
+    }
+
+    /// Stops the job that runs.
+    pub(super) fn cancel_running(&mut self) {
+        if let Some(entry) = self.queue.running() {
+            self.engine.cancel(entry.id);
+        }
+        self.queue.forever = false;
+    }
+
+    /// Does what a key or the palette asks for.
+    pub(super) fn act(&mut self, ctx: &Context, action: Action) {
+        match action {
+            Action::Generate => match self.session.place {
+                Place::Prompt | Place::Gallery => self.queue_settings(),
+                Place::Canvas => {
+                    self.with_canvas(|canvas, context| canvas.generate(context));
+                }
+            },
+            Action::Cancel => self.cancel_running(),
+            Action::ShowPrompt => self.session.place = Place::Prompt,
+            Action::ShowCanvas => self.session.place = Place::Canvas,
+            Action::ShowGallery => self.session.place = Place::Gallery,
+            Action::Undo => match self.session.place {
+                Place::Canvas => self.canvas.undo(),
+                _ => self.timeline.undo(&mut self.settings),
+            },
+            Action::Redo => match self.session.place {
+                Place::Canvas => self.canvas.redo(),
+                _ => self.timeline.redo(&mut self.settings),
+            },
+            Action::NewSeed => self.change_settings("seed", |settings| {
+                settings.seed = random_seed();
+                settings.seed_is_locked = true;
+            }),
+            Action::LockSeed => self.change_settings("seed-lock", |settings| {
+                settings.seed_is_locked = !settings.seed_is_locked;
+            }),
+            Action::SwapSides => {
+                self.change_settings("size", GenerationSettings::swap_sides);
+            }
+            Action::ResetSettings => {
+                if let ModelState::Ready(model) = &self.model {
+                    let model = Arc::clone(model);
+                    self.change_settings("reset", |settings| {
+                        settings.switch_model(model.source.clone(), &model.defaults);
+                    });
+                }
+            }
+            Action::PauseQueue => self.queue.paused = !self.queue.paused,
+            Action::GenerateForever => self.queue.forever = !self.queue.forever,
+            Action::SwitchTheme => {
+                self.preferences.theme = if ctx.theme() == egui::Theme::Dark {
+                    theme::ThemeChoice::Light
+                } else {
+                    theme::ThemeChoice::Dark
+                };
+                self.apply_preferences(ctx);
+            }
+            Action::ToggleSidePanel => {
+                self.session.shows_side_panel = !self.session.shows_side_panel;
+            }
+            Action::ShowQueue
+            | Action::ShowModels
+            | Action::ShowPreferences
+            | Action::ShowPalette
+            | Action::ShowHistory
+            | Action::ShowExport
+            | Action::ImportJobs
+            | Action::OpenPicture
+            | Action::OpenSettings => {}
+        }
+    }
+
+    /// Changes settings in one step that can be undone.
+    pub(super) fn change_settings(
+        &mut self,
+        subject: &'static str,
+        change: impl FnOnce(&mut GenerationSettings),
+    ) {
+        let before = self.settings.clone();
+        change(&mut self.settings);
+        if self.settings != before {
+            self.timeline.changed(&before, subject);
+        }
+    }
+
+    /// Lets the canvas work with the rest of the window.
+    pub(super) fn with_canvas<R>(
+        &mut self,
+        work: impl FnOnce(&mut CanvasPlace, &mut PlaceContext<'_>) -> R,
+    ) -> R {
+        let mut cancelled = Vec::new();
+        let mut context = PlaceContext {
+            words: &self.words,
+            preferences: &self.preferences,
+            settings: &self.settings,
+            model: match &self.model {
+                ModelState::Ready(model) => Some(model),
+                _ => None,
+            },
+            journal: &self.journal,
+            queue: &mut self.queue,
+            cancelled: &mut cancelled,
+            notices: &mut self.notices,
+        };
+        let result = work(&mut self.canvas, &mut context);
+        for job in cancelled {
+            self.engine.cancel(job);
+            self.queue.cancel_waiting(job);
+        }
+        result
+    }
+
+    /// Makes the window look as the preferences say.
+    pub(super) fn apply_preferences(&mut self, ctx: &Context) {
+        if self.words.language() != self.preferences.language {
+            self.words = Words::new(self.preferences.language);
+        }
+        ctx.set_theme(egui::ThemePreference::from(self.preferences.theme));
+        ctx.set_zoom_factor(self.preferences.scale);
+        let reduce_motion = self.preferences.reduce_motion;
+        ctx.all_styles_mut(|style| {
+            style.animation_time = theme::animation_seconds(reduce_motion);
+        });
+    }
+
+    /// Writes what changed since it was last written.
+    fn remember(&mut self) {
+        let is_chosen = self.session.settings.is_some()
+            || matches!(self.model, ModelState::Ready(_))
+            || !self.settings.prompt.is_empty();
+        if is_chosen {
+            self.session.settings = Some(self.settings.clone());
+        }
+        if self.session != self.saved_session {
+            self.journal.write(SESSION, &self.session);
+            self.saved_session = self.session.clone();
+        }
+        if self.preferences != self.saved_preferences {
+            self.journal.write(PREFERENCES, &self.preferences);
+            self.saved_preferences = self.preferences.clone();
+        }
+        let queue = serde_json::to_string(&self.queue.for_journal()).unwrap_or_default();
+        if queue != self.saved_queue {
+            self.journal.write_bytes(QUEUE, queue.clone().into_bytes());
+            self.saved_queue = queue;
+        }
+        if let Some(error) = self.journal.take_error() {
+            let message = self.words.with("notice-journal-failed", [("error", error.into())]);
+            self.notices.push(Notice { message, details: None, is_error: true });
+        }
+    }
+}
+
+impl eframe::App for Window {
+    fn logic(&mut self, ctx: &Context, _frame: &mut eframe::Frame) {
+        Window::logic(self, ctx);
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
+        Window::ui(self, ui);
+    }
+
+    fn on_exit(&mut self) {
+        self.remember();
+        self.journal.flush();
+    }
+}

@@ -1,0 +1,63 @@
+//! The window: what a person sees, and what it remembers.
+
+pub mod actions;
+mod application;
+mod bar;
+pub mod controls;
+pub mod icons;
+pub mod journal;
+pub mod preferences;
+mod prompt_panel;
+pub mod queue;
+pub mod results;
+pub mod session;
+pub mod settings;
+mod shell;
+mod status;
+pub mod theme;
+pub mod timeline;
+mod viewer;
+pub mod words;
+
+use anyhow::Context as _;
+pub use application::{Place, PlaceContext, Start, Window};
+
+use crate::engine::DiffusionEngine;
+
+/// The size of the window at its first start, in points.
+const FIRST_SIZE: [f32; 2] = [1280.0, 800.0];
+
+/// The smallest size at which everything can be reached, in points.
+const SMALLEST_SIZE: [f32; 2] = [880.0, 600.0];
+
+/// Opens the window, and comes back when it is closed.
+///
+/// # Errors
+///
+/// Where the system has no screen or no way to draw on it, or the data folder cannot be made.
+pub fn open() -> anyhow::Result<()> {
+    let data = preferences::data_folder();
+    let journal = journal::Journal::open(data.clone())
+        .with_context(|| format!("{}: the data folder cannot be used", data.display()))?;
+    let options = eframe::NativeOptions {
+        viewport: egui::ViewportBuilder::default()
+            .with_app_id("emberbrush")
+            .with_title("Emberbrush")
+            .with_inner_size(FIRST_SIZE)
+            .with_min_inner_size(SMALLEST_SIZE)
+            .with_drag_and_drop(true),
+        renderer: eframe::Renderer::Wgpu,
+        ..Default::default()
+    };
+    eframe::run_native(
+        "Emberbrush",
+        options,
+        Box::new(|creation| {
+            let start = Start { journal, engine: DiffusionEngine::default };
+            let window = Window::new(&creation.egui_ctx, start)?;
+            Ok(Box::new(window))
+        }),
+    )
+    .map_err(|error| anyhow::anyhow!("{error}"))
+    .context("the window could not be opened; the commands of `emberbrush --help` work without one")
+}

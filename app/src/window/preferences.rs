@@ -1,0 +1,104 @@
+//! How a person wants the program to be, across all sessions.
+
+use std::path::PathBuf;
+
+use directories::{ProjectDirs, UserDirs};
+use emberbrush_pipeline::{device::DeviceChoice, picture::FileFormat};
+use serde::{Deserialize, Serialize};
+
+use super::{actions::Shortcuts, theme::ThemeChoice, words::Language};
+
+/// What is shown of unfinished pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Previews {
+    /// Nothing.
+    Off,
+    /// Colours that are estimated from the latents.
+    #[default]
+    Fast,
+}
+
+impl Previews {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Off, Self::Fast];
+
+    /// The name of its message.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Off => "previews-off",
+            Self::Fast => "previews-fast",
+        }
+    }
+}
+
+/// How a person wants the program to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Preferences {
+    /// Dark, light, or as the system.
+    pub theme: ThemeChoice,
+    /// How large everything is; 1 is the system's own scale.
+    pub scale: f32,
+    /// The language of the window.
+    pub language: Language,
+    /// Where pictures are written.
+    pub pictures_folder: PathBuf,
+    /// Folders in which checkpoints are looked for.
+    pub model_folders: Vec<PathBuf>,
+    /// The format of new pictures.
+    pub format: FileFormat,
+    /// What is shown of unfinished pictures.
+    pub previews: Previews,
+    /// Whether the system tells when the last job is done and the window is not in front.
+    pub notify: bool,
+    /// Whether panels open at once.
+    pub reduce_motion: bool,
+    /// Where the networks run.
+    pub device: DeviceChoice,
+    /// Keys of commands.
+    pub shortcuts: Shortcuts,
+}
+
+impl Preferences {
+    /// The scales to choose from.
+    pub const SCALES: [f32; 6] = [0.8, 0.9, 1.0, 1.25, 1.5, 2.0];
+}
+
+impl Default for Preferences {
+    fn default() -> Self {
+        Self {
+            theme: ThemeChoice::default(),
+            scale: 1.0,
+            language: Language::of_system(),
+            pictures_folder: default_pictures_folder(),
+            model_folders: Vec::new(),
+            format: FileFormat::default(),
+            previews: Previews::default(),
+            notify: true,
+            reduce_motion: false,
+            device: DeviceChoice::default(),
+            shortcuts: Shortcuts::default(),
+        }
+    }
+}
+
+/// `Emberbrush` in the person's folder of pictures, or in the home or current folder.
+fn default_pictures_folder() -> PathBuf {
+    let folders = UserDirs::new();
+    folders
+        .as_ref()
+        .map(|folders| folders.picture_dir().unwrap_or(folders.home_dir()).to_owned())
+        .unwrap_or_default()
+        .join("Emberbrush")
+}
+
+/// Where the program keeps its own data: `EMBERBRUSH_DATA_DIR`, or the place that the system has
+/// for that.
+pub fn data_folder() -> PathBuf {
+    match std::env::var_os("EMBERBRUSH_DATA_DIR") {
+        Some(folder) => folder.into(),
+        None => ProjectDirs::from("", "", "emberbrush")
+            .map_or_else(|| PathBuf::from(".emberbrush"), |folders| folders.data_dir().to_owned()),
+    }
+}

@@ -1,0 +1,313 @@
+//! The left panel: the prompt and the settings of the next pictures.
+
+use egui::{ComboBox, Frame, Id, Margin, RichText, ScrollArea, TextEdit, Ui, vec2};
+use emberbrush_pipeline::{
+    request::LATENT_CELL,
+    schedulers::{Sampler, Schedule},
+};
+
+use super::{
+    actions::Action,
+    application::{ModelState, Window},
+    controls::{
+        divider, field, icon_button, icon_toggle, number, primary_button, small, wide_button,
+    },
+    icons,
+    settings::{Ratio, random_seed},
+    theme::{BUTTON_HEIGHT, CONTROL_HEIGHT, Colours, SMALL, space},
+};
+
+/// The most steps that the panel offers.
+const MAX_STEPS: u32 = 150;
+
+/// The largest guidance that the panel offers.
+const MAX_GUIDANCE: f64 = 30.0;
+
+/// The largest side that the panel offers, in pixels.
+const MAX_SIDE: u32 = 4096;
+
+/// The most pictures of one run.
+const MAX_COUNT: u32 = 1000;
+
+/// The name of the prompt's editor, by which the rest of the window finds it.
+pub(super) fn prompt_id() -> Id {
+    Id::unique("prompt")
+}
+
+impl Window {
+    pub(super) fn prompt_panel(&mut self, ui: &mut Ui) {
+        let margin = space::M as i8;
+        egui::Panel::bottom("generate")
+            .resizable(false)
+            .show_separator_line(false)
+            .frame(Frame::new().inner_margin(Margin {
+                left: margin,
+                right: margin,
+                top: 8,
+                bottom: margin,
+            }))
+            .show(ui, |ui| self.generate_button(ui));
+        egui::CentralPanel::no_frame().show(ui, |ui| {
+            ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+                Frame::new().inner_margin(Margin::same(margin)).show(ui, |ui| {
+                    ui.spacing_mut().item_spacing.y = space::M;
+                    self.prompts(ui);
+                    divider(ui);
+                    self.model_choice(ui);
+                    self.size(ui);
+                    self.seed_and_count(ui);
+                    self.steps_and_guidance(ui);
+                    self.sampler_and_schedule(ui);
+                });
+            });
+        });
+    }
+
+    fn prompts(&mut self, ui: &mut Ui) {
+        ui.vertical(|ui| {
+            ui.spacing_mut().item_spacing.y = space::XS;
+            let hint = self.words.get("prompt-hint");
+            text_area(ui, prompt_id(), &mut self.settings.prompt, &hint, 5)
+                .accessible_name(self.words.get("prompt"));
+            ui.horizontal(|ui| {
+                self.token_count(ui);
+                ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                    let icon = if self.session.shows_negative {
+                        icons::CARET_UP
+                    } else {
+                        icons::CARET_DOWN
+                    };
+                    let label = format!("{} {icon}", self.words.get("negative"));
+                    let text = RichText::new(label).size(SMALL);
+                    if ui.add(egui::Button::new(text).frame(false)).clicked() {
+                        self.session.shows_negative = !self.session.shows_negative;
+                    }
+                });
+            });
+            if self.session.shows_negative {
+                let hint = self.words.get("negative-hint");
+                text_area(ui, Id::unique("negative"), &mut self.settings.negative, &hint, 2)
+                    .accessible_name(self.words.get("negative"));
+            }
+        });
+    }
+
+    fn token_count(&mut self, ui: &mut Ui) {
+        let ModelState::Ready(model) = &self.model else { return };
+        let prompt = &self.settings.prompt;
+        let cached = ui.data(|data| {
+            data.get_temp::<(String, crate::engine::TokenCount)>(Id::unique("tokens"))
+        });
+        let count = match cached {
+            Some((counted, count)) if counted == *prompt => count,
+            _ => {
+                let count = model.tokens.count(prompt);
+                ui.data_mut(|data| data.insert_temp(Id::unique("tokens"), (prompt.clone(), count)));
+                count
+            }
+        };
+        let text = self
+            .words
+            .with("tokens", [("tokens", count.tokens.into()), ("room", count.room.into())]);
+        small(ui, &text).on_hover_text(self.words.get("tokens-tip"));
+    }
+
+    fn model_choice(&mut self, ui: &mut Ui) {
+        let label = self.words.get("model");
+        let tip = self.words.get("model-tip");
+        field(ui, &label, &tip, |ui| {
+            ui.label(self.settings.model.name());
+        });
+    }
+
+    fn size(&mut self, ui: &mut Ui) {
+        let native_side = match &self.model {
+            ModelState::Ready(model) => model.native_side,
+            _ => 512,
+        };
+        let label = self.words.get("size");
+        let tip = self.words.get("size-tip");
+        field(ui, &label, &tip, |ui| {
+            ui.horizontal(|ui| {
+                let width = (ui.available_width() - 2.0 * CONTROL_HEIGHT - 3.0 * space::S) / 2.0;
+                let side = |ui: &mut Ui, name: &str, value: &mut u32| {
+                    ui.allocate_ui(vec2(width, CONTROL_HEIGHT), |ui| {
+                        let step = f64::from(LATENT_CELL);
+                        let response =
+                            number(ui, name, value, LATENT_CELL..=MAX_SIDE, step, native_side);
+                        if response.changed() {
+                            *value = (*value / LATENT_CELL).max(1) * LATENT_CELL;
+                        }
+                    });
+                };
+                side(ui, &self.words.get("width"), &mut self.settings.width);
+                let swap = self.words.get(Action::SwapSides.message());
+                let keys = self.preferences.shortcuts.of(Action::SwapSides);
+                if icon_button(ui, icons::ARROWS_LEFT_RIGHT, &swap, keys).clicked() {
+                    self.settings.swap_sides();
+                }
+                side(ui, &self.words.get("height"), &mut self.settings.height);
+                self.ratios(ui, native_side);
+            });
+        });
+    }
+
+    fn ratios(&mut self, ui: &mut Ui, native_side: u32) {
+        let name = self.words.get("ratio");
+        let button = icon_button(ui, icons::CROP, &name, None);
+        egui::Popup::menu(&button).show(|ui| {
+            ui.set_min_width(140.0);
+            for ratio in Ratio::ALL {
+                let (width, height) = ratio.size(native_side);
+                let on = (self.settings.width, self.settings.height) == (width, height);
+                let text = format!("{}:{}   {width} × {height}", ratio.width, ratio.height);
+                if ui.selectable_label(on, text).clicked() {
+                    self.settings.set_ratio(ratio, native_side);
+                    ui.close();
+                }
+            }
+        });
+    }
+
+    fn seed_and_count(&mut self, ui: &mut Ui) {
+        ui.columns_const(|[left, right]| {
+            let label = self.words.get("seed");
+            let tip = self.words.get("seed-tip");
+            field(left, &label, &tip, |ui| {
+                ui.horizontal(|ui| {
+                    ui.spacing_mut().item_spacing.x = space::XS;
+                    let width = ui.available_width() - 2.0 * (CONTROL_HEIGHT + space::XS);
+                    ui.allocate_ui(vec2(width, CONTROL_HEIGHT), |ui| {
+                        let response =
+                            number(ui, &label, &mut self.settings.seed, 0..=u64::MAX >> 11, 1.0, 0);
+                        if response.changed() {
+                            self.settings.seed_is_locked = true;
+                        }
+                    });
+                    let dice = self.words.get(Action::NewSeed.message());
+                    let keys = self.preferences.shortcuts.of(Action::NewSeed);
+                    if icon_button(ui, icons::DICE_FIVE, &dice, keys).clicked() {
+                        self.settings.seed = random_seed();
+                    }
+                    let locked = self.settings.seed_is_locked;
+                    let icon = if locked { icons::LOCK_SIMPLE } else { icons::LOCK_SIMPLE_OPEN };
+                    let name = self.words.get(Action::LockSeed.message());
+                    let keys = self.preferences.shortcuts.of(Action::LockSeed);
+                    if icon_toggle(ui, icon, &name, keys, locked).clicked() {
+                        self.settings.seed_is_locked = !locked;
+                    }
+                });
+            });
+            let label = self.words.get("count");
+            let tip = self.words.get("count-tip");
+            field(right, &label, &tip, |ui| {
+                number(ui, &label, &mut self.settings.count, 1..=MAX_COUNT, 1.0, 1);
+            });
+        });
+    }
+
+    fn steps_and_guidance(&mut self, ui: &mut Ui) {
+        let (steps, guidance) = match &self.model {
+            ModelState::Ready(model) => (model.defaults.steps, model.defaults.guidance_scale),
+            _ => (20, 7.5),
+        };
+        ui.columns_const(|[left, right]| {
+            let label = self.words.get("steps");
+            let tip = self.words.get("steps-tip");
+            field(left, &label, &tip, |ui| {
+                number(ui, &label, &mut self.settings.steps, 1..=MAX_STEPS, 1.0, steps);
+            });
+            let label = self.words.get("guidance");
+            let tip = self.words.get("guidance-tip");
+            field(right, &label, &tip, |ui| {
+                number(ui, &label, &mut self.settings.guidance, 1.0..=MAX_GUIDANCE, 0.5, guidance);
+            });
+        });
+    }
+
+    fn sampler_and_schedule(&mut self, ui: &mut Ui) {
+        ui.columns_const(|[left, right]| {
+            let label = self.words.get("sampler");
+            let tip = self.words.get("sampler-tip");
+            field(left, &label, &tip, |ui| {
+                let chosen = &mut self.settings.sampler;
+                choice(ui, "sampler", &label, chosen, &Sampler::ALL, |value| {
+                    value.display_name().to_owned()
+                });
+            });
+            let label = self.words.get("schedule");
+            let tip = self.words.get("schedule-tip");
+            field(right, &label, &tip, |ui| {
+                let chosen = &mut self.settings.schedule;
+                choice(ui, "schedule", &label, chosen, &Schedule::ALL, |value| {
+                    value.display_name().to_owned()
+                });
+            });
+        });
+    }
+
+    fn generate_button(&mut self, ui: &mut Ui) {
+        let shortcuts = &self.preferences.shortcuts;
+        ui.set_min_height(BUTTON_HEIGHT);
+        if self.queue.running().is_none() {
+            let keys = shortcuts.of(Action::Generate);
+            let label = self.words.get("generate");
+            if primary_button(ui, icons::SPARKLE, &label, keys).clicked() {
+                self.act(&ui.ctx().clone(), Action::Generate);
+            }
+            return;
+        }
+        let keys = shortcuts.of(Action::Cancel);
+        let label = self.words.get("cancel");
+        if wide_button(ui, icons::STOP_CIRCLE, &label, keys).clicked() {
+            self.cancel_running();
+        }
+        if self.queue.open_count() > 0 {
+            let colours = Colours::of_ui(ui);
+            let keys = self.preferences.shortcuts.of(Action::Generate);
+            let hint = self.words.with(
+                "queue-another",
+                [("keys", keys.map_or_else(String::new, |keys| keys.to_string()).into())],
+            );
+            ui.label(RichText::new(hint).size(SMALL).color(colours.dim));
+        }
+    }
+}
+
+/// A field for text of several lines.
+fn text_area(ui: &mut Ui, id: Id, text: &mut String, hint: &str, rows: usize) -> egui::Response {
+    let colours = Colours::of_ui(ui);
+    ui.scope(|ui| {
+        // The line around what has the focus.
+        ui.visuals_mut().selection.stroke = egui::Stroke::new(1.0, colours.accent);
+        let edit = TextEdit::multiline(text)
+            .id(id)
+            .hint_text(RichText::new(hint).color(colours.dim))
+            .desired_rows(rows)
+            .desired_width(f32::INFINITY)
+            .margin(Margin::same(space::S as i8));
+        ui.add(edit)
+    })
+    .inner
+}
+
+/// A list of which one is chosen, as wide as there is room.
+pub(super) fn choice<T: Copy + PartialEq>(
+    ui: &mut Ui,
+    id: &str,
+    name: &str,
+    chosen: &mut T,
+    choices: &[T],
+    display: impl Fn(T) -> String,
+) {
+    let response = ComboBox::from_id_salt(id)
+        .width(ui.available_width())
+        .selected_text(display(*chosen))
+        .show_ui(ui, |ui| {
+            for &value in choices {
+                ui.selectable_value(chosen, value, display(value));
+            }
+        })
+        .response;
+    response.accessible_name(name);
+}

@@ -1,0 +1,266 @@
+//! The settings of the next pictures, as a person sets them.
+
+use emberbrush_pipeline::{
+    request::{GenerationRequest, LATENT_CELL, Mode},
+    rng::RngSource,
+    schedulers::{Sampler, Schedule},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::engine::ModelSource;
+
+/// What a person sets before pressing Generate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GenerationSettings {
+    /// What to draw.
+    pub prompt: String,
+    /// What to keep away from.
+    pub negative: String,
+    /// With which checkpoint.
+    pub model: ModelSource,
+    /// How a step is made.
+    pub sampler: Sampler,
+    /// How noise levels are spaced.
+    pub schedule: Schedule,
+    /// Number of denoising steps.
+    pub steps: u32,
+    /// Weight of the prompt.
+    pub guidance: f64,
+    /// Width in pixels, a multiple of [`LATENT_CELL`].
+    pub width: u32,
+    /// Height in pixels, a multiple of [`LATENT_CELL`].
+    pub height: u32,
+    /// The seed of the first picture.
+    pub seed: u64,
+    /// Whether the seed stays for the next run, or a new one is drawn.
+    pub seed_is_locked: bool,
+    /// Which generator turns a seed into noise.
+    pub rng: RngSource,
+    /// Number of pictures.
+    pub count: u32,
+}
+
+impl GenerationSettings {
+    /// What a checkpoint recommends.
+    pub fn recommended(model: ModelSource, defaults: &GenerationRequest) -> Self {
+        Self {
+            prompt: String::new(),
+            negative: String::new(),
+            model,
+            sampler: defaults.sampler,
+            schedule: defaults.schedule,
+            steps: defaults.steps,
+            guidance: defaults.guidance_scale,
+            width: defaults.width,
+            height: defaults.height,
+            seed: defaults.seed,
+            seed_is_locked: false,
+            rng: defaults.rng,
+            count: 1,
+        }
+    }
+
+    /// Takes over what another checkpoint recommends; prompts, seed and count stay.
+    pub fn switch_model(&mut self, model: ModelSource, defaults: &GenerationRequest) {
+        *self = Self {
+            prompt: std::mem::take(&mut self.prompt),
+            negative: std::mem::take(&mut self.negative),
+            seed: self.seed,
+            seed_is_locked: self.seed_is_locked,
+            rng: self.rng,
+            count: self.count,
+            ..Self::recommended(model, defaults)
+        };
+    }
+
+    /// The request that these settings mean.
+    pub fn request(&self) -> GenerationRequest {
+        GenerationRequest {
+            mode: Mode::TextToImage,
+            prompt: self.prompt.clone(),
+            negative_prompt: self.negative.clone(),
+            width: self.width,
+            height: self.height,
+            steps: self.steps,
+            guidance_scale: self.guidance,
+            sampler: self.sampler,
+            schedule: self.schedule,
+            seed: self.seed,
+            rng: self.rng,
+            count: self.count,
+        }
+    }
+
+    /// Takes over the settings of a picture, such as a file or the gallery holds them: by the
+    /// names of the flags. Gives the names of those that could not be taken over.
+    pub fn take_fields(&mut self, fields: &Map<String, Value>) -> Vec<String> {
+        let mut left = Vec::new();
+        let mut request = GenerationRequest { count: 1, ..self.request() };
+        for (name, value) in fields {
+            // What a picture started from is not part of these settings, and the model is chosen
+            // by hand, since a name does not say where its files are.
+            if matches!(name.as_str(), "mode" | "count" | "dtype" | "prompt-syntax" | "model") {
+                continue;
+            }
+            let single = Map::from_iter([(name.clone(), value.clone())]);
+            match request.with_fields(&single) {
+                Ok(with) if with.mode == Mode::TextToImage => request = with,
+                _ => left.push(name.clone()),
+            }
+        }
+        self.take_request(&request);
+        left
+    }
+
+    /// Takes over everything that a request states but how many pictures; the seed is locked, so
+    /// that the picture comes out again.
+    pub fn take_request(&mut self, request: &GenerationRequest) {
+        *self = Self {
+            prompt: request.prompt.clone(),
+            negative: request.negative_prompt.clone(),
+            model: self.model.clone(),
+            sampler: request.sampler,
+            schedule: request.schedule,
+            steps: request.steps,
+            guidance: request.guidance_scale,
+            width: request.width,
+            height: request.height,
+            seed: request.seed,
+            seed_is_locked: true,
+            rng: request.rng,
+            count: 1,
+        };
+    }
+
+    /// Swaps width and height.
+    pub fn swap_sides(&mut self) {
+        std::mem::swap(&mut self.width, &mut self.height);
+    }
+
+    /// Gives the picture another ratio, with about as many pixels as a square of `native_side`.
+    pub fn set_ratio(&mut self, ratio: Ratio, native_side: u32) {
+        let (width, height) = ratio.size(native_side);
+        (self.width, self.height) = (width, height);
+    }
+}
+
+/// A ratio of width to height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ratio {
+    /// Its width.
+    pub width: u32,
+    /// Its height.
+    pub height: u32,
+}
+
+impl Ratio {
+    /// Those to choose from, wide before tall.
+    pub const ALL: [Self; 7] = [
+        Self { width: 1, height: 1 },
+        Self { width: 4, height: 3 },
+        Self { width: 3, height: 2 },
+        Self { width: 16, height: 9 },
+        Self { width: 3, height: 4 },
+        Self { width: 2, height: 3 },
+        Self { width: 9, height: 16 },
+    ];
+
+    /// Sides in pixels with about as many pixels as a square of `native_side`, both multiples of
+    /// [`LATENT_CELL`].
+    pub fn size(self, native_side: u32) -> (u32, u32) {
+        let aspect = (f64::from(self.width) / f64::from(self.height)).sqrt();
+        let cells = f64::from(native_side) / f64::from(LATENT_CELL);
+        let side = |factor: f64| ((cells * factor).round().max(1.0) as u32) * LATENT_CELL;
+        (side(aspect), side(1.0 / aspect))
+    }
+}
+
+/// A seed that nobody chose, short enough to type again.
+pub fn random_seed() -> u64 {
+    crate::commands::generate::random_seed()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Settings as the model in the box recommends them.
+    fn settings() -> GenerationSettings {
+        GenerationSettings {
+            prompt: "a red apple".to_owned(),
+            negative: "blur".to_owned(),
+            model: ModelSource::InTheBox,
+            sampler: Sampler::Dpmpp2m,
+            schedule: Schedule::Automatic,
+            steps: 20,
+            guidance: 5.0,
+            width: 128,
+            height: 128,
+            seed: 7,
+            seed_is_locked: false,
+            rng: RngSource::Torch,
+            count: 4,
+        }
+    }
+
+    #[test]
+    fn settings_of_a_picture_come_back() {
+        let mut made = settings();
+        made.sampler = Sampler::EulerAncestral;
+        made.width = 192;
+        made.seed = 99;
+        let texts = emberbrush_pipeline::metadata::texts(
+            &made.request(),
+            0,
+            "m",
+            "f32",
+            emberbrush_pipeline::prompt::PromptSyntax::Weighted,
+        );
+        let texts: Vec<(String, String)> =
+            texts.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();
+        let read = emberbrush_pipeline::metadata::interpret(&texts).unwrap();
+        let mut taken = GenerationSettings { prompt: String::new(), ..settings() };
+        assert_eq!(taken.take_fields(&read.fields), Vec::<String>::new());
+        assert_eq!(taken, GenerationSettings { count: 1, seed_is_locked: true, ..made });
+    }
+
+    #[test]
+    fn what_cannot_be_taken_over_is_named() {
+        let mut taken = settings();
+        let fields = json!({ "steps": 9, "strength": 0.5, "sampler": "restart" });
+        assert_eq!(taken.take_fields(fields.as_object().unwrap()), ["sampler", "strength"]);
+        assert_eq!((taken.steps, taken.sampler), (9, Sampler::Dpmpp2m));
+    }
+
+    #[test]
+    fn another_model_keeps_what_was_typed() {
+        let mut switched = settings();
+        let defaults =
+            GenerationRequest { steps: 30, width: 512, height: 512, ..settings().request() };
+        let folder = ModelSource::Folder("sd15".into());
+        switched.switch_model(folder.clone(), &defaults);
+        assert_eq!(
+            (switched.prompt.as_str(), switched.seed, switched.count),
+            ("a red apple", 7, 4)
+        );
+        assert_eq!((switched.steps, switched.width, switched.model), (30, 512, folder));
+    }
+
+    #[test]
+    fn ratios_keep_the_area_and_the_grid() {
+        for native_side in [128, 512, 1024] {
+            for ratio in Ratio::ALL {
+                let (width, height) = ratio.size(native_side);
+                assert!(width % LATENT_CELL == 0 && height % LATENT_CELL == 0);
+                let area = f64::from(width * height) / f64::from(native_side * native_side);
+                assert!((0.85..1.15).contains(&area), "{ratio:?} of {native_side}: {area}");
+                assert_eq!(width > height, ratio.width > ratio.height);
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Where everything is: the bar, the panels, the centre, the film strip and the status line.
+
+use egui::{Frame, Margin, Panel, Stroke, Ui};
+
+use super::{
+    application::{Place, Window},
+    theme::{Colours, space},
+};
+
+/// Height of the bar in points.
+const BAR_HEIGHT: f32 = 44.0;
+
+/// Width of the left panel in points.
+const LEFT_WIDTH: f32 = 320.0;
+
+/// Width of the right panel in points.
+const RIGHT_WIDTH: f32 = 264.0;
+
+/// Windows narrower than this fold the right panel.
+const NARROW: f32 = 1100.0;
+
+/// Height of the film strip in points.
+const STRIP_HEIGHT: f32 = 96.0;
+
+/// Height of the status line in points.
+const STATUS_HEIGHT: f32 = 28.0;
+
+impl Window {
+    /// Draws the window and takes in what a person does.
+    pub fn ui(&mut self, ui: &mut Ui) {
+        let ctx = ui.ctx().clone();
+        self.keys(&ctx);
+        let before = self.settings.clone();
+        let colours = Colours::of_ui(ui);
+        let panel = |margin: Margin| Frame::new().fill(colours.panel).inner_margin(margin);
+
+        Panel::top("bar")
+            .exact_size(BAR_HEIGHT)
+            .resizable(false)
+            .frame(panel(Margin::symmetric(space::M as i8, space::S as i8)))
+            .show(ui, |ui| self.bar(ui));
+        if self.session.place != Place::Gallery {
+            Panel::left("left")
+                .exact_size(LEFT_WIDTH)
+                .resizable(false)
+                .frame(panel(Margin::ZERO))
+                .show(ui, |ui| self.prompt_panel(ui));
+        }
+        if self.has_side_panel()
+            && self.session.shows_side_panel
+            && ui.available_width() + LEFT_WIDTH >= NARROW
+        {
+            Panel::right("right")
+                .exact_size(RIGHT_WIDTH)
+                .resizable(false)
+                .frame(panel(Margin::same(space::M as i8)))
+                .show(ui, |ui| self.side_panel(ui));
+        }
+        Panel::bottom("status")
+            .exact_size(STATUS_HEIGHT)
+            .resizable(false)
+            .frame(panel(Margin::symmetric(space::M as i8, 0)))
+            .show(ui, |ui| self.status(ui));
+        if self.session.place == Place::Prompt && !self.results.pictures.is_empty() {
+            Panel::bottom("strip")
+                .exact_size(STRIP_HEIGHT)
+                .resizable(false)
+                .frame(panel(Margin::same(space::S as i8)))
+                .show(ui, |ui| self.film_strip(ui));
+        }
+        let centre = Frame::new().fill(colours.ground).stroke(Stroke::NONE);
+        egui::CentralPanel::no_frame().frame(centre).show(ui, |ui| match self.session.place {
+            Place::Prompt => self.viewer(ui),
+            Place::Canvas => {
+                self.with_canvas(|canvas, context| canvas.ui(ui, context));
+            }
+            Place::Gallery => self.gallery(ui),
+        });
+        self.note_changes(&ctx, &before);
+    }
+
+    fn has_side_panel(&self) -> bool {
+        self.session.place == Place::Canvas
+    }
+
+    fn side_panel(&mut self, ui: &mut Ui) {
+        self.with_canvas(|canvas, context| canvas.side_panel(ui, context));
+    }
+
+    fn keys(&mut self, ctx: &egui::Context) {
+        let actions = ctx.input_mut(|input| self.preferences.shortcuts.consume(input));
+        for action in actions {
+            self.act(ctx, action);
+        }
+    }
+
+    /// Puts what the controls changed into the timeline.
+    fn note_changes(&mut self, ctx: &egui::Context, before: &super::settings::GenerationSettings) {
+        let after = &self.settings;
+        if after == before {
+            // A change after a pause, or after the pointer was let go, is a step of its own.
+            if ctx.input(|input| input.pointer.any_released()) {
+                self.timeline.end_step();
+            }
+            return;
+        }
+        let subject = match () {
+            () if after.prompt != before.prompt => "prompt",
+            () if after.negative != before.negative => "negative",
+            () if after.steps != before.steps => "steps",
+            () if after.guidance != before.guidance => "guidance",
+            () if (after.width, after.height) != (before.width, before.height) => "size",
+            () if after.seed != before.seed => "seed",
+            () if after.count != before.count => "count",
+            () => "choice",
+        };
+        self.timeline.changed(before, subject);
+    }
+}

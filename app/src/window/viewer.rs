@@ -1,0 +1,290 @@
+//! The centre of the Prompt place: the picture, as it forms and when it is done.
+
+use egui::{
+    Align2, Button, Color32, FontId, Frame, Margin, Pos2, Rect, RichText, ScrollArea, Sense,
+    Stroke, StrokeKind, TextureHandle, Ui, UiBuilder, Vec2, pos2, vec2,
+};
+
+use super::{
+    actions::Action,
+    application::{ModelState, Window},
+    controls::{section, small},
+    icons,
+    results::Shown,
+    theme::{BODY, Colours, SMALL, space},
+};
+
+/// Pictures smaller than the place for them are enlarged, but no more than this.
+const MAX_ENLARGEMENT: f32 = 4.0;
+
+/// The side of a picture in the film strip, in points.
+const STRIP_SIDE: f32 = 76.0;
+
+/// Prompts to begin with, which the model in the box draws well.
+const SAMPLE_PROMPTS: [&str; 4] =
+    ["a red apple on a blue background", "a yellow sun", "a green tree", "a sleeping cat"];
+
+impl Window {
+    pub(super) fn viewer(&mut self, ui: &mut Ui) {
+        let area = ui.available_rect_before_wrap().shrink(space::L);
+        let ctx = ui.ctx().clone();
+        if let Some(failure) = self.failure.clone() {
+            self.failure_card(ui, area, &failure);
+            return;
+        }
+        if let ModelState::Failed(source, failure) = self.model.clone() {
+            self.model_failure_card(ui, area, &source.name(), &failure);
+            return;
+        }
+        let texture = match self.results.shown {
+            Shown::Newest => {
+                self.results.preview.clone().map(|texture| (texture, true)).or_else(|| {
+                    if self.results.running.is_some() {
+                        return None;
+                    }
+                    self.results.pictures.first_mut().map(|picture| (picture.texture(&ctx), false))
+                })
+            }
+            Shown::Result(place) => {
+                self.results.pictures.get_mut(place).map(|picture| (picture.texture(&ctx), false))
+            }
+        };
+        match texture {
+            Some((texture, is_preview)) => {
+                let pixels = match (is_preview, self.results.running.as_ref()) {
+                    (true, _) => self.preview_size(&texture),
+                    _ => texture.size_vec2(),
+                };
+                draw_picture(ui, area, &texture, pixels);
+                if self.results.was_cancelled && self.results.shown == Shown::Newest {
+                    self.cancelled_note(ui, area);
+                }
+            }
+            None if self.results.running.is_some() => self.starting(ui, area),
+            None => self.empty(ui, area),
+        }
+    }
+
+    /// The size in pixels that the picture of a preview will have: previews are smaller, with the
+    /// same proportions.
+    fn preview_size(&self, texture: &TextureHandle) -> Vec2 {
+        let size = texture.size_vec2();
+        let running = self.results.running.as_ref().and_then(|running| self.queue.get(running.job));
+        match running {
+            Some(entry) => vec2(entry.request.width as f32, entry.request.height as f32),
+            None => size * emberbrush_pipeline::request::LATENT_CELL as f32,
+        }
+    }
+
+    fn starting(&self, ui: &mut Ui, area: Rect) {
+        let text = self.words.get("viewer-starting");
+        message(ui, area, &text);
+    }
+
+    fn cancelled_note(&mut self, ui: &mut Ui, area: Rect) {
+        let rect =
+            Rect::from_center_size(pos2(area.center().x, area.bottom() - 24.0), vec2(360.0, 40.0));
+        let text = self.words.get("viewer-cancelled");
+        let again = self.words.get("viewer-go-on");
+        let colours = Colours::of_ui(ui);
+        let mut wanted = false;
+        ui.scope_builder(UiBuilder::new().max_rect(rect), |ui| {
+            Frame::new()
+                .fill(colours.panel)
+                .stroke(Stroke::new(1.0, colours.line))
+                .corner_radius(6.0)
+                .inner_margin(Margin::symmetric(12, 4))
+                .show(ui, |ui| {
+                    ui.horizontal_centered(|ui| {
+                        ui.label(text);
+                        wanted = ui.button(again).clicked();
+                    });
+                });
+        });
+        if wanted {
+            self.retry_last_cancelled();
+        }
+    }
+
+    fn retry_last_cancelled(&mut self) {
+        use super::queue::EntryState;
+        let last = self
+            .queue
+            .entries()
+            .iter()
+            .rev()
+            .find(|entry| entry.state == EntryState::Cancelled)
+            .map(|entry| entry.id);
+        if let Some(id) = last {
+            self.queue.retry(id);
+        }
+    }
+
+    fn empty(&mut self, ui: &mut Ui, area: Rect) {
+        let colours = Colours::of_ui(ui);
+        let rect = Rect::from_center_size(area.center(), vec2(420.0, 260.0).min(area.size()));
+        ui.scope_builder(UiBuilder::new().max_rect(rect), |ui| {
+            ui.vertical_centered(|ui| {
+                ui.label(RichText::new(icons::SPARKLE).size(32.0).color(colours.accent));
+                section(ui, &self.words.get("viewer-empty-title"));
+                let text = self.words.get("viewer-empty-text");
+                ui.label(RichText::new(text).color(colours.dim));
+                ui.add_space(space::S);
+                for prompt in SAMPLE_PROMPTS {
+                    if ui.add(Button::new(prompt).min_size(vec2(280.0, 32.0))).clicked() {
+                        self.change_settings("sample", |settings| {
+                            settings.prompt = prompt.to_owned()
+                        });
+                        self.act(&ui.ctx().clone(), Action::Generate);
+                    }
+                }
+            });
+        });
+    }
+
+    fn failure_card(&mut self, ui: &mut Ui, area: Rect, failure: &crate::engine::Failure) {
+        let title = self.words.get("failure-title");
+        let dismiss = self.words.get("failure-dismiss");
+        let copy = self.words.get("failure-copy");
+        if error_card(ui, area, &title, failure, &copy, Some(&dismiss)) {
+            self.failure = None;
+        }
+    }
+
+    fn model_failure_card(
+        &mut self,
+        ui: &mut Ui,
+        area: Rect,
+        model: &str,
+        failure: &crate::engine::Failure,
+    ) {
+        let title = self.words.with("failure-model", [("model", model.into())]);
+        let in_the_box = self.words.get("failure-use-box");
+        let copy = self.words.get("failure-copy");
+        if error_card(ui, area, &title, failure, &copy, Some(&in_the_box)) {
+            self.choose_model(crate::engine::ModelSource::InTheBox);
+        }
+    }
+
+    pub(super) fn film_strip(&mut self, ui: &mut Ui) {
+        let colours = Colours::of_ui(ui);
+        let mut chosen = None;
+        ScrollArea::horizontal().auto_shrink(false).show(ui, |ui| {
+            ui.horizontal(|ui| {
+                for (place, picture) in self.results.pictures.iter().enumerate() {
+                    let (rect, response) =
+                        ui.allocate_exact_size(vec2(STRIP_SIDE, STRIP_SIDE), Sense::click());
+                    let name = picture.request.prompt.clone();
+                    response
+                        .widget_info(|| egui::WidgetInfo::labeled(egui::Role::Button, true, &name));
+                    if !ui.is_rect_visible(rect) {
+                        continue;
+                    }
+                    let size = picture.thumbnail.size_vec2();
+                    let inner = fitted(rect, size, f32::INFINITY);
+                    paint(ui, &picture.thumbnail, inner);
+                    let is_shown = match self.results.shown {
+                        Shown::Newest => place == 0 && self.results.running.is_none(),
+                        Shown::Result(shown) => shown == place,
+                    };
+                    if is_shown || response.hovered() {
+                        let colour = if is_shown { colours.accent } else { colours.dim };
+                        let stroke = Stroke::new(2.0, colour);
+                        ui.painter().rect_stroke(inner, 3.0, stroke, StrokeKind::Inside);
+                    }
+                    super::controls::focus_ring(ui, &response);
+                    if response.clicked() {
+                        chosen = Some(place);
+                    }
+                    response.on_hover_ui(|ui| {
+                        let side = 256.0;
+                        let size = fitted(
+                            Rect::from_min_size(Pos2::ZERO, Vec2::splat(side)),
+                            size,
+                            f32::INFINITY,
+                        );
+                        let (rect, _) = ui.allocate_exact_size(size.size(), Sense::hover());
+                        paint(ui, &picture.thumbnail, rect);
+                        ui.set_max_width(side);
+                        ui.label(&picture.request.prompt);
+                        small(
+                            ui,
+                            &format!(
+                                "{}  ·  {:.1} s",
+                                picture.request.seed,
+                                picture.took.as_secs_f64()
+                            ),
+                        );
+                    });
+                }
+            });
+        });
+        if let Some(place) = chosen {
+            self.results.shown = if place == 0 { Shown::Newest } else { Shown::Result(place) };
+        }
+    }
+}
+
+/// The place of a picture of `size` within `area`, in its middle.
+pub(super) fn fitted(area: Rect, size: Vec2, max_scale: f32) -> Rect {
+    let scale = (area.size() / size.max(Vec2::splat(1.0))).min_elem().min(max_scale);
+    Rect::from_center_size(area.center(), size * scale)
+}
+
+fn paint(ui: &Ui, texture: &TextureHandle, rect: Rect) {
+    let uv = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
+    ui.painter().image(texture.id(), rect, uv, Color32::WHITE);
+}
+
+fn draw_picture(ui: &mut Ui, area: Rect, texture: &TextureHandle, pixels: Vec2) {
+    let points = pixels / ui.pixels_per_point();
+    let rect = fitted(area, points, MAX_ENLARGEMENT);
+    paint(ui, texture, rect);
+}
+
+fn message(ui: &Ui, area: Rect, text: &str) {
+    let colours = Colours::of_ui(ui);
+    let font = FontId::proportional(BODY);
+    ui.painter().text(area.center(), Align2::CENTER_CENTER, text, font, colours.dim);
+}
+
+/// What happened, what to do, and details to copy. Whether the person chose to go on.
+fn error_card(
+    ui: &mut Ui,
+    area: Rect,
+    title: &str,
+    failure: &crate::engine::Failure,
+    copy: &str,
+    go_on: Option<&str>,
+) -> bool {
+    let colours = Colours::of_ui(ui);
+    let rect = Rect::from_center_size(area.center(), vec2(520.0, 220.0).min(area.size()));
+    let mut went_on = false;
+    ui.scope_builder(UiBuilder::new().max_rect(rect), |ui| {
+        Frame::new()
+            .fill(colours.panel)
+            .stroke(Stroke::new(1.0, colours.line))
+            .corner_radius(8.0)
+            .inner_margin(Margin::same(16))
+            .show(ui, |ui| {
+                ui.set_width(rect.width() - 32.0);
+                ui.horizontal(|ui| {
+                    ui.label(RichText::new(icons::WARNING_CIRCLE).size(20.0).color(colours.bad));
+                    section(ui, title);
+                });
+                ScrollArea::vertical().max_height(110.0).show(ui, |ui| {
+                    ui.add(egui::Label::new(&failure.message).wrap().selectable(true));
+                });
+                ui.add_space(space::XS);
+                ui.horizontal(|ui| {
+                    if let Some(go_on) = go_on {
+                        went_on = ui.button(go_on).clicked();
+                    }
+                    if ui.button(RichText::new(copy).size(SMALL)).clicked() {
+                        ui.ctx().copy_text(failure.details.clone());
+                    }
+                });
+            });
+    });
+    went_on
+}
