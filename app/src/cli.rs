@@ -249,6 +249,13 @@ pub(crate) struct BenchArguments {
     /// Number of measured UNet steps, of which the median is told.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) steps: u32,
+    /// Make so many pictures of that many steps by the networks alone, and again as a job set, and
+    /// compare the times.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) pictures: Option<u32>,
+    /// How many pictures of the job set go through the UNet at once: auto, or 1 to 16.
+    #[arg(long, value_name = "N", default_value = "auto", requires = "pictures")]
+    pub(crate) batch_size: BatchSize,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -210,6 +210,130 @@ fn wrong_job_files_are_refused_before_anything_is_made() {
     workshop.run(&batch("absent.txt", "out", &QUICK)).assert_refused(&["absent.txt"]);
 }
 
+/// How far two pictures are apart, in grey levels.
+fn difference(a: &Path, b: &Path) -> u8 {
+    let [a, b] = [a, b].map(|path| image::open(path).unwrap().to_rgb8());
+    assert_eq!(a.dimensions(), b.dimensions());
+    let bytes = a.as_raw().iter().zip(b.as_raw());
+    bytes.map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+#[test]
+fn pictures_made_at_once_are_those_made_alone() {
+    let workshop = Workshop::new();
+    let jobs = [
+        r#"{"prompt":"a red apple","seed":3,"count":2}"#,
+        r#"{"prompt":"a pear","seed":9,"width":72}"#,
+        r#"{"prompt":"a blue {cup|car}","cfg":2.5,"negative":"blur"}"#,
+        r#"{"prompt":"a hat","init":"absent.png","strength":0.5}"#,
+        r#"{"prompt":"a green hat","seed":4}"#,
+        r#"{"prompt":"a tree","seed":9,"width":72}"#,
+    ];
+    std::fs::write(workshop.path("jobs.jsonl"), jobs.join("\n")).unwrap();
+    let run = |folder: &str, size: &str| {
+        let more = ["--steps", "2", "--width", "64", "--height", "64", "--sampler", "euler-a"];
+        let more = [&more[..], &["--batch-size", size, "--json"]].concat();
+        let run = workshop.run(&batch("jobs.jsonl", folder, &more));
+        assert_eq!(run.code(), Some(1), "{}", run.stderr());
+        let events = run.stdout();
+        let events: Vec<Value> =
+            events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        events.iter().filter(|event| event["event"] == "step").count()
+    };
+    assert_eq!(run("alone", "1"), 2 * 6);
+    // Groups of 3, 1 and 2 pictures.
+    assert_eq!(run("at-once", "3"), 2 * 3);
+    let alone = pictures(&workshop.path("alone"));
+    let at_once = pictures(&workshop.path("at-once"));
+    assert_eq!(alone.len(), 6);
+    assert!(alone.keys().eq(at_once.keys()));
+    let file = |folder: &str, name: &str| workshop.path(folder).join(name);
+    for name in alone.keys() {
+        assert!(difference(&file("alone", name), &file("at-once", name)) <= 1, "{name}");
+    }
+    // What was lost is made in the group that it was made in.
+    let lost: Vec<&String> = at_once.keys().take(2).collect();
+    let bytes = || lost.iter().map(|name| std::fs::read(file("at-once", name)).unwrap());
+    let before: Vec<_> = bytes().collect();
+    for name in &lost {
+        std::fs::remove_file(file("at-once", name)).unwrap();
+    }
+    assert_eq!(run("at-once", "3"), 2);
+    assert!(bytes().eq(before));
+
+    let mut several = vec!["generate", "a pear", "--count", "3", "--seed", "5", "--device", "cpu"];
+    several.extend(QUICK);
+    let one = [&several[..], &["--batch-size", "1", "-o", "one/"]].concat();
+    workshop.run(&one).succeeded();
+    let three = [&several[..], &["--batch-size", "3", "-o", "three/"]].concat();
+    workshop.run(&three).succeeded();
+    for name in ["5-a-pear.png", "6-a-pear.png", "7-a-pear.png"] {
+        assert!(difference(&file("one", name), &file("three", name)) <= 1, "{name}");
+    }
+}
+
+#[test]
+fn each_job_has_the_model_that_it_names() {
+    let workshop = Workshop::new();
+    let tiny = emberbrush_tests::checkpoint("sd15-tiny");
+    let tiny_name = tiny.file_name().unwrap().to_str().unwrap();
+    let jobs = format!(
+        "prompt,model,steps\na,,1\nb,{0},1\nc,models/later,1\nd,emberbrush-default,1\n\
+         e,{0}/../{1},1\n",
+        text(&tiny),
+        tiny_name,
+    );
+    std::fs::write(workshop.path("jobs.csv"), jobs).unwrap();
+    let more = ["--width", "64", "--height", "64", "--name", "{index}-{model}", "--seed", "1"];
+    let arguments = batch("jobs.csv", "out", &more);
+    let loaded = |stdout: &str| {
+        let events = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let loaded = events.filter(|event| event["event"] == "loaded");
+        loaded.map(|event| event["model"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let run = workshop.run(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(run.code(), Some(1), "{}", run.stderr());
+    let stdout = run.stdout();
+    assert!(stdout.contains("models/later: there is no such file or folder"), "{stdout}");
+    assert!(stdout.contains("1 of 5 pictures could not be made"), "{stdout}");
+    assert_eq!(loaded(&stdout), ["emberbrush-default", tiny_name]);
+    let folder = workshop.path("out");
+    let names: Vec<String> = pictures(&folder).into_keys().collect();
+    let default = "emberbrush-default";
+    let expected = [
+        format!("1-{default}.png"),
+        format!("2-{tiny_name}.png"),
+        format!("4-{default}.png"),
+        format!("5-{tiny_name}.png"),
+    ];
+    assert_eq!(names, expected);
+    for (name, model) in expected.iter().zip([default, tiny_name, default, tiny_name]) {
+        let settings = metadata::read(&folder.join(name)).unwrap();
+        assert_eq!(settings.fields["model"], model);
+    }
+    let models = entries(&folder).into_iter().map(|entry| entry["model"].clone());
+    assert_eq!(models.collect::<Vec<_>>(), [default, default, tiny_name, tiny_name]);
+
+    // Once the model is there, the same command makes what is left, with it alone.
+    copy_folder(&tiny, &workshop.path("models/later"));
+    let run = workshop.run(&[&arguments[..], &["--json"]].concat()).succeeded();
+    assert_eq!(loaded(&run.stdout()), ["later"]);
+    assert_eq!(pictures(&folder).len(), 5);
+    assert!(folder.join("3-later.png").exists());
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(file.file_name());
+        if file.path().is_dir() {
+            copy_folder(&file.path(), &target);
+        } else {
+            std::fs::copy(file.path(), target).unwrap();
+        }
+    }
+}
+
 #[test]
 fn a_job_file_that_changed_is_noticed() {
     let workshop = Workshop::new();
@@ -223,6 +347,11 @@ fn a_job_file_that_changed_is_noticed() {
     std::fs::write(workshop.path("wildcards/colour.txt"), "blue\n").unwrap();
     workshop.run(&arguments).assert_refused(&["another job set"]);
     std::fs::write(workshop.path("wildcards/colour.txt"), "red\n").unwrap();
+    std::fs::write(&jobs, "a __colour__ cat\na __colour__ dog\n").unwrap();
+    workshop.run(&arguments).assert_refused(&["another job set"]);
+    std::fs::write(&jobs, "a __colour__ cat\n").unwrap();
+    let other_steps = [&arguments[..], &["--cfg", "2"]].concat();
+    workshop.run(&other_steps).assert_refused(&["another job set"]);
     workshop.run(&arguments).succeeded();
     assert_eq!(pictures(&workshop.path("out")).len(), 1);
 }

@@ -47,6 +47,12 @@ impl Workshop {
 #[derive(Debug)]
 pub struct Run(Output);
 
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self(output)
+    }
+}
+
 impl Run {
     pub fn code(&self) -> Option<i32> {
         self.0.status.code()

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::{
     cli::BenchArguments,
+    commands::batch_bench,
     interruption::Interruption,
     model,
     report::{object, println},
@@ -32,6 +33,9 @@ struct Measurements {
 }
 
 pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> anyhow::Result<()> {
+    if let Some(pictures) = arguments.pictures {
+        return batch_bench::run(arguments, pictures, interruption);
+    }
     let started = Instant::now();
     let (mut pipeline, _) = model::load(&arguments.model)?;
     pipeline.synchronise()?;

@@ -1,6 +1,7 @@
 //! What each command does.
 
 pub(crate) mod batch;
+pub(crate) mod batch_bench;
 pub(crate) mod bench;
 pub(crate) mod devices;
 pub(crate) mod generate;
