@@ -158,6 +158,26 @@ impl Reporter {
         }
     }
 
+    /// The checkpoint of some pictures, given by number and line, could not be loaded.
+    pub(crate) fn failed_model(
+        &self,
+        model: &str,
+        pictures: &[(usize, usize)],
+        error: &anyhow::Error,
+    ) {
+        if let Self::Json = self {
+            for &(index, line) in pictures {
+                self.failed_job(index, line, error);
+            }
+            return;
+        }
+        let (count, line) = (pictures.len(), pictures.first().map_or(0, |(_, line)| *line));
+        self.line(&format!(
+            "Error: the model {model} of {count} pictures, first of the job of line {line}, could \
+             not be loaded: {error:#}"
+        ));
+    }
+
     /// A picture is on disk. Its path goes to standard output, where scripts look for it.
     ///
     /// `outside` is what was counted outside the mask in the file, and whether its format keeps

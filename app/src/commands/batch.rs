@@ -97,6 +97,11 @@ pub(crate) fn make(
                 let wanted = arguments.output.join(&item.file);
                 reporter.written(&path, &wanted, item.request.seed, took, None);
             }
+            RunEvent::NotLoaded { model, items, error } => {
+                let lines: Vec<(usize, usize)> =
+                    items.iter().map(|item| (item.index, item.line)).collect();
+                reporter.failed_model(&model.name, &lines, &error.into());
+            }
             RunEvent::Failed { item, error } => {
                 reporter.failed_job(item.index, item.line, &error.into());
             }

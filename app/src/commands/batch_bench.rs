@@ -87,8 +87,10 @@ pub(crate) fn run(
         },
     };
     let tell = |event: RunEvent<'_>| {
-        if let RunEvent::Failed { error, .. } = event {
-            report::warn(&error.to_string());
+        match event {
+            RunEvent::Failed { error, .. } => report::warn(&error.to_string()),
+            RunEvent::NotLoaded { error, .. } => report::warn(&error.to_string()),
+            _ => {}
         }
         interruption.flow()
     };

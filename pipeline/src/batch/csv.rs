@@ -72,6 +72,8 @@ pub(super) fn cell(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -95,11 +97,25 @@ mod tests {
         assert_eq!(records("a\nb\n\"c\"d"), Err((3, "text follows a closing quotation mark")));
     }
 
-    #[test]
-    fn cells_read_back() {
-        for text in ["", "a", "a,b", "\"", "a\nb"] {
-            let line = format!("{},x", cell(text));
-            assert_eq!(records(&line), Ok(vec![(1, vec![text.to_owned(), "x".to_owned()])]));
+    proptest! {
+        #[test]
+        fn cells_read_back(rows in prop::collection::vec(prop::collection::vec("(?s).{0,12}", 2..5), 0..6)) {
+            let line = |row: &Vec<String>| {
+                row.iter().map(|text| cell(text)).collect::<Vec<_>>().join(",") + "\n"
+            };
+            let read = records(&rows.iter().map(line).collect::<String>());
+            let read = read.map(|read| read.into_iter().map(|(_, cells)| cells).collect::<Vec<_>>());
+            prop_assert_eq!(read, Ok(rows));
+        }
+
+        #[test]
+        fn every_text_is_read_or_told_with_a_line_of_it(text in "[\\x00-\u{2}a,\"\r\n 가]{0,40}") {
+            let lines = 1 + text.matches('\n').count();
+            let in_text = |line: usize| (1..=lines).contains(&line);
+            match records(&text) {
+                Ok(records) => prop_assert!(records.iter().all(|(line, _)| in_text(*line))),
+                Err((line, _)) => prop_assert!(in_text(line)),
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ const MAX_NAME: usize = 110;
 const MAX_PROMPT: usize = 60;
 
 /// Names that Windows keeps for devices.
-const DEVICES: [&str; 4] = ["con", "prn", "aux", "nul"];
+const DEVICES: [&str; 6] = ["con", "prn", "aux", "nul", "conin$", "conout$"];
 
 /// A pattern that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -197,6 +197,10 @@ pub(super) fn distinct(names: Vec<String>, extension: &str) -> Vec<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -234,6 +238,36 @@ mod tests {
     #[test]
     fn many_equal_names_are_quick() {
         assert_eq!(distinct(vec!["a".to_owned(); 100_000], "png").len(), 100_000);
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_becomes_a_name_that_every_file_system_takes(text in "(?s).{0,300}") {
+            let name = whole(&text);
+            prop_assert!(!name.is_empty() && name.len() <= MAX_NAME + 1, "{name:?}");
+            let forbidden = |c: char| c.is_control() || "/\\:*?\"<>|".contains(c);
+            prop_assert!(!name.contains(forbidden), "{name:?}");
+            prop_assert!(!name.starts_with(['.', ' ', '-']), "{name:?}");
+            prop_assert!(!name.ends_with(['.', ' ']), "{name:?}");
+            prop_assert_eq!(whole(&name), name);
+        }
+
+        #[test]
+        fn names_of_a_job_set_all_differ(names in prop::collection::vec("[aA]{1,2}(-[1-3])?", 0..40)) {
+            let count = names.len();
+            let distinct = distinct(names, "png");
+            let lower: HashSet<String> = distinct.iter().map(|name| name.to_lowercase()).collect();
+            prop_assert_eq!(lower.len(), count, "{:?}", distinct);
+        }
+
+        #[test]
+        fn patterns_are_read_or_refused(pattern in r"(\{(seed|index|x)\}|[{}a-z]){0,8}") {
+            let known = |field: &str| format!("{{{field}}}").parse::<FileNamePattern>().is_ok();
+            let rest = pattern.split('{').skip(1);
+            let closed = rest.map(|after| after.split_once('}').map(|(field, _)| field));
+            let valid = closed.fold(true, |valid, field| valid && field.is_some_and(known));
+            prop_assert_eq!(pattern.parse::<FileNamePattern>().is_ok(), valid);
+        }
     }
 
     #[test]

@@ -200,6 +200,7 @@ fn bars(prompt: &str) -> Vec<&str> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -263,5 +264,34 @@ mod tests {
         );
         let error = matrix(from_lines(&"a|".repeat(20)), Path::new("a.txt")).unwrap_err();
         assert!(error.to_string().starts_with("a.txt, line 1: a prompt matrix"), "{error}");
+    }
+    proptest! {
+        #[test]
+        fn every_file_is_read_or_told_with_a_line_of_it(
+            kind in prop::sample::select(vec!["a.txt", "a.csv", "a.jsonl"]),
+            content in prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..80),
+                "(\\{\"[a-z]{0,3}\":[0-9tfn\"{}]{0,4}\\}|prompt|,|\"|\n|\r|#| ){0,20}"
+                    .prop_map(String::into_bytes),
+            ],
+        ) {
+            let lines = 1 + content.iter().filter(|&&byte| byte == b'\n').count();
+            match read_as(kind, &content) {
+                Ok(jobs) => {
+                    prop_assert!(!jobs.is_empty());
+                    prop_assert!(jobs.iter().all(|job| (1..=lines).contains(&job.line)));
+                    let count = jobs.len();
+                    let all = matrix(jobs, Path::new(kind)).unwrap();
+                    prop_assert!(all.len() >= count);
+                }
+                Err(error) => {
+                    let line = error.strip_prefix(&format!("{kind}, line "));
+                    let line = line.and_then(|rest| rest.split_once(": ")?.0.parse().ok());
+                    let told = line.is_some_and(|line: usize| (1..=lines).contains(&line));
+                    let empty = format!("{kind}: there is no job in the file");
+                    prop_assert!(told || error == empty, "{}", error);
+                }
+            }
+        }
     }
 }

@@ -327,9 +327,16 @@ impl Manifest {
             text.push_str(&cells.join(","));
             text.push('\n');
         }
-        let hidden = self.folder.join(".emberbrush-csv.part");
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        // Parts of a job set write tables of their own, maybe at once.
+        let hidden = self.folder.join(format!(".emberbrush-{name}.part"));
+        let written = File::create(&hidden).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        });
+        // Removes the hidden file again when anything below fails.
         let file = TempPath::try_from_path(&hidden).map_err(io)?;
-        fs::write(&hidden, text).map_err(io)?;
+        written.map_err(io)?;
         file.persist(&path).map_err(|error| io(error.error))?;
         Ok(path)
     }

@@ -329,6 +329,7 @@ impl FromStr for Shard {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -438,12 +439,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn shards_are_a_partition() {
-        let shards: Vec<Shard> = (1..=3).map(|k| format!("{k}/3").parse().unwrap()).collect();
-        for index in 0..10 {
-            assert_eq!(shards.iter().filter(|shard| shard.contains(index)).count(), 1);
+    fn field() -> impl Strategy<Value = (String, Value)> {
+        let name = prop::sample::select(vec![
+            "prompt", "negative", "steps", "cfg", "sampler", "seed", "width", "height", "count",
+            "model", "mode", "init", "mask", "strength", "hires", "extend", "scale", "other",
+        ]);
+        let value = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (0..200_u32).prop_map(|cells| Value::from(cells * 8)),
+            any::<f64>().prop_map(|number| json!(number)),
+            "(?s).{0,20}".prop_map(Value::from),
+            Just(json!({ "left": 8 })),
+            Just(json!(["ddim"])),
+        ];
+        (name.prop_map(str::to_owned), value)
+    }
+
+    proptest! {
+        #[test]
+        fn any_fields_are_planned_or_told_with_their_line(
+            fields in prop::collection::vec(field(), 0..5),
+        ) {
+            let job = Job { line: 7, fields: fields.into_iter().collect() };
+            let base = [("prompt".to_owned(), json!("a"))].into_iter().collect();
+            let jobs = [Job { line: 1, fields: base }, job];
+            match BatchPlan::new(&jobs, &settings()) {
+                Ok(plan) => prop_assert!(plan.items().iter().all(|item| item.request.check().is_ok())),
+                Err(error) => prop_assert!(error.to_string().starts_with("line 7: "), "{error}"),
+            }
         }
+
+        #[test]
+        fn every_picture_is_in_one_shard(of in 1..40_usize, index in 0..10_000_usize) {
+            let shards = (1..=of).map(|number| format!("{number}/{of}").parse::<Shard>().unwrap());
+            prop_assert_eq!(shards.filter(|shard| shard.contains(index)).count(), 1);
+        }
+    }
+
+    #[test]
+    fn shards_are_read_within_bounds() {
         for bad in ["0/3", "4/3", "1", "1/0", "a/b", ""] {
             assert!(bad.parse::<Shard>().is_err(), "{bad}");
         }

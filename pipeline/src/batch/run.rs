@@ -55,6 +55,15 @@ pub enum RunEvent<'a> {
         /// How long it took to make; writing it is not counted.
         took: Duration,
     },
+    /// A checkpoint could not be loaded, so its pictures cannot be made.
+    NotLoaded {
+        /// The checkpoint.
+        model: &'a JobModel,
+        /// The pictures that are missing.
+        items: &'a [&'a Item],
+        /// Why.
+        error: PipelineError,
+    },
     /// A picture could not be made or written.
     Failed {
         /// The picture.
@@ -70,9 +79,6 @@ pub enum ItemError {
     /// It could not be made.
     #[error(transparent)]
     Making(#[from] PipelineError),
-    /// Its checkpoint could not be loaded.
-    #[error("the model could not be loaded: {0}")]
-    Model(String),
     /// The picture that it starts from could not be read.
     #[error(transparent)]
     Source(PictureError),
@@ -186,20 +192,17 @@ impl<'a> Maker<'a> {
     where
         'a: 'scope,
     {
-        if !items.iter().any(|item| self.is_missing(item)) {
+        let missing: Vec<&Item> =
+            items.iter().copied().filter(|item| self.is_missing(item)).collect();
+        if missing.is_empty() {
             return Ok(());
         }
         let mut pipeline = match (self.settings.load)(model) {
             Ok(pipeline) => pipeline,
             Err(PipelineError::Cancelled(cancelled)) => return Err(cancelled),
             Err(error) => {
-                let reason = error.to_string();
-                for item in items.iter().filter(|item| self.missing.contains(&item.index)) {
-                    self.failed += 1;
-                    let error = ItemError::Model(reason.clone());
-                    self.tell(RunEvent::Failed { item, error })?;
-                }
-                return Ok(());
+                self.failed += missing.len();
+                return self.tell(RunEvent::NotLoaded { model, items: &missing, error });
             }
         };
         let mut groups = Groups::new(items, self.settings.batch_size);
