@@ -143,9 +143,9 @@ pub(crate) struct GenerateArguments {
 /// How hard encoders of files try.
 #[derive(Debug, Args)]
 pub(crate) struct EffortArguments {
-    /// Quality of JPEG files, from 1 to 100.
-    #[arg(long, value_name = "N", default_value_t = 95, value_parser = clap::value_parser!(u8).range(1..=100))]
-    quality: u8,
+    /// Quality of JPEG and WebP files, from 1 to 100 [default: 95 for JPEG; WebP loses nothing].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    quality: Option<u8>,
     /// Compression of PNG files.
     #[arg(long, value_enum, default_value_t = CompressionArgument::Balanced)]
     png_compression: CompressionArgument,
@@ -162,7 +162,7 @@ impl EffortArguments {
     /// What the arguments mean.
     pub(crate) fn effort(&self) -> Effort {
         Effort {
-            jpeg_quality: self.quality,
+            quality: self.quality,
             png_compression: match self.png_compression {
                 CompressionArgument::Fast => PngCompression::Fast,
                 CompressionArgument::Balanced => PngCompression::Balanced,

@@ -1,6 +1,7 @@
 //! Changing pictures: from files to the model's size, and back into the picture.
 
 mod group;
+mod latent_upscaling;
 mod outpaint;
 mod upscale;
 
@@ -8,11 +9,13 @@ use std::ops::ControlFlow;
 
 pub use group::{GroupPicture, edit_group};
 use image::{DynamicImage, GenericImageView, Rgb32FImage};
+pub use latent_upscaling::{LatentInterpolation, upscale_latents};
 pub(crate) use upscale::enlarged;
 
 use crate::{
     diffusion::{
         DiffusionPipeline, ImageInput, LatentBlending, LatentContent, MaskInput, NoiseSource,
+        SoftInpainting, StartingImage,
     },
     error::PipelineError,
     picture::{self, Mask, MaskEdge, MaskSource, Picture, PictureError, Recount, Rectangle},
@@ -26,9 +29,6 @@ const LARGEST_OWN_AREA: f64 = 2.25;
 
 /// The proportions that the model's view of a masked part has at most.
 const LARGEST_ASPECT: f64 = 2.0;
-
-/// A1111's defaults of soft inpainting: schedule bias, and preservation strength.
-const SOFT: LatentBlending = LatentBlending::Soft { power: 1.0, scale: 0.5 };
 
 /// The pictures that a request names, read.
 #[derive(Debug, Clone)]
@@ -235,7 +235,8 @@ pub fn edit_from(
     let source = if init.raw { sources.init.to_raw() } else { sources.init.to_srgb() };
     let seen = picture::view(&source, rectangle, width, height);
     let (Mode::Inpaint(inpaint), Some(mask)) = (&request.mode, &sources.mask) else {
-        let input = ImageInput { image: seen, strength: init.strength, mask: None };
+        let input =
+            ImageInput { image: StartingImage::Pixels(seen), strength: init.strength, mask: None };
         let image = pipeline.generate_from_image(request, &input, noise, on_event)?;
         return Ok(Edited { picture: finished(&sources.init, image, init.raw) });
     };
@@ -267,7 +268,7 @@ fn masked_input(
     let blending = match inpaint.mask_mode {
         MaskMode::Hard if inpaint.image.raw => LatentBlending::Nearest,
         MaskMode::Hard => LatentBlending::Covering,
-        MaskMode::Soft => SOFT,
+        MaskMode::Soft => LatentBlending::Soft(SoftInpainting::default()),
         MaskMode::Differential => LatentBlending::Differential,
     };
     let content = match inpaint.masked_content {
@@ -280,6 +281,7 @@ fn masked_input(
         _ => seen,
     };
     let mask = Some(MaskInput { mask: repaint, content, blending });
+    let image = StartingImage::Pixels(image);
     ImageInput { image, strength: inpaint.image.strength, mask }
 }
 

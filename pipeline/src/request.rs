@@ -5,8 +5,8 @@ mod mode;
 
 pub use fields::FieldError;
 pub use mode::{
-    BadExtension, Extension, HiresFix, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode,
-    Outpaint, ResizeMode, UnknownChoice, Upscale,
+    BadExtension, Extension, HiresFix, HiresUpscaler, InitImage, Inpaint, MaskArea, MaskMode,
+    MaskedContent, Mode, Outpaint, ResizeMode, UnknownChoice, Upscale,
 };
 use serde::{Deserialize, Serialize};
 

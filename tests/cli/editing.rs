@@ -4,7 +4,10 @@
 
 mod program;
 
-use emberbrush_pipeline::schedulers::Sampler;
+use emberbrush_pipeline::{
+    picture::{FileFormat, Picture, encode},
+    schedulers::Sampler,
+};
 use emberbrush_tests::{checkpoint, fixtures};
 use image::{DynamicImage, GrayImage, RgbImage};
 use program::{Workshop, text};
@@ -169,81 +172,83 @@ fn what_cannot_be_done_is_refused() {
     assert!(!workshop.path("out.png").exists());
 }
 
-/// Mean difference of neighbouring pixels across lines that run along the border of a rectangle
-/// of `left, top, right, bottom`, up to 8 pixels from it on either side.
-fn across_border(image: &RgbImage, [left, top, right, bottom]: [u32; 4]) -> f64 {
-    let difference = |(x, y): (u32, u32), (a, b): (u32, u32)| -> f64 {
-        let pairs = image.get_pixel(x, y).0.into_iter().zip(image.get_pixel(a, b).0);
-        pairs.map(|(one, other)| f64::from(one.abs_diff(other))).sum::<f64>() / 3.0
+/// A PNG of the golden picture with a colour profile.
+fn with_profile(profile: &[u8]) -> Vec<u8> {
+    let picture = Picture {
+        pixels: RgbImage::from_raw(64, 64, bytes("image_u8_hwc")).unwrap().into(),
+        icc_profile: Some(profile.to_vec()),
     };
-    let (mut sum, mut count) = (0.0, 0.0);
-    for side in [left, right] {
-        for x in side - 8..side + 8 {
-            for y in top..=bottom {
-                sum += difference((x, y), (x + 1, y));
-                count += 1.0;
-            }
-        }
-    }
-    for side in [top, bottom] {
-        for y in side - 8..side + 8 {
-            for x in left..=right {
-                sum += difference((x, y), (x, y + 1));
-                count += 1.0;
-            }
-        }
-    }
-    sum / count
+    encode(&picture, FileFormat::Png, &[]).unwrap()
 }
 
 #[test]
-fn fills_of_photographs_have_no_seams() {
-    let workshop = Workshop::new();
-    let photos = [
-        ("astronaut", [24, 180, 90, 250]),
-        ("chelsea", [40, 120, 100, 168]),
-        ("coffee", [215, 20, 265, 60]),
-        ("rocket", [140, 70, 180, 122]),
-    ];
-    for (name, [left, top, right, bottom]) in photos {
-        let path = fixtures().join("photos").join(format!("{name}.jpg"));
-        let photo = image::open(&path).unwrap().to_rgb8();
-        let inside = |x, y| (left..=right).contains(&x) && (top..=bottom).contains(&y);
-        GrayImage::from_fn(photo.width(), photo.height(), |x, y| {
-            image::Luma([u8::from(inside(x, y)) * 255])
-        })
-        .save(workshop.path("mask.png"))
-        .unwrap();
-        let out = format!("{name}.png");
-        let run = workshop
-            .run(&[
-                "generate",
-                "--init",
-                text(&path),
-                "--mask",
-                "mask.png",
-                "--count",
-                "1",
-                "--seed",
-                "1",
-                "--steps",
-                "10",
-                "--device",
-                "cpu",
-                "-o",
-                &out,
-            ])
-            .succeeded();
-        assert!(run.stderr().contains("0 pixels changed outside"), "{}", run.stderr());
-        let filled = image::open(workshop.path(&out)).unwrap().to_rgb8();
-        let border = [left, top, right, bottom];
-        let (before, after) = (across_border(&photo, border), across_border(&filled, border));
-        assert!(after <= 1.5 * before, "{name}: {after:.2} across the border, {before:.2} before");
-        let painted = photo
-            .enumerate_pixels()
-            .filter(|&(x, y, pixel)| inside(x, y) && filled.get_pixel(x, y) != pixel)
-            .count() as u32;
-        let area = (right - left + 1) * (bottom - top + 1);
-        assert!(painted > area / 2, "{name}: {painted} of {area} pixels painted");
-    }
+fn colour_profiles_that_cannot_be_used_or_kept_are_told() {
+    let workshop = workshop();
+    let fill = |output: &str| {
+        let more = ["cpu", "--count", "1", "-o", output];
+        workshop.run(&[&FILL[..], &more].concat()).succeeded().stderr()
+    };
+    assert!(!fill("plain.bmp").contains("Warning"));
+
+    std::fs::write(workshop.path("image.png"), with_profile(b"not a profile")).unwrap();
+    let told = fill("broken.png");
+    assert!(told.contains("image.png: the colour profile is damaged"), "{told}");
+    assert!(told.contains("sRGB is assumed") && told.contains("0 pixels changed"), "{told}");
+
+    let profile = moxcms::ColorProfile::new_display_p3().encode().unwrap();
+    std::fs::write(workshop.path("image.png"), with_profile(&profile)).unwrap();
+    assert!(!fill("kept.png").contains("Warning"));
+    let told = fill("lost.bmp");
+    assert!(told.contains("bmp files hold no colour profile"), "{told}");
+}
+
+#[test]
+fn a_lossy_webp_says_that_it_changes_pixels_and_carries_its_settings() {
+    let workshop = workshop();
+    let run = |more: &[&str]| {
+        workshop
+            .run(&[&FILL[..], &["cpu", "--count", "1", "--seed", "5"], more].concat())
+            .succeeded()
+    };
+    let lossless = run(&["-o", "whole.webp"]);
+    assert!(lossless.stderr().contains("0 pixels changed"), "{}", lossless.stderr());
+    let lossy = run(&["-o", "lossy.webp", "--quality", "80"]);
+    assert!(lossy.stderr().contains("by the file format"), "{}", lossy.stderr());
+    let length = |name: &str| std::fs::metadata(workshop.path(name)).unwrap().len();
+    assert!(length("lossy.webp") < length("whole.webp"));
+    let settings = workshop.run(&["settings", "lossy.webp", "--json"]).succeeded();
+    let settings: Value = serde_json::from_str(settings.stdout().trim()).unwrap();
+    assert_eq!(settings["seed"], 5);
+    assert_eq!(settings["source"], "emberbrush");
+}
+
+/// What other programs read of an edit: A1111's text alone.
+#[test]
+fn edits_are_described_with_the_keys_of_a1111() {
+    let workshop = workshop();
+    let text_of = |name: &str| {
+        let file = std::fs::File::open(workshop.path(name)).unwrap();
+        let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
+        reader.info().uncompressed_latin1_text[0].text.clone()
+    };
+    let more = ["cpu", "--count", "1", "--mask-blur", "6", "--invert-mask", "-o", "fill.png"];
+    workshop.run(&[&FILL[..], &more].concat()).succeeded();
+    let text = text_of("fill.png");
+    let expected = "Denoising strength: 0.5, Mask blur: 6, Mask mode: Inpaint not masked, \
+                    Inpaint area: Only masked, Masked area padding: 32, Masked content: fill, Version: ";
+    assert!(text.contains(expected), "{text}");
+
+    let hires = ["generate", "a red apple", "--steps", "2", "--device", "cpu", "--hires", "1.5"];
+    let more = ["--hires-steps", "4", "--hires-upscaler", "latent-bicubic", "-o", "hires.png"];
+    workshop.run(&[&hires[..], &more].concat()).succeeded();
+    let text = text_of("hires.png");
+    let expected = "Denoising strength: 0.5, Hires upscale: 1.5, Hires steps: 2, \
+                    Hires upscaler: Latent (bicubic), Version: ";
+    assert!(text.contains(expected), "{text}");
+    let again = ["generate", "--from", "hires.png", "--device", "cpu", "-o", "again.png"];
+    workshop.run(&again).succeeded();
+    let [first, again] =
+        ["hires.png", "again.png"].map(|name| image::open(workshop.path(name)).unwrap().to_rgb8());
+    assert_eq!(first.dimensions(), (192, 192));
+    assert!(first == again, "made again, the picture is the same");
 }

@@ -8,6 +8,7 @@ use emberbrush_tests::{checkpoint, fixtures};
 use image::RgbImage;
 use program::{Workshop, text};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// The golden pictures, one case after another.
 fn golden_image(name: &str) -> RgbImage {
@@ -184,8 +185,20 @@ fn the_png_carries_its_settings() {
     let chunk = &reader.info().uncompressed_latin1_text[0];
     assert_eq!(chunk.keyword, "parameters");
     let expected = "a cat\nNegative prompt: dog\nSteps: 2, Sampler: DPM++ 2M, Schedule type: Karras, \
-                    CFG scale: 3.5, Seed: 9, Size: 128x128, Model: emberbrush-default, RNG: CPU, Version: emberbrush ";
-    assert!(chunk.text.starts_with(expected), "{}", chunk.text);
+                    CFG scale: 3.5, Seed: 9, Size: 128x128, Model hash: ";
+    let text = &chunk.text;
+    assert!(text.starts_with(expected), "{text}");
+    let weights = emberbrush_assets::DEFAULT_MODEL
+        .iter()
+        .find(|(path, _)| path.starts_with("unet/") && path.ends_with(".safetensors"))
+        .unwrap();
+    let hash: String = Sha256::digest(weights.1).iter().map(|byte| format!("{byte:02x}")).collect();
+    let rest = &text[expected.len()..];
+    assert_eq!(&rest[..10], &hash[..10]);
+    assert!(
+        rest[10..].starts_with(", Model: emberbrush-default, RNG: CPU, Version: emberbrush "),
+        "{text}"
+    );
 }
 
 #[test]

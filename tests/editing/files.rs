@@ -5,7 +5,8 @@
 use std::io::Cursor;
 
 use emberbrush_pipeline::picture::{
-    FileFormat, Picture, PictureError, encode, read, read_bytes, resized,
+    Effort, FileFormat, Picture, PictureError, ProfileProblem, encode, encode_with, read,
+    read_bytes, resized,
 };
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage};
 
@@ -43,14 +44,15 @@ fn every_format_gives_back_what_it_says_it_keeps() {
             let back = read_bytes(&bytes, "picture").unwrap();
             let what = format!("{format} {:?}", picture.pixels.color());
             assert_eq!((back.width(), back.height()), (19, 7), "{what}");
-            if format.keeps(&picture) {
+            if format.keeps(&picture, Effort::default()) {
                 assert_eq!(back.pixels.to_rgba16(), picture.pixels.to_rgba16(), "{what}");
             }
         }
     }
     let deep = Picture::new(kinds().pop().unwrap());
-    assert!(FileFormat::Png.keeps(&deep) && FileFormat::Tiff.keeps(&deep));
-    assert!(!FileFormat::WebP.keeps(&deep) && !FileFormat::Jpeg.keeps(&deep));
+    let keeps = |format: FileFormat| format.keeps(&deep, Effort::default());
+    assert!(keeps(FileFormat::Png) && keeps(FileFormat::Tiff));
+    assert!(!keeps(FileFormat::WebP) && !keeps(FileFormat::Jpeg));
 }
 
 #[test]
@@ -66,11 +68,16 @@ fn png_keeps_the_kind_of_pixel() {
 fn colour_profiles_are_kept_and_honoured() {
     let pixels = RgbImage::from_pixel(4, 4, Rgb([200, 60, 60]));
     let picture = Picture { pixels: DynamicImage::ImageRgb8(pixels), icc_profile: Some(profile()) };
-    for format in [FileFormat::Png, FileFormat::Jpeg, FileFormat::WebP] {
-        let bytes = encode(&picture, format, &[]).unwrap();
-        let back = read_bytes(&bytes, "picture").unwrap();
-        assert_eq!(back.icc_profile, picture.icc_profile, "{format}");
+    for format in [FileFormat::Png, FileFormat::Jpeg, FileFormat::WebP, FileFormat::Tiff] {
+        for quality in [None, Some(80)] {
+            let effort = Effort { quality, ..Effort::default() };
+            let bytes = encode_with(&picture, format, &[], effort).unwrap();
+            let back = read_bytes(&bytes, "picture").unwrap();
+            assert_eq!(back.icc_profile, picture.icc_profile, "{format} {quality:?}");
+            assert!(format.keeps_profile());
+        }
     }
+    assert!(!FileFormat::Bmp.keeps_profile());
     let srgb = picture.to_srgb();
     let [red, green, _] = srgb.get_pixel(0, 0).0.map(|value| value * 255.0);
     assert!(red > 210.0 && green < 55.0, "Display P3 is wider than sRGB: {red} {green}");
@@ -78,8 +85,46 @@ fn colour_profiles_are_kept_and_honoured() {
     for (value, expected) in back.get_pixel(0, 0).0.iter().zip([200.0, 60.0, 60.0]) {
         assert!((value * 255.0 - expected).abs() < 1.0, "{value}");
     }
-    let broken = Picture { icc_profile: Some(vec![1, 2, 3]), ..picture.clone() };
+    assert_eq!(picture.profile_problem(), None);
+    let with = |profile: Vec<u8>| Picture { icc_profile: Some(profile), ..picture.clone() };
+    let broken = with(vec![1, 2, 3]);
     assert_eq!(broken.to_srgb(), broken.to_raw(), "a broken profile is taken as sRGB");
+    assert!(matches!(broken.profile_problem(), Some(ProfileProblem::Broken(_))));
+    let grey = with(moxcms::ColorProfile::new_gray_with_gamma(2.2).encode().unwrap());
+    assert_eq!(grey.profile_problem(), Some(ProfileProblem::NotRgb("Gray".to_owned())));
+    assert_eq!(grey.to_srgb(), grey.to_raw());
+    for length in 0..profile().len() {
+        let cut = with(profile()[..length].to_vec());
+        assert_eq!(cut.profile_problem().is_some(), cut.to_srgb() == cut.to_raw(), "{length}");
+    }
+}
+
+#[test]
+fn lossy_webp_is_near_the_picture_and_keeps_alpha() {
+    let pixels = image::RgbaImage::from_fn(64, 48, |x, y| {
+        image::Rgba([(x * 4) as u8, (y * 5) as u8, 90, (255 - x * 2) as u8])
+    });
+    let picture = Picture { pixels: pixels.clone().into(), icc_profile: Some(profile()) };
+    let mut lengths = Vec::new();
+    for quality in [100, 80, 10] {
+        let effort = Effort { quality: Some(quality), ..Effort::default() };
+        assert!(!FileFormat::WebP.keeps(&picture, effort));
+        let bytes = encode_with(&picture, FileFormat::WebP, &[], effort).unwrap();
+        lengths.push(bytes.len());
+        let back = read_bytes(&bytes, "picture").unwrap();
+        let back = back.pixels.to_rgba8();
+        let mut difference = 0;
+        for (one, other) in back.pixels().zip(pixels.pixels()) {
+            assert_eq!(one.0[3], other.0[3], "alpha loses nothing");
+            difference += u64::from(one.0[0].abs_diff(other.0[0]));
+        }
+        assert!(difference / (64 * 48) < 12, "quality {quality}: {difference}");
+    }
+    assert!(lengths[0] > lengths[1] && lengths[1] > lengths[2], "{lengths:?}");
+    let wide = Picture::new(DynamicImage::new_rgb8(16_384, 1));
+    let effort = Effort { quality: Some(80), ..Effort::default() };
+    let error = encode_with(&wide, FileFormat::WebP, &[], effort).unwrap_err();
+    assert!(error.to_string().contains("16383"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use emberbrush_pipeline::{
     editing::{self, Sources},
     picture::Picture,
     request::{
-        Extension, GenerationRequest, HiresFix, InitImage, Mode, Outpaint, ResizeMode, Upscale,
+        Extension, GenerationRequest, HiresFix, HiresUpscaler, InitImage, Mode, Outpaint,
+        ResizeMode, Upscale,
     },
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -97,10 +98,33 @@ fn tiles_leave_no_borders() {
     assert!(borders < 2.0 * everywhere, "{borders:.2} at borders, {everywhere:.2} everywhere");
 }
 
+fn second_pass(strength: f64, steps: u32) -> Mode {
+    Mode::HiresFix(HiresFix { scale: 2.0, strength, steps, upscaler: HiresUpscaler::Lanczos })
+}
+
+#[test]
+fn each_upscaler_enlarges_the_first_pass_in_its_own_way() {
+    let pictures: Vec<Picture> = HiresUpscaler::ALL
+        .into_iter()
+        .map(|upscaler| {
+            let hires = HiresFix { scale: 1.5, strength: 0.5, steps: 4, upscaler };
+            run(Mode::HiresFix(hires), None).1
+        })
+        .collect();
+    for (picture, upscaler) in pictures.iter().zip(HiresUpscaler::ALL) {
+        assert_eq!(picture.pixels.dimensions(), (96, 96), "{upscaler}");
+    }
+    // The kernel is widened for smaller pictures only, so one pair is nearly the same.
+    for pair in [[0, 1], [1, 3], [3, 4], [4, 5], [5, 6]] {
+        let [one, other] = pair.map(|place| &pictures[place].pixels);
+        assert_ne!(one, other, "{pair:?}");
+    }
+}
+
 #[test]
 fn the_second_pass_keeps_the_first_ones_composition() {
     let (_, small) = run(Mode::TextToImage, None);
-    let hires = HiresFix { scale: 1.5, strength: 0.3, steps: 6 };
+    let hires = HiresFix { scale: 1.5, strength: 0.3, steps: 6, upscaler: HiresUpscaler::Lanczos };
     let (_, large) = run(Mode::HiresFix(hires), None);
     assert_eq!(large.pixels.dimensions(), (96, 96));
     let shrunk = large.pixels.thumbnail(8, 8).to_rgb8();
@@ -119,8 +143,8 @@ fn sizes_that_cannot_be_are_refused() {
     for (mode, part) in [
         (Mode::Upscale(Upscale { image: init(0.5), scale: 0.5 }), "1 to 8"),
         (Mode::Upscale(Upscale { image: init(0.5), scale: f64::NAN }), "1 to 8"),
-        (Mode::HiresFix(HiresFix { scale: 2.0, strength: 0.5, steps: 0 }), "at least 1 step"),
-        (Mode::HiresFix(HiresFix { scale: 2.0, strength: 0.0, steps: 9 }), "second pass"),
+        (second_pass(0.5, 0), "at least 1 step"),
+        (second_pass(0.0, 9), "second pass"),
         (
             Mode::Outpaint(Outpaint { image: init(0.5), extend: Extension::default() }),
             "extended by 1 to",

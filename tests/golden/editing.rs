@@ -10,6 +10,7 @@ use emberbrush_pipeline::{
     device::{self, ComputeDtype, DeviceChoice},
     diffusion::{
         Denoising, DiffusionPipeline, ImageInput, LatentBlending, LatentContent, MaskInput,
+        StartingImage,
     },
     editing::{self, Sources},
     picture::{self, Mask, MaskSource, Picture},
@@ -125,7 +126,11 @@ fn replay(case: &Value, device: DeviceChoice) {
         MaskInput { mask, content: LatentContent::Image, blending: LatentBlending::Nearest }
     });
     let strength = request.mode.init().unwrap().strength;
-    let input = ImageInput { image: image(&golden).to_raw(), strength, mask: mask_input };
+    let input = ImageInput {
+        image: StartingImage::Pixels(image(&golden).to_raw()),
+        strength,
+        mask: mask_input,
+    };
     let mut noise = draws(&golden, case).into_iter();
     let mut next = |_: [usize; 4]| noise.next().expect("no more noise than diffusers draws");
     let go_on = &mut || ControlFlow::Continue(());

@@ -11,7 +11,7 @@ use emberbrush_pipeline::{
     editing::{self, GroupPicture},
     progress::{ProgressEvent, Stage},
     prompt::PromptSyntax,
-    request::{GenerationRequest, HiresFix, Mode},
+    request::{GenerationRequest, HiresFix, HiresUpscaler, Mode},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
 };
@@ -129,7 +129,8 @@ fn what_cannot_go_together_has_another_shape() {
     ] {
         assert_ne!(pipeline.group_shape(&other), shape, "{other:?}");
     }
-    let hires = Mode::HiresFix(HiresFix { scale: 2.0, strength: 0.5, steps: 2 });
+    let upscaler = HiresUpscaler::Lanczos;
+    let hires = Mode::HiresFix(HiresFix { scale: 2.0, strength: 0.5, steps: 2, upscaler });
     let hires = GenerationRequest { mode: hires, ..request };
     assert_eq!(pipeline.group_shape(&hires), None);
 }

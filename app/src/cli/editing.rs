@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use emberbrush_pipeline::request::{
-    Extension, HiresFix, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, Outpaint,
-    ResizeMode, Upscale,
+    Extension, HiresFix, HiresUpscaler, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent,
+    Mode, Outpaint, ResizeMode, Upscale,
 };
 
 /// Share of the steps that image to image makes, as in diffusers.
@@ -47,7 +47,7 @@ pub(crate) struct EditingArguments {
     /// Repaint what is black instead.
     #[arg(long, requires = "mask")]
     pub(crate) invert_mask: bool,
-    /// How greys of the mask are used: hard (none), soft (they hold the picture more as noise
+    /// How greys of the mask are used: hard (none), soft (they hold the picture less as noise
     /// vanishes), differential (they hold it for a part of the steps).
     #[arg(long, value_name = "MODE", requires = "mask", default_value = "hard")]
     pub(crate) mask_mode: MaskMode,
@@ -98,6 +98,11 @@ pub(crate) struct EditingArguments {
     /// Steps of the second pass, of which it makes the share of its strength.
     #[arg(long, value_name = "N", requires = "hires", default_value_t = 20)]
     pub(crate) hires_steps: u32,
+    /// What enlarges the first picture: lanczos (its pixels), latent, latent-antialiased,
+    /// latent-bicubic, latent-bicubic-antialiased, latent-nearest or latent-nearest-exact (its
+    /// latents, which want a strength of 0.5 or more).
+    #[arg(long, value_name = "NAME", requires = "hires", default_value = "lanczos")]
+    pub(crate) hires_upscaler: HiresUpscaler,
 }
 
 impl EditingArguments {
@@ -109,6 +114,7 @@ impl EditingArguments {
                     scale,
                     strength: self.hires_strength,
                     steps: self.hires_steps,
+                    upscaler: self.hires_upscaler,
                 })
             });
         };

@@ -9,16 +9,19 @@ use emberbrush_pipeline::{
     diffusion::{DiffusionPipeline, VaeTiling},
     editing::{self, GroupPicture, Sources},
     error::PipelineError,
-    metadata,
+    metadata::{self, MadeWith, ModelHash},
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Recount},
     prompt::{ExpansionError, NoWildcards, PromptSyntax, WildcardFolder, Wildcards, expand},
-    request::GenerationRequest,
+    request::{GenerationRequest, Mode},
 };
 
 use crate::{
-    cli::GenerateArguments, commands::settings::Repeated, interruption::Interruption, model,
-    report::Reporter,
+    cli::GenerateArguments,
+    commands::settings::Repeated,
+    interruption::Interruption,
+    model,
+    report::{self, Reporter},
 };
 
 pub(crate) fn run(
@@ -32,8 +35,12 @@ pub(crate) fn run(
         Some(repeated) => repeated.model(&arguments.model)?,
         None => arguments.model.clone(),
     };
-    let sources = Sources::read(&arguments.source_mode(&from)?)?;
+    let mode = arguments.source_mode(&from)?;
+    let sources = Sources::read(&mode)?;
     let output = OutputPlan::prepare(arguments.output.as_deref(), arguments.output_format)?;
+    if let Some(sources) = &sources {
+        warn_of_profile(sources, &mode, output.format());
+    }
     let reporter = Reporter::new(arguments.json);
 
     let started = Instant::now();
@@ -62,6 +69,7 @@ pub(crate) fn run(
         output: &output,
         arguments,
         syntax,
+        hash: ModelHash::start(pipeline.files()),
         reporter: &reporter,
         interruption,
         count: request.count,
@@ -92,6 +100,7 @@ struct Making<'a> {
     output: &'a OutputPlan,
     arguments: &'a GenerateArguments,
     syntax: PromptSyntax,
+    hash: ModelHash,
     reporter: &'a Reporter,
     interruption: &'a Interruption,
     /// Number of pictures.
@@ -122,7 +131,13 @@ impl Making<'_> {
             },
             &mut |GroupPicture { place, took, edited }| {
                 let request = &group[place];
-                let texts = metadata::texts(request, 0, &name, &dtype, self.syntax);
+                let with = MadeWith {
+                    model: name.clone(),
+                    model_hash: self.hash.get(),
+                    dtype: dtype.clone(),
+                    prompt_syntax: self.syntax,
+                };
+                let texts = metadata::texts(request, 0, &with);
                 let written = edited
                     .map_err(anyhow::Error::from)
                     .and_then(|edited| self.write(&edited.picture, request, &texts, took));
@@ -146,7 +161,8 @@ impl Making<'_> {
         let (format, effort) = (self.output.format(), self.arguments.effort.effort());
         let bytes = picture::encode_with(picture, format, texts, effort)?;
         let path = write_new(&bytes, &wanted)?;
-        let unchanged = unchanged(self.sources, picture, &path, format)?;
+        let lossless = format.keeps(picture, effort);
+        let unchanged = unchanged(self.sources, picture, &path, lossless)?;
         self.reporter.written(&path, &wanted, request.seed, took, unchanged);
         Ok(())
     }
@@ -171,18 +187,29 @@ pub(crate) fn expanded(
     Ok(request)
 }
 
+/// Tells where colours cannot be what they were.
+fn warn_of_profile(sources: &Sources, mode: &Mode, format: FileFormat) {
+    let init = mode.init().map(|init| init.init.display().to_string()).unwrap_or_default();
+    if let Some(problem) = sources.init.profile_problem() {
+        report::warn(&format!("{init}: {problem}"));
+    }
+    if sources.init.icc_profile.is_some() && !format.keeps_profile() {
+        report::warn(&format!("{format} files hold no colour profile; that of {init} is left out"));
+    }
+}
+
 /// Reads the written file back and counts what changed outside the mask.
 fn unchanged(
     sources: Option<&Sources>,
     image: &Picture,
     path: &Path,
-    format: FileFormat,
+    lossless: bool,
 ) -> anyhow::Result<Option<(Recount, bool)>> {
     let Some(sources) = sources.filter(|sources| sources.is_pasted(image)) else {
         return Ok(None);
     };
     let recount = sources.recount(&picture::read(path)?);
-    Ok(recount.map(|recount| (recount, format.keeps(image))))
+    Ok(recount.map(|recount| (recount, lossless)))
 }
 
 /// A seed for those who name none, short enough to type again.

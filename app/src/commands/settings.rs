@@ -15,7 +15,18 @@ use crate::{
 };
 
 /// Fields of an image's settings that are not of its request.
-const OF_THE_RUN: [&str; 3] = ["model", "dtype", "prompt-syntax"];
+const OF_THE_RUN: [&str; 4] = ["model", "model-hash", "dtype", "prompt-syntax"];
+
+/// Fields that mean nothing without the picture to start from, which only this program names.
+const OF_A_PICTURE: [&str; 7] = [
+    "strength",
+    "invert-mask",
+    "mask-area",
+    "mask-blur",
+    "mask-mode",
+    "mask-padding",
+    "masked-content",
+];
 
 pub(crate) fn run(arguments: &SettingsArguments) -> anyhow::Result<()> {
     let ImageSettings { program, fields, unread } = metadata::read(&arguments.image)?;
@@ -60,11 +71,12 @@ impl Repeated {
         for field in OF_THE_RUN {
             fields.remove(field);
         }
-        // Other programs do not say which picture they started from.
-        if program != Program::Emberbrush
-            && let Some(strength) = fields.remove("strength")
-        {
-            unread.push(format!("strength: {strength}"));
+        if !fields.contains_key("init") {
+            for field in OF_A_PICTURE {
+                if let Some(value) = fields.remove(field) {
+                    unread.push(format!("{field}: {value}"));
+                }
+            }
         }
         for what in unread {
             report::warn(&format!("not repeated from the image: {what}"));

@@ -7,7 +7,7 @@ use emberbrush_pipeline::{
     diffusion::DiffusionPipeline,
     editing::{self, Sources},
     error::PipelineError,
-    metadata,
+    metadata::{self, MadeWith, ModelHash},
     output::{OutputPlan, write_new},
     picture::{self, Effort, FileFormat, Picture},
     progress::ProgressEvent,
@@ -25,6 +25,7 @@ use crate::{cli::Defaults, commands::generate::expanded, model};
 #[derive(Debug, Default)]
 pub struct DiffusionEngine {
     pipeline: Option<DiffusionPipeline>,
+    hash: Option<ModelHash>,
 }
 
 impl Engine for DiffusionEngine {
@@ -49,6 +50,7 @@ impl Engine for DiffusionEngine {
             tokens: token_counter(&pipeline),
             took: started.elapsed(),
         };
+        self.hash = Some(ModelHash::start(pipeline.files()));
         self.pipeline = Some(pipeline);
         Ok(loaded)
     }
@@ -57,7 +59,7 @@ impl Engine for DiffusionEngine {
         let Some(pipeline) = &mut self.pipeline else {
             return JobEnd::Failed(Failure::new("No model is loaded. Choose one."));
         };
-        match run(pipeline, job, on_event) {
+        match run(pipeline, self.hash.as_ref(), job, on_event) {
             Ok(()) => JobEnd::Done,
             Err(error) if matches!(error.downcast_ref(), Some(PipelineError::Cancelled(_))) => {
                 JobEnd::Cancelled
@@ -91,6 +93,7 @@ fn token_counter(pipeline: &DiffusionPipeline) -> TokenCounter {
 
 fn run(
     pipeline: &mut DiffusionPipeline,
+    hash: Option<&ModelHash>,
     job: &Job,
     on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
@@ -104,7 +107,12 @@ fn run(
         )?),
         None => Sources::read(&job.request.mode)?,
     };
-    let dtype = pipeline.dtype_name();
+    let mut with = MadeWith {
+        model: pipeline.name().to_owned(),
+        model_hash: None,
+        dtype: pipeline.dtype_name(),
+        prompt_syntax: PromptSyntax::Weighted,
+    };
     for index in job.first..job.request.count {
         let seed = job.request.seed_of(index);
         let single = GenerationRequest { seed, count: 1, ..job.request.clone() };
@@ -122,7 +130,8 @@ fn run(
             })
         };
         let picture = editing::edit(pipeline, &request, sources.as_ref(), 0, &mut tell)?.picture;
-        let path = output.write(&request, pipeline.name(), &dtype, &picture)?;
+        with.model_hash = hash.and_then(ModelHash::get);
+        let path = output.write(&request, &with, &picture)?;
         let _ = on_event(JobEvent::Picture(FinishedPicture {
             index,
             request,
@@ -161,8 +170,7 @@ impl Output {
     fn write(
         &self,
         request: &GenerationRequest,
-        model: &str,
-        dtype: &str,
+        with: &MadeWith,
         picture: &Picture,
     ) -> anyhow::Result<Option<PathBuf>> {
         let (wanted, format) = match self {
@@ -170,7 +178,7 @@ impl Output {
             Self::Folder(plan) => (plan.path(request.seed, &request.prompt), plan.format()),
             Self::File(path, format) => (path.clone(), *format),
         };
-        let texts = metadata::texts(request, 0, model, dtype, PromptSyntax::Weighted);
+        let texts = metadata::texts(request, 0, with);
         let bytes = picture::encode_with(picture, format, &texts, Effort::default())?;
         Ok(Some(write_new(&bytes, &wanted)?))
     }

@@ -101,7 +101,9 @@ impl GenerationSettings {
         for (name, value) in fields {
             // What a picture started from is not part of these settings, and the model is chosen
             // by hand, since a name does not say where its files are.
-            if matches!(name.as_str(), "mode" | "count" | "dtype" | "prompt-syntax" | "model") {
+            const OF_THE_RUN: [&str; 6] =
+                ["mode", "count", "dtype", "prompt-syntax", "model", "model-hash"];
+            if OF_THE_RUN.contains(&name.as_str()) {
                 continue;
             }
             let single = Map::from_iter([(name.clone(), value.clone())]);
@@ -217,9 +219,12 @@ mod tests {
         let texts = emberbrush_pipeline::metadata::texts(
             &made.request(),
             0,
-            "m",
-            "f32",
-            emberbrush_pipeline::prompt::PromptSyntax::Weighted,
+            &emberbrush_pipeline::metadata::MadeWith {
+                model: "m".to_owned(),
+                model_hash: Some("0123456789".to_owned()),
+                dtype: "f32".to_owned(),
+                prompt_syntax: emberbrush_pipeline::prompt::PromptSyntax::Weighted,
+            },
         );
         let texts: Vec<(String, String)> =
             texts.into_iter().map(|(name, text)| (name.to_owned(), text)).collect();

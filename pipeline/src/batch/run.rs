@@ -19,7 +19,7 @@ use crate::{
     diffusion::DiffusionPipeline,
     editing::{self, GroupPicture, Sources},
     error::PipelineError,
-    metadata,
+    metadata::{self, MadeWith, ModelHash},
     picture::{self, Effort, FileFormat, Picture, PictureError},
     progress::ProgressEvent,
     prompt::PromptSyntax,
@@ -205,6 +205,7 @@ impl<'a> Maker<'a> {
                 return self.tell(RunEvent::NotLoaded { model, items: &missing, error });
             }
         };
+        let hash = ModelHash::start(pipeline.files());
         let mut groups = Groups::new(items, self.settings.batch_size);
         let mut next = self.next_group(&mut groups, &pipeline);
         while let Some(group) = next {
@@ -216,7 +217,7 @@ impl<'a> Maker<'a> {
                     move || on_event(RunEvent::Progress(ProgressEvent::Checkpoint));
                 scope.spawn(move || ahead.encode(&mut checkpoint))
             });
-            let made = self.make_group(&mut pipeline, model, &group);
+            let made = self.make_group(&mut pipeline, model, &hash, &group);
             // What could not be encoded ahead fails again, and is told, when it is needed.
             if let Some(Ok(Ok(encoded))) = ahead.map(ScopedJoinHandle::join) {
                 pipeline.keep_prompts(encoded);
@@ -246,6 +247,7 @@ impl<'a> Maker<'a> {
         &mut self,
         pipeline: &mut DiffusionPipeline,
         model: &'a JobModel,
+        hash: &ModelHash,
         group: &[&'a Item],
     ) -> Result<(), Cancelled> {
         let mut ready = Vec::with_capacity(group.len());
@@ -278,8 +280,13 @@ impl<'a> Maker<'a> {
                     return;
                 }
                 let handed_over = edited.map_err(ItemError::Making).and_then(|edited| {
-                    let syntax = PromptSyntax::Weighted;
-                    let texts = metadata::texts(&item.request, 0, &model.name, &dtype, syntax);
+                    let with = MadeWith {
+                        model: model.name.clone(),
+                        model_hash: hash.get(),
+                        dtype: dtype.clone(),
+                        prompt_syntax: PromptSyntax::Weighted,
+                    };
+                    let texts = metadata::texts(&item.request, 0, &with);
                     let picture = edited.picture;
                     let finished = Finished { item, model: &model.name, texts, picture, took };
                     self.sender.send(finished).map_err(|_| ItemError::Writer)

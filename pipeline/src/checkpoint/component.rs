@@ -38,24 +38,30 @@ struct ShardIndex {
     weight_map: BTreeMap<String, String>,
 }
 
-impl ComponentWeights {
-    /// Finds and opens the weights of the network in the folder `component`.
-    ///
-    /// Looked for in this order, each whole or in shards: full precision, then the `fp16` and
-    /// `bf16` variants.
-    pub fn open(files: &CheckpointFiles, component: &str) -> Result<Self, CheckpointError> {
+/// Where the weights of a network are.
+enum Found {
+    /// In one file.
+    Whole(String),
+    /// In several, by this index.
+    Shards(String),
+}
+
+impl Found {
+    /// Looks in the folder `component` in this order, each whole or in shards: full precision,
+    /// then the `fp16` and `bf16` variants.
+    fn find(files: &CheckpointFiles, component: &str) -> Result<Self, CheckpointError> {
         for stem in ["diffusion_pytorch_model", "model"] {
             for variant in ["", ".fp16", ".bf16"] {
                 let whole = format!("{component}/{stem}{variant}.safetensors");
                 if files.contains(&whole) {
-                    return Self::from_files(files, component, &[whole]);
+                    return Ok(Self::Whole(whole));
                 }
                 for index in [
                     format!("{component}/{stem}.safetensors.index{variant}.json"),
                     format!("{component}/{stem}{variant}.safetensors.index.json"),
                 ] {
                     if files.contains(&index) {
-                        return Self::from_shards(files, component, &index);
+                        return Ok(Self::Shards(index));
                     }
                 }
             }
@@ -72,6 +78,38 @@ impl ComponentWeights {
             None => CheckpointError::NoWeights { path: files.display(component) },
         })
     }
+}
+
+/// The paths of the shards, each once.
+fn shards(component: &str, weight_map: &BTreeMap<String, String>) -> Vec<String> {
+    let shards: BTreeSet<String> =
+        weight_map.values().map(|shard| format!("{component}/{shard}")).collect();
+    shards.into_iter().collect()
+}
+
+impl ComponentWeights {
+    /// Finds and opens the weights of the network in the folder `component`.
+    pub fn open(files: &CheckpointFiles, component: &str) -> Result<Self, CheckpointError> {
+        match Found::find(files, component)? {
+            Found::Whole(name) => Self::from_files(files, component, &[name]),
+            Found::Shards(index) => Self::from_shards(files, component, &index),
+        }
+    }
+
+    /// The names of the files that hold the weights of the network in the folder `component`, in
+    /// order.
+    pub fn locate(
+        files: &CheckpointFiles,
+        component: &str,
+    ) -> Result<Vec<String>, CheckpointError> {
+        match Found::find(files, component)? {
+            Found::Whole(name) => Ok(vec![name]),
+            Found::Shards(index) => {
+                let ShardIndex { weight_map } = files.json(&index)?;
+                Ok(shards(component, &weight_map))
+            }
+        }
+    }
 
     fn from_shards(
         files: &CheckpointFiles,
@@ -79,10 +117,7 @@ impl ComponentWeights {
         index: &str,
     ) -> Result<Self, CheckpointError> {
         let ShardIndex { weight_map } = files.json(index)?;
-        let shards: BTreeSet<String> =
-            weight_map.values().map(|shard| format!("{component}/{shard}")).collect();
-        let shards: Vec<String> = shards.into_iter().collect();
-        let weights = Self::from_files(files, component, &shards)?;
+        let weights = Self::from_files(files, component, &shards(component, &weight_map))?;
         match weight_map.keys().find(|key| !weights.file_of_key.contains_key(*key)) {
             Some(key) => {
                 Err(CheckpointError::ShardWithout { path: files.display(index), key: key.clone() })

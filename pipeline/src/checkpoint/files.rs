@@ -81,6 +81,17 @@ impl CheckpointFiles {
         }
     }
 
+    /// Opens a file of any size for reading from its beginning.
+    pub fn open(&self, file: &str) -> std::io::Result<Box<dyn std::io::Read + Send>> {
+        match self {
+            Self::Folder(path) => Ok(Box::new(std::fs::File::open(path.join(file))?)),
+            Self::Embedded { files, .. } => match embedded(files, file) {
+                Some(bytes) => Ok(Box::new(bytes)),
+                None => Err(std::io::ErrorKind::NotFound.into()),
+            },
+        }
+    }
+
     /// Reads a small file where it exists.
     pub fn read_optional(&self, file: &str) -> Result<Option<Vec<u8>>, CheckpointError> {
         if self.contains(file) { self.read(file).map(Some) } else { Ok(None) }

@@ -91,10 +91,23 @@ impl DiffusionPipeline {
             if let Some(inpainting) = &inpainting {
                 input = Tensor::cat(vec![input, inpainting.clone()], 1);
             }
-            let output =
+            let mut output =
                 self.predict(input, timestep, conditioning, scales.as_ref(), &mut || {
                     on_progress(Denoising::Checkpoint)
                 })?;
+            if known.iter().any(Option::is_some) {
+                let held = known.iter().enumerate().map(|(picture, known)| {
+                    let part = |tensor: &Tensor<4>| tensor.clone().narrow(0, picture, 1);
+                    let output = part(&output);
+                    match known {
+                        Some(known) => {
+                            known.hold_prediction(output, &part(&latents), scheduler, evaluation)
+                        }
+                        None => output,
+                    }
+                });
+                output = joined(held.collect());
+            }
             let predicted_original = scheduler.predicted_original(evaluation, &output, &latents);
             latents = scheduler.step(evaluation, output, latents, &mut || noise.next(shape));
             if known.iter().any(Option::is_some) {

@@ -5,7 +5,7 @@ use emberbrush_layers::interrupt::Checkpoint;
 use emberbrush_vae::{DiagonalGaussian, Encoder};
 use image::Rgb32FImage;
 
-use super::{DiffusionPipeline, NoiseSource, load};
+use super::{DiffusionPipeline, NoiseSource, SoftInpainting, load};
 use crate::{
     error::PipelineError,
     picture::Mask,
@@ -16,13 +16,22 @@ use crate::{
 /// The picture that a run starts from, of the request's size.
 #[derive(Debug, Clone)]
 pub struct ImageInput {
-    /// sRGB values from 0 to 1.
-    pub image: Rgb32FImage,
+    /// What it shows.
+    pub image: StartingImage,
     /// The share of the noise that is added and of the steps that are made, above 0 and up to 1
     /// (diffusers `strength`).
     pub strength: f64,
     /// What is repainted; `None` repaints everything.
     pub mask: Option<MaskInput>,
+}
+
+/// What a run starts from.
+#[derive(Debug, Clone)]
+pub enum StartingImage {
+    /// sRGB values from 0 to 1, of the request's size.
+    Pixels(Rgb32FImage),
+    /// Latents, scaled for the UNet, `[1, 4, height / 8, width / 8]`.
+    Latents(Box<Tensor<4>>),
 }
 
 /// What is repainted, and how the rest is held.
@@ -60,14 +69,9 @@ pub enum LatentBlending {
     /// A pixel is held until the share of its value in the run is left (Differential Diffusion,
     /// Levin and Fried, arXiv:2306.00950, algorithm 1): greys change less than white.
     Differential,
-    /// A pixel is held by `(1 − mask)^(σ^power · scale)`: the less noise, the more a grey pixel
-    /// keeps (A1111 `soft_inpainting.py`, `get_modified_nmask`).
-    Soft {
-        /// Exponent of sigma, "schedule bias".
-        power: f64,
-        /// Factor of the exponent, "preservation strength".
-        scale: f64,
-    },
+    /// Greys hold what the model predicts to the picture, less and less as noise vanishes (soft
+    /// inpainting).
+    Soft(SoftInpainting),
 }
 
 /// Where denoising starts.
@@ -113,37 +117,65 @@ impl Known {
         scheduler: &dyn Scheduler,
         evaluation: usize,
     ) -> Tensor<4> {
+        if let LatentBlending::Soft(_) = self.blending {
+            return sample;
+        }
         let known = scheduler.add_noise(self.latents.clone(), self.noise.clone(), evaluation + 1);
         let evaluations = scheduler.timesteps().len();
         let mask = match self.blending {
-            LatentBlending::Nearest | LatentBlending::Covering => self.mask.clone(),
+            LatentBlending::Nearest | LatentBlending::Covering | LatentBlending::Soft(_) => {
+                self.mask.clone()
+            }
             LatentBlending::Differential => {
                 let done = evaluation + 1 - self.start;
                 let left = 1.0 - done as f64 / (evaluations - self.start).max(1) as f64;
                 self.mask.clone().greater_elem(left).float().cast(DType::F32)
             }
-            LatentBlending::Soft { power, scale } => {
-                let exponent = sigma(scheduler, evaluation + 1, &known).powf(power) * scale;
-                // What is not masked at all is held whatever the exponent, and 0^0 is not.
-                let held = self.mask.clone().neg() + 1.0;
-                let held = held.clamp(1e-6, 1.0).powf_scalar(exponent);
-                let held = held.mask_fill(self.mask.clone().greater_equal_elem(1.0), 0.0);
-                held.neg() + 1.0
-            }
         };
         known * (mask.clone().neg() + 1.0) + sample * mask
     }
+
+    /// The model's output with what it predicts held to the picture, where the blending does so
+    /// with predictions and not with samples.
+    ///
+    /// Predictions are sums of output and sample, so a change of the one is a change of the other
+    /// by a factor, whatever the model predicts.
+    pub(super) fn hold_prediction(
+        &self,
+        output: Tensor<4>,
+        sample: &Tensor<4>,
+        scheduler: &dyn Scheduler,
+        evaluation: usize,
+    ) -> Tensor<4> {
+        let LatentBlending::Soft(soft) = self.blending else { return output };
+        let predicted = scheduler.predicted_original(evaluation, &output, sample);
+        let weight = soft.weight(self.mask.clone(), sigma(scheduler, evaluation, &predicted));
+        let held = soft.blend(self.latents.clone(), predicted.clone(), weight);
+        output + (held - predicted) / prediction_of_output(scheduler, evaluation, sample)
+    }
+}
+
+/// By how much the predicted image grows with the model's output. A small output is asked about,
+/// since predictions may be clipped.
+fn prediction_of_output(scheduler: &dyn Scheduler, evaluation: usize, like: &Tensor<4>) -> f64 {
+    const SMALL: f64 = 1e-3;
+    let place = (&like.device(), DType::F32);
+    let (zero, small) = (Tensor::zeros([1; 4], place), Tensor::full([1; 4], SMALL, place));
+    let factor = single(scheduler.predicted_original(evaluation, &small, &zero)) / SMALL;
+    if factor.abs() > 1e-6 { factor } else { 1.0 }
+}
+
+/// The value of a tensor of one.
+fn single(tensor: Tensor<4>) -> f64 {
+    tensor.to_data().try_to_vec::<f32>().map_or(0.0, |values| f64::from(values[0]))
 }
 
 /// The noise level in units of the image's own scale, from what the scheduler does to noise.
 fn sigma(scheduler: &dyn Scheduler, evaluation: usize, like: &Tensor<4>) -> f64 {
     let place = (&like.device(), DType::F32);
     let (zeros, ones) = (Tensor::zeros([1; 4], place), Tensor::ones([1; 4], place));
-    let value = |tensor: Tensor<4>| {
-        tensor.to_data().try_to_vec::<f32>().map_or(0.0, |values| f64::from(values[0]))
-    };
-    let noise = value(scheduler.add_noise(Tensor::clone(&zeros), ones.clone(), evaluation));
-    let image = value(scheduler.add_noise(ones, zeros, evaluation));
+    let noise = single(scheduler.add_noise(Tensor::clone(&zeros), ones.clone(), evaluation));
+    let image = single(scheduler.add_noise(ones, zeros, evaluation));
     noise / image.max(1e-6)
 }
 
@@ -164,7 +196,8 @@ impl DiffusionPipeline {
     ) -> Result<DenoisingStart, PipelineError> {
         if self.inpainting {
             let grey = Rgb32FImage::from_pixel(request.width, request.height, image::Rgb([0.5; 3]));
-            let input = ImageInput { image: grey, strength: 1.0, mask: None };
+            let image = StartingImage::Pixels(grey);
+            let input = ImageInput { image, strength: 1.0, mask: None };
             return self.start_from_image(request, &input, scheduler, noise, checkpoint);
         }
         Ok(DenoisingStart::noise(self.prepare_latents(request, scheduler, noise)))
@@ -186,8 +219,14 @@ impl DiffusionPipeline {
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<DenoisingStart, PipelineError> {
         let size = (request.width, request.height);
+        let side = |pixels: u32| (pixels / LATENT_CELL) as usize;
+        let shape = [1, self.latent_channels, side(size.1), side(size.0)];
+        let fits = match &input.image {
+            StartingImage::Pixels(image) => image.dimensions() == size,
+            StartingImage::Latents(latents) => latents.dims() == shape,
+        };
         let mask_size = input.mask.as_ref().map(|mask| mask.mask.dimensions());
-        if input.image.dimensions() != size || mask_size.is_some_and(|mask| mask != size) {
+        if !fits || mask_size.is_some_and(|mask| mask != size) {
             return Err(PipelineError::Request(format!(
                 "the picture and its mask must be {}×{} pixels, as the request is",
                 size.0, size.1
@@ -197,17 +236,16 @@ impl DiffusionPipeline {
         let made = ((steps as f64 * input.strength) as usize).min(steps);
         let evaluation = scheduler.start_after(steps - made)?;
 
-        let side = |pixels: u32| (pixels / LATENT_CELL) as usize;
-        let shape = [1, self.latent_channels, side(size.1), side(size.0)];
         let masked = self.inpainting || input.mask.is_some();
         let from_noise = masked && input.strength >= 1.0;
-        let image = self.image_tensor(&input.image);
-
-        let original = if self.inpainting && from_noise {
-            None
-        } else {
-            let posterior = noise.next(shape);
-            Some(self.encode_image(image.clone(), posterior, checkpoint)?)
+        let original = match &input.image {
+            StartingImage::Pixels(_) if self.inpainting && from_noise => None,
+            StartingImage::Pixels(image) => {
+                let posterior = noise.next(shape);
+                let image = self.image_tensor(image);
+                Some(self.encode_image(image, posterior, checkpoint)?)
+            }
+            StartingImage::Latents(latents) => Some(Tensor::clone(latents)),
         };
         let drawn = noise.next(shape);
         let latent_mask = input
@@ -217,7 +255,7 @@ impl DiffusionPipeline {
         let inpainting = if masked {
             let posterior = noise.next(shape);
             if self.inpainting {
-                Some(self.masked_image(image, input, posterior, checkpoint)?)
+                Some(self.masked_image(input, size, posterior, checkpoint)?)
             } else {
                 None
             }
@@ -255,15 +293,15 @@ impl DiffusionPipeline {
     }
 
     /// The last five channels of a nine-channel UNet: the mask, and the latents of the picture
-    /// with mid-grey under the mask.
+    /// with mid-grey under the mask. Latents without a mask show nothing but grey.
     fn masked_image(
         &mut self,
-        image: Tensor<4>,
         input: &ImageInput,
+        size: (u32, u32),
         posterior: Tensor<4>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Tensor<4>, PipelineError> {
-        let all = Mask::from_pixel(input.image.width(), input.image.height(), image::Luma([1.0]));
+        let all = Mask::from_pixel(size.0, size.1, image::Luma([1.0]));
         let (mask, blending) = input
             .mask
             .as_ref()
@@ -276,7 +314,17 @@ impl DiffusionPipeline {
         };
         let mask = self.mask_tensor(&latent_mask(&binary, blending));
         let kept = self.mask_tensor(&binary).neg() + 1.0;
-        let latents = self.encode_image(image * kept, posterior, checkpoint)?;
+        let seen = match (&input.image, &input.mask) {
+            (StartingImage::Pixels(image), _) => self.image_tensor(image) * kept,
+            (StartingImage::Latents(_), None) => Tensor::cat(vec![kept; 3], 1),
+            (StartingImage::Latents(_), Some(_)) => {
+                return Err(PipelineError::Request(
+                    "a model that was trained to fill needs a picture around the mask, not latents"
+                        .to_owned(),
+                ));
+            }
+        };
+        let latents = self.encode_image(seen, posterior, checkpoint)?;
         Ok(Tensor::cat(vec![mask, latents], 1))
     }
 
@@ -357,8 +405,56 @@ fn latent_mask(mask: &Mask, blending: LatentBlending) -> Mask {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use burn::tensor::{Device, Distribution};
+
     use super::*;
+    use crate::schedulers::{Sampler, Schedule, SchedulerConfig, build};
+
+    #[test]
+    fn held_outputs_predict_what_is_held_whatever_the_sampler_and_the_prediction() {
+        let random = || Tensor::<4>::random([1, 4, 4, 4], Distribution::Default, &Device::flex());
+        let soft = SoftInpainting::default();
+        let known = Known {
+            latents: random(),
+            noise: random(),
+            mask: random().narrow(1, 0, 1),
+            blending: LatentBlending::Soft(soft),
+            start: 0,
+        };
+        let (output, sample) = (random(), random());
+        for prediction in ["epsilon", "v_prediction"] {
+            let config = format!(
+                r#"{{"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012,
+                    "prediction_type": "{prediction}", "clip_sample": false}}"#
+            );
+            let config = SchedulerConfig::from_json(&config).unwrap();
+            for sampler in [Sampler::Ddim, Sampler::Euler, Sampler::Dpmpp2m, Sampler::Pndm] {
+                let scheduler = build(sampler, Schedule::Automatic, &config, 8).unwrap();
+                for evaluation in [0, 4, 7] {
+                    let predict = |output: &Tensor<4>| {
+                        scheduler.predicted_original(evaluation, output, &sample)
+                    };
+                    let level = sigma(scheduler.as_ref(), evaluation, &sample);
+                    let weight = soft.weight(known.mask.clone(), level);
+                    let wanted = soft.blend(known.latents.clone(), predict(&output), weight);
+                    let held = known.hold_prediction(
+                        output.clone(),
+                        &sample,
+                        scheduler.as_ref(),
+                        evaluation,
+                    );
+                    let scale = wanted.clone().abs().max().into_scalar::<f32>();
+                    let furthest = (predict(&held) - wanted).abs().max().into_scalar::<f32>();
+                    assert!(
+                        furthest < 1e-4 * scale.max(1.0),
+                        "{sampler} {prediction} {evaluation}: {furthest}"
+                    );
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_covering_mask_reaches_one_cell_around_every_touched_one() {

@@ -7,6 +7,7 @@ mod group;
 mod image_input;
 mod load;
 mod memory_settings;
+mod soft_inpainting;
 mod text_encoders;
 mod vae_tiling;
 
@@ -14,8 +15,11 @@ pub use conditioning::{Conditioning, EncodedPrompts, PooledText, PromptsAhead};
 pub use defaults::CheckpointDefaults;
 pub use denoise::Denoising;
 pub use group::{GroupMember, GroupShape};
-pub use image_input::{DenoisingStart, ImageInput, LatentBlending, LatentContent, MaskInput};
+pub use image_input::{
+    DenoisingStart, ImageInput, LatentBlending, LatentContent, MaskInput, StartingImage,
+};
 pub use load::LoadReport;
+pub use soft_inpainting::SoftInpainting;
 pub use vae_tiling::VaeTiling;
 
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
@@ -86,6 +90,11 @@ impl DiffusionPipeline {
     /// The checkpoint's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The checkpoint's files.
+    pub fn files(&self) -> &CheckpointFiles {
+        &self.files
     }
 
     /// The checkpoint's family.

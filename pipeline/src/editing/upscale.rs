@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use image::{Rgb, Rgb32FImage};
 
+use super::latent_upscaling::{LatentInterpolation, upscale_latents};
 use crate::{
-    diffusion::{DiffusionPipeline, ImageInput, NoiseSource},
+    diffusion::{DiffusionPipeline, GroupMember, ImageInput, NoiseSource, StartingImage},
     error::PipelineError,
     picture::{self, Rectangle, Tiles},
     progress::ProgressEvent,
@@ -15,8 +16,8 @@ use crate::{
 /// The share of a tile that it has in common with the next.
 const OVERLAP: f64 = 0.25;
 
-/// Paints a picture at the request's size, enlarges it, and paints over that with the hires fix's
-/// own steps and strength (A1111 "Hires. fix" with the upscaler Lanczos).
+/// Paints a picture at the request's size, enlarges it or its latents, and paints over that with the
+/// hires fix's own steps and strength (A1111 "Hires. fix").
 pub(super) fn hires_fix(
     pipeline: &mut DiffusionPipeline,
     request: &GenerationRequest,
@@ -25,14 +26,21 @@ pub(super) fn hires_fix(
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Rgb32FImage, PipelineError> {
     let first = GenerationRequest { mode: Mode::TextToImage, ..request.clone() };
-    let image = pipeline.generate_float(&first, noise, on_event)?;
     let (width, height) = enlarged((request.width, request.height), hires.scale);
-    let second = GenerationRequest { width, height, steps: hires.steps, ..first };
-    let input = ImageInput {
-        image: picture::resized(&image, width, height),
-        strength: hires.strength,
-        mask: None,
+    let image = match LatentInterpolation::of(hires.upscaler) {
+        None => {
+            let image = pipeline.generate_float(&first, noise, on_event)?;
+            StartingImage::Pixels(picture::resized(&image, width, height))
+        }
+        Some(interpolation) => {
+            let first = GroupMember { request: &first, input: None, noise: &mut *noise };
+            let latents = pipeline.generate_latents(&mut [first], on_event)?;
+            let size = ((width / LATENT_CELL) as usize, (height / LATENT_CELL) as usize);
+            StartingImage::Latents(Box::new(upscale_latents(latents, size, interpolation)?))
+        }
     };
+    let second = GenerationRequest { width, height, steps: hires.steps, ..first };
+    let input = ImageInput { image, strength: hires.strength, mask: None };
     pipeline.generate_from_image(&second, &input, noise, on_event)
 }
 
@@ -61,7 +69,7 @@ pub(super) fn upscale(
         let rectangle =
             Rectangle { left: i64::from(left), top: i64::from(top), width: tile.0, height: tile.1 };
         let input = ImageInput {
-            image: picture::view(&large, rectangle, tile.0, tile.1),
+            image: StartingImage::Pixels(picture::view(&large, rectangle, tile.0, tile.1)),
             strength: upscale.image.strength,
             mask: None,
         };

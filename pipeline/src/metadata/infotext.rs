@@ -5,8 +5,15 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::{ImageSettings, Program};
-use crate::schedulers::Schedule;
+use super::{
+    ImageSettings, Program,
+    write::{INPAINT_NOT_MASKED, ONLY_MASKED},
+};
+use crate::{
+    diffusion::SoftInpainting,
+    request::{HiresUpscaler, MaskedContent},
+    schedulers::Schedule,
+};
 
 /// `re_param` of A1111. A pattern that did not compile would read no pairs.
 static PAIR: LazyLock<Option<Regex>> =
@@ -71,7 +78,24 @@ pub(super) fn read(text: &str) -> ImageSettings {
     for (key, value) in found {
         read_pair(&mut settings, &key, &value);
     }
+    if settings.fields.contains_key("hires") {
+        second_pass(&mut settings);
+    }
     settings
+}
+
+/// A1111 has one key for the strength of whichever pass starts from a picture, counts the steps
+/// that the second pass makes, and repeats those of the first where it is told none.
+fn second_pass(settings: &mut ImageSettings) {
+    let strength = settings.fields.remove("strength").and_then(|strength| strength.as_f64());
+    let strength = strength.unwrap_or(0.75);
+    settings.set("hires-strength", strength);
+    let made = settings.fields.get("hires-steps").or_else(|| settings.fields.get("steps"));
+    if let Some(made) = made.and_then(serde_json::Value::as_u64)
+        && strength > 0.0
+    {
+        settings.set("hires-steps", (made as f64 / strength.min(1.0)).round() as u64);
+    }
 }
 
 fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
@@ -105,11 +129,45 @@ fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
             "NV" | "GPU" => settings.set("rng", "philox"),
             _ => settings.not_read(key, value),
         },
+        "Hires upscale" => settings.set_number("hires", key, value),
+        "Hires steps" => settings.set_integer("hires-steps", key, value),
+        "Hires upscaler" => match HiresUpscaler::from_display_name(value) {
+            Some(upscaler) => settings.set("hires-upscaler", upscaler.to_string()),
+            None => settings.not_read(key, value),
+        },
+        "Mask blur" => settings.set_number("mask-blur", key, value),
+        "Masked area padding" | "Inpaint area padding" => {
+            settings.set_integer("mask-padding", key, value);
+        }
+        "Inpaint area" if value == ONLY_MASKED => settings.set("mask-area", "masked"),
+        "Mask mode" if value == INPAINT_NOT_MASKED => settings.set("invert-mask", true),
+        "Masked content" => match value.replace(' ', "-").parse::<MaskedContent>() {
+            Ok(content) => settings.set("masked-content", content.to_string()),
+            Err(_) => settings.not_read(key, value),
+        },
+        "Soft inpainting enabled" if value == "True" => settings.set("mask-mode", "soft"),
+        "Soft inpainting schedule bias" => {
+            soft(settings, key, value, SoftInpainting::default().schedule_bias);
+        }
+        "Soft inpainting preservation strength" => {
+            soft(settings, key, value, SoftInpainting::default().preservation_strength);
+        }
+        "Soft inpainting transition contrast boost" => {
+            soft(settings, key, value, SoftInpainting::default().transition_contrast_boost);
+        }
+        "Model hash" => settings.set("model-hash", value),
         "Clip skip" if value == "1" => {}
         // These say where the image comes from and do not change it.
-        "Version" | "Model hash" | "VAE hash" | "VAE" | "User" | "Lora hashes" | "TI hashes"
-        | "Batch size" | "Batch pos" => {}
+        "Version" | "VAE hash" | "VAE" | "User" | "Lora hashes" | "TI hashes" | "Batch size"
+        | "Batch pos" => {}
         _ => settings.not_read(key, value),
+    }
+}
+
+/// What cannot be set here is told where it is not as it is here.
+fn soft(settings: &mut ImageSettings, key: &str, value: &str, here: f64) {
+    if value.trim().parse() != Ok(here) {
+        settings.not_read(key, value);
     }
 }
 
@@ -135,10 +193,57 @@ mod tests {
                 "prompt": "a cat, (sharp:1.2)\nsecond line", "negative": "blurry,\nugly",
                 "steps": 20, "sampler": "dpmpp-2m", "schedule": "karras", "cfg": 7.0,
                 "seed": 965400086, "width": 512, "height": 768, "model": "v1-5, pruned: ema",
-                "strength": 0.75, "rng": "philox",
+                "strength": 0.75, "rng": "philox", "model-hash": "0123abcdef",
             })
         );
         assert_eq!(settings.unread, ["Clip skip: 2"]);
+    }
+
+    #[test]
+    fn second_passes_are_read() {
+        let settings = read(
+            "a\nNegative prompt: \nSteps: 20, Sampler: Euler, Seed: 1, Denoising strength: 0.5, \
+             Hires upscale: 2, Hires steps: 10, Hires upscaler: Latent (bicubic antialiased)",
+        );
+        let hires = [
+            ("hires", json!(2.0)),
+            ("hires-strength", json!(0.5)),
+            ("hires-steps", json!(20)),
+            ("hires-upscaler", json!("latent-bicubic-antialiased")),
+        ];
+        for (field, value) in hires {
+            assert_eq!(settings.fields[field], value, "{field}");
+        }
+        assert!(!settings.fields.contains_key("strength"));
+        let settings = read(
+            "a\nNegative prompt: \nSteps: 20, Sampler: Euler, Denoising strength: 0.4, \
+             Hires upscale: 1.5, Hires upscaler: R-ESRGAN 4x+",
+        );
+        assert_eq!(settings.fields["hires-steps"], 50, "the first pass's steps, all made");
+        assert_eq!(settings.unread, ["Hires upscaler: R-ESRGAN 4x+"]);
+    }
+
+    #[test]
+    fn masks_are_read() {
+        let settings = read(
+            "a\nNegative prompt: \nSteps: 20, Sampler: Euler, Denoising strength: 1, Mask blur: 8, \
+             Mask mode: Inpaint not masked, Inpaint area: Only masked, Masked area padding: 64, \
+             Masked content: latent nothing, Soft inpainting enabled: True, \
+             Soft inpainting schedule bias: 2, Soft inpainting preservation strength: 0.5",
+        );
+        let mask = [
+            ("strength", json!(1.0)),
+            ("mask-blur", json!(8.0)),
+            ("invert-mask", json!(true)),
+            ("mask-area", json!("masked")),
+            ("mask-padding", json!(64)),
+            ("masked-content", json!("latent-nothing")),
+            ("mask-mode", json!("soft")),
+        ];
+        for (field, value) in mask {
+            assert_eq!(settings.fields[field], value, "{field}");
+        }
+        assert_eq!(settings.unread, ["Soft inpainting schedule bias: 2"]);
     }
 
     #[test]

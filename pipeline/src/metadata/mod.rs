@@ -8,6 +8,7 @@ pub(crate) mod exif;
 mod fooocus;
 mod infotext;
 mod invokeai;
+mod model_hash;
 mod read;
 mod write;
 
@@ -16,8 +17,9 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use model_hash::ModelHash;
 pub use read::{SettingsError, interpret, read};
-pub use write::{EMBERBRUSH, PARAMETERS, parameters, texts};
+pub use write::{EMBERBRUSH, MadeWith, PARAMETERS, parameters, texts};
 
 use crate::schedulers::{Sampler, Schedule};
 

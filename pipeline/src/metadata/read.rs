@@ -166,3 +166,88 @@ fn own(text: &str) -> Option<ImageSettings> {
     }
     Some(ImageSettings { program: Program::Emberbrush, fields, unread: Vec::new() })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::picture::{FileFormat, Picture, encode};
+
+    fn regex(pattern: &str) -> impl Strategy<Value = String> + use<> {
+        prop::string::string_regex(pattern).unwrap()
+    }
+
+    /// Texts that are nearly those of some program.
+    fn nearly_settings() -> impl Strategy<Value = String> {
+        let json = "[{}\\[\\]\":,0-9a-z_ ]{0,60}";
+        let node = "\"class_type\": ?\"(KSampler|CLIPTextEncode)\"";
+        prop_oneof![
+            ".{0,80}",
+            "(.{0,20}\n){0,3}(Negative prompt: .{0,20}\n)?(Steps|Size|Seed|Sampler|Model hash|Hires upscale|\
+             Hires steps|Denoising strength|Mask blur): .{0,12}(, (Steps|Size|CFG scale|Hires upscale|\
+             Masked content): (\"?[-0-9.eExa-z ]{0,12}\"?)){2,6}",
+            json,
+            regex(&format!("\\{{\"[0-9]\": ?\\{{{node}, ?\"inputs\": ?{json}\\}}\\}}")),
+            regex(&format!("\\{{\"base_model\": ?1, ?\"guidance_scale\": ?{json}\\}}")),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_a_reason_to_panic(
+            keyword in prop_oneof![
+                Just(EMBERBRUSH), Just(PARAMETERS), Just("prompt"), Just("workflow"),
+                Just(invokeai::KEYWORD), Just(invokeai::OLD_KEYWORD),
+            ],
+            text in nearly_settings(),
+        ) {
+            if let Some(settings) = interpret(&[(keyword.to_owned(), text)]) {
+                for field in ["cfg", "strength", "hires", "hires-strength"] {
+                    let number = settings.fields.get(field).and_then(Value::as_f64);
+                    prop_assert!(number.is_none_or(f64::is_finite));
+                }
+            }
+        }
+
+        #[test]
+        fn no_exif_block_is_a_reason_to_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            exif_texts(&bytes);
+            let mut block = exif::block("Steps: 1, Seed: 2, Size: 8x8", Some("{\"steps\":1}"));
+            for (place, value) in changes {
+                let place = place.index(block.len());
+                block[place] = value;
+            }
+            exif_texts(&block);
+        }
+
+        #[test]
+        fn no_file_is_a_reason_to_panic(
+            format in prop_oneof![
+                Just(FileFormat::Png), Just(FileFormat::Jpeg), Just(FileFormat::WebP),
+            ],
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            length in any::<prop::sample::Index>(),
+        ) {
+            let texts = [
+                (PARAMETERS, "a cat\nSteps: 1, Seed: 2, Size: 8x8".to_owned()),
+                (EMBERBRUSH, "{\"version\":\"emberbrush\"} \u{e9}".to_owned()),
+            ];
+            let picture = Picture::new(image::DynamicImage::new_rgb8(9, 5));
+            let mut bytes = encode(&picture, format, &texts).unwrap();
+            for (place, value) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = value;
+            }
+            bytes.truncate(length.index(bytes.len()) + 1);
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), &bytes).unwrap();
+            let _ = read(file.path());
+            let _ = crate::picture::read_bytes(&bytes, "changed");
+        }
+    }
+}

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::{prompt::PromptSyntax, request::GenerationRequest, rng::RngSource};
+use crate::{
+    diffusion::SoftInpainting,
+    prompt::PromptSyntax,
+    request::{GenerationRequest, HiresFix, Inpaint, MaskArea, MaskMode, MaskedContent, Mode},
+    rng::RngSource,
+};
 
 /// The keyword of the PNG text chunk that AUTOMATIC1111 and its readers use.
 pub const PARAMETERS: &str = "parameters";
@@ -10,37 +15,56 @@ pub const PARAMETERS: &str = "parameters";
 /// The keyword of the PNG text chunk that holds this program's own JSON.
 pub const EMBERBRUSH: &str = "emberbrush";
 
+/// A1111's value of `Inpaint area` for the masked part alone; the whole picture goes unsaid.
+pub(super) const ONLY_MASKED: &str = "Only masked";
+
+/// A1111's value of `Mask mode` for a mask that is inverted.
+pub(super) const INPAINT_NOT_MASKED: &str = "Inpaint not masked";
+
 /// What this program is, in the texts that it writes.
 const VERSION: &str = concat!("emberbrush ", env!("CARGO_PKG_VERSION"));
 
-/// The texts of image `index` of a request, counted from 0, made with the checkpoint `model` in
-/// `dtype` with prompts read by `syntax`: keyword and content, AUTOMATIC1111's text for other programs and the whole request as
-/// JSON for this one.
+/// What a request does not say and an image depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MadeWith {
+    /// The checkpoint's name.
+    pub model: String,
+    /// The first digits of the hash of its weights, as [`ModelHash`](super::ModelHash) gives them.
+    pub model_hash: Option<String>,
+    /// The type of weights and activations.
+    pub dtype: String,
+    /// How prompts were read.
+    pub prompt_syntax: PromptSyntax,
+}
+
+/// The texts of image `index` of a request, counted from 0: keyword and content, AUTOMATIC1111's
+/// text for other programs and the whole request as JSON for this one.
 pub fn texts(
     request: &GenerationRequest,
     index: u32,
-    model: &str,
-    dtype: &str,
-    syntax: PromptSyntax,
+    with: &MadeWith,
 ) -> Vec<(&'static str, String)> {
     let mut single = request.clone();
     single.seed = request.seed_of(index);
     single.count = 1;
     let mut complete = serde_json::to_value(&single).unwrap_or_default();
     if let Value::Object(fields) = &mut complete {
-        fields.insert("model".to_owned(), json!(model));
-        fields.insert("dtype".to_owned(), json!(dtype));
-        fields.insert("prompt-syntax".to_owned(), json!(syntax));
+        fields.insert("model".to_owned(), json!(with.model));
+        if let Some(hash) = &with.model_hash {
+            fields.insert("model-hash".to_owned(), json!(hash));
+        }
+        fields.insert("dtype".to_owned(), json!(with.dtype));
+        fields.insert("prompt-syntax".to_owned(), json!(with.prompt_syntax));
         fields.insert("version".to_owned(), json!(VERSION));
     }
-    vec![(PARAMETERS, parameters(request, single.seed, model)), (EMBERBRUSH, complete.to_string())]
+    vec![(PARAMETERS, parameters(request, single.seed, with)), (EMBERBRUSH, complete.to_string())]
 }
 
 /// The settings of one image as AUTOMATIC1111 writes them: the prompt, `Negative prompt:` on a
 /// line of its own (always, since ComfyUI's importer needs it), then `Key: value` pairs.
 ///
 /// `seed` is the image's own; the request's may be the first of several.
-pub fn parameters(request: &GenerationRequest, seed: u64, model: &str) -> String {
+pub fn parameters(request: &GenerationRequest, seed: u64, with: &MadeWith) -> String {
     let mut pairs = vec![
         ("Steps", request.steps.to_string()),
         ("Sampler", request.sampler.display_name().to_owned()),
@@ -48,12 +72,13 @@ pub fn parameters(request: &GenerationRequest, seed: u64, model: &str) -> String
         ("CFG scale", request.guidance_scale.to_string()),
         ("Seed", seed.to_string()),
         ("Size", format!("{}x{}", request.width, request.height)),
-        ("Model", quoted(model)),
-        ("RNG", random_number_source(request.rng).to_owned()),
     ];
-    if let Some(init) = request.mode.init() {
-        pairs.push(("Denoising strength", init.strength.to_string()));
+    if let Some(hash) = &with.model_hash {
+        pairs.push(("Model hash", hash.clone()));
     }
+    pairs.push(("Model", quoted(&with.model)));
+    pairs.push(("RNG", random_number_source(request.rng).to_owned()));
+    pairs.extend(of_mode(&request.mode));
     pairs.push(("Version", VERSION.to_owned()));
     let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     format!(
@@ -62,6 +87,57 @@ pub fn parameters(request: &GenerationRequest, seed: u64, model: &str) -> String
         request.negative_prompt,
         pairs.join(", ")
     )
+}
+
+/// What A1111 says of pictures that do not start from noise alone (`processing.py`,
+/// `soft_inpainting.py`). What it has no key for is in this program's own JSON only.
+fn of_mode(mode: &Mode) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
+    if let Some(init) = mode.init() {
+        pairs.push(("Denoising strength", init.strength.to_string()));
+    }
+    match mode {
+        Mode::Inpaint(inpaint) => of_mask(inpaint, &mut pairs),
+        Mode::HiresFix(HiresFix { scale, strength, steps, upscaler }) => {
+            // A1111 counts the steps that the second pass makes.
+            let made = (f64::from(*steps) * strength) as u32;
+            pairs.push(("Denoising strength", strength.to_string()));
+            pairs.push(("Hires upscale", scale.to_string()));
+            pairs.push(("Hires steps", made.to_string()));
+            pairs.push(("Hires upscaler", upscaler.display_name().to_owned()));
+        }
+        Mode::TextToImage | Mode::ImageToImage(_) | Mode::Outpaint(_) | Mode::Upscale(_) => {}
+    }
+    pairs
+}
+
+fn of_mask(inpaint: &Inpaint, pairs: &mut Vec<(&'static str, String)>) {
+    if inpaint.mask_blur > 0.0 {
+        pairs.push(("Mask blur", inpaint.mask_blur.to_string()));
+    }
+    if inpaint.invert_mask {
+        pairs.push(("Mask mode", INPAINT_NOT_MASKED.to_owned()));
+    }
+    if inpaint.mask_area == MaskArea::Masked {
+        pairs.push(("Inpaint area", ONLY_MASKED.to_owned()));
+        pairs.push(("Masked area padding", inpaint.mask_padding.to_string()));
+    }
+    if inpaint.masked_content != MaskedContent::Original {
+        pairs.push(("Masked content", inpaint.masked_content.to_string().replace('-', " ")));
+    }
+    if inpaint.mask_mode == MaskMode::Soft {
+        let soft = SoftInpainting::default();
+        pairs.push(("Soft inpainting enabled", "True".to_owned()));
+        pairs.push(("Soft inpainting schedule bias", soft.schedule_bias.to_string()));
+        pairs.push((
+            "Soft inpainting preservation strength",
+            soft.preservation_strength.to_string(),
+        ));
+        pairs.push((
+            "Soft inpainting transition contrast boost",
+            soft.transition_contrast_boost.to_string(),
+        ));
+    }
 }
 
 /// A1111's names for the sources of random numbers.

@@ -1,7 +1,12 @@
 //! Between a picture's colours and the sRGB values that models know.
 
+use std::sync::Arc;
+
 use image::Rgb32FImage;
-use moxcms::{ColorProfile, DataColorSpace, Layout, TransformOptions};
+use moxcms::{
+    CmsError, ColorProfile, DataColorSpace, Layout, Transform16BitExecutor, TransformOptions,
+};
+use thiserror::Error;
 
 use super::Picture;
 
@@ -10,6 +15,17 @@ use super::Picture;
 enum Direction {
     ToSrgb,
     FromSrgb,
+}
+
+/// Why a colour profile is not used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ProfileProblem {
+    /// It cannot be read.
+    #[error("the colour profile is damaged ({0}); sRGB is assumed")]
+    Broken(String),
+    /// It is one for other colours than the pixels have.
+    #[error("the colour profile is for {0} colours and not for RGB; sRGB is assumed")]
+    NotRgb(String),
 }
 
 impl Picture {
@@ -38,25 +54,14 @@ impl Picture {
         colours
     }
 
-    /// Grey profiles, CMYK profiles of pictures that were decoded to RGB, and broken profiles mean
-    /// nothing for RGB values: those are taken as sRGB.
+    /// Why the picture's colour profile is not used and sRGB is assumed; `None` where it is used, or
+    /// there is none.
+    pub fn profile_problem(&self) -> Option<ProfileProblem> {
+        self.transform(Direction::ToSrgb).err()
+    }
+
     fn convert(&self, colours: &mut Rgb32FImage, direction: Direction) {
-        let profile = self
-            .icc_profile
-            .as_deref()
-            .and_then(|profile| ColorProfile::new_from_slice(profile).ok())
-            .filter(|profile| profile.color_space == DataColorSpace::Rgb);
-        let Some(profile) = profile else { return };
-        let srgb = ColorProfile::new_srgb();
-        let (from, to) = match direction {
-            Direction::ToSrgb => (&profile, &srgb),
-            Direction::FromSrgb => (&srgb, &profile),
-        };
-        let options = TransformOptions::default();
-        let Ok(transform) = from.create_transform_16bit(Layout::Rgb, to, Layout::Rgb, options)
-        else {
-            return;
-        };
+        let Ok(Some(transform)) = self.transform(direction) else { return };
         let most = f32::from(u16::MAX);
         let values: Vec<u16> =
             colours.iter().map(|value| (value.clamp(0.0, 1.0) * most).round() as u16).collect();
@@ -66,5 +71,26 @@ impl Picture {
                 *value = f32::from(converted) / most;
             }
         }
+    }
+
+    /// Grey profiles, and CMYK profiles of pictures that were decoded to RGB, mean nothing for RGB
+    /// values.
+    fn transform(
+        &self,
+        direction: Direction,
+    ) -> Result<Option<Arc<Transform16BitExecutor>>, ProfileProblem> {
+        let Some(profile) = self.icc_profile.as_deref() else { return Ok(None) };
+        let broken = |error: CmsError| ProfileProblem::Broken(error.to_string());
+        let profile = ColorProfile::new_from_slice(profile).map_err(broken)?;
+        if profile.color_space != DataColorSpace::Rgb {
+            return Err(ProfileProblem::NotRgb(format!("{:?}", profile.color_space)));
+        }
+        let srgb = ColorProfile::new_srgb();
+        let (from, to) = match direction {
+            Direction::ToSrgb => (&profile, &srgb),
+            Direction::FromSrgb => (&srgb, &profile),
+        };
+        let options = TransformOptions::default();
+        from.create_transform_16bit(Layout::Rgb, to, Layout::Rgb, options).map(Some).map_err(broken)
     }
 }

@@ -124,8 +124,10 @@ fn blurred(mask: &Mask, sigma: f32) -> Mask {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use image::{DynamicImage, GrayImage, RgbaImage};
+    use proptest::prelude::*;
 
     use super::*;
+    use crate::picture::Rectangle;
 
     const NONE: MaskEdge = MaskEdge { grow: 0, feather: 0, blur: 0.0 };
 
@@ -178,5 +180,65 @@ mod tests {
         assert_eq!(at(blurred, 2, 12), 0.0, "the kernel ends after 5 pixels");
         assert!(at(blurred, 7, 12) < 0.5 && at(blurred, 8, 12) > 0.5);
         assert!((sum(&blurred.apply(&mask).unwrap()) - 64.0).abs() < 1e-3);
+    }
+
+    fn masks() -> impl Strategy<Value = Mask> {
+        (1_u32..24, 1_u32..24).prop_flat_map(|(width, height)| {
+            prop::collection::vec(prop::bool::weighted(0.1), (width * height) as usize).prop_map(
+                move |inside| {
+                    Mask::from_fn(width, height, |x, y| {
+                        Luma([f32::from(u8::from(inside[(y * width + x) as usize]))])
+                    })
+                },
+            )
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn an_edge_reaches_as_far_as_it_says(
+            mask in masks(),
+            grow in -6_i32..7,
+            feather in 0_u32..8,
+            blur in prop_oneof![Just(0.0_f32), 0.05_f32..3.0],
+        ) {
+            let Ok(edged) = (MaskEdge { grow, feather, blur }).apply(&mask) else {
+                // Nothing is left only where shrinking took it, or nothing was there.
+                prop_assert!(grow < 0 || mask.iter().all(|&value| value == 0.0));
+                return Ok(());
+            };
+            let kernel = if blur > 0.0 { (2.5 * blur + 0.5) as i64 } else { 0 };
+            let reach = i64::from(grow.max(0)) + i64::from(feather) + kernel;
+            for (x, y, pixel) in edged.enumerate_pixels() {
+                let value = pixel.0[0];
+                prop_assert!((0.0..=1.0).contains(&value));
+                let near = mask.enumerate_pixels().any(|(a, b, inside)| {
+                    let apart = i64::from(a.abs_diff(x)).max(i64::from(b.abs_diff(y)));
+                    inside.0[0] > 0.5 && apart <= reach
+                });
+                prop_assert!(near || value == 0.0, "{value} at {x}, {y}");
+            }
+        }
+
+        #[test]
+        fn bounds_hold_the_mask_and_stay_in_the_picture(
+            mask in masks(),
+            padding in prop_oneof![0_u32..40, Just(u32::MAX)],
+            aspect in 0.01_f64..100.0,
+        ) {
+            let size = mask.dimensions();
+            let Some(around) = Rectangle::around(&mask, padding) else {
+                prop_assert!(mask.iter().all(|&value| value == 0.0));
+                return Ok(());
+            };
+            for bounds in [around, around.grown_to(aspect, size)] {
+                prop_assert!(bounds.left >= 0 && bounds.top >= 0);
+                prop_assert!(bounds.left + i64::from(bounds.width) <= i64::from(size.0));
+                prop_assert!(bounds.top + i64::from(bounds.height) <= i64::from(size.1));
+                for (x, y, pixel) in mask.enumerate_pixels() {
+                    prop_assert!(pixel.0[0] == 0.0 || bounds.position(x, y).is_some());
+                }
+            }
+        }
     }
 }

@@ -6,8 +6,8 @@ use std::{
 };
 
 use image::{
-    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, error::ImageError,
-    metadata::Orientation,
+    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, codecs::tiff::TiffDecoder,
+    error::ImageError, metadata::Orientation,
 };
 
 use super::PictureError;
@@ -92,6 +92,9 @@ fn read_from(source: impl BufRead + Seek, name: &str) -> Result<Picture, Picture
     if !known {
         return Err(PictureError::Format { path: name.to_owned() });
     }
+    let tiff_profile;
+    (reader, tiff_profile) = profile_of_tiff(reader)
+        .map_err(|source| PictureError::Io { path: name.to_owned(), source })?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_ALLOCATION);
     reader.limits(limits);
@@ -112,11 +115,29 @@ fn read_from(source: impl BufRead + Seek, name: &str) -> Result<Picture, Picture
         });
     }
     // Broken metadata is no reason to refuse pixels that can be read.
-    let icc_profile = decoder.icc_profile().ok().flatten().filter(|profile| !profile.is_empty());
+    let icc_profile = tiff_profile
+        .or_else(|| decoder.icc_profile().ok().flatten())
+        .filter(|profile| !profile.is_empty());
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut pixels = DynamicImage::from_decoder(decoder).map_err(broken)?;
     pixels.apply_orientation(orientation);
     Ok(Picture { pixels: integer(pixels), icc_profile })
+}
+
+/// The colour profile of a TIFF file. Once limits are set, the decoder reads none that is longer than
+/// a small part of the pixels, so it is asked before, with the limits that it has by itself.
+fn profile_of_tiff<R: BufRead + Seek>(
+    reader: ImageReader<R>,
+) -> std::io::Result<(ImageReader<R>, Option<Vec<u8>>)> {
+    if reader.format() != Some(ImageFormat::Tiff) {
+        return Ok((reader, None));
+    }
+    let mut source = reader.into_inner();
+    source.rewind()?;
+    let decoder = TiffDecoder::new(&mut source).ok();
+    let profile = decoder.and_then(|mut decoder| decoder.icc_profile().ok().flatten());
+    source.rewind()?;
+    Ok((ImageReader::with_format(source, ImageFormat::Tiff), profile))
 }
 
 /// Floating-point pictures (TIFF) become 16-bit ones, so that every pixel can be written again.

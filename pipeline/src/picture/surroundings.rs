@@ -2,10 +2,7 @@
 
 use image::{Rgb, Rgb32FImage};
 
-use super::{Mask, distance::squared_distances};
-
-/// How far from the border colours are compared, in pixels.
-const RING: f64 = 8.0;
+use super::Mask;
 
 /// The picture with the colours around the mask flowing into it, ever smoother towards its
 /// middle, as A1111's masked content "fill" has it.
@@ -19,33 +16,6 @@ pub fn filled_from_surroundings(image: &Rgb32FImage, mask: &Mask) -> Rgb32FImage
         }
     }
     filled
-}
-
-/// `painted` with its colours shifted so that they meet `original` at the border of the mask: the
-/// difference around the mask, smoothed, flows into it (the membrane of Pérez et al., "Poisson
-/// Image Editing", 2003).
-pub fn match_colours(original: &Rgb32FImage, painted: &Rgb32FImage, mask: &Mask) -> Rgb32FImage {
-    let near = squared_distances(mask, |value| value > 0.0);
-    let ring: Vec<f32> = near
-        .iter()
-        .map(|&distance| {
-            if distance == 0.0 || distance > RING * RING {
-                0.0
-            } else {
-                (-distance / (RING * RING / 4.0)).exp() as f32
-            }
-        })
-        .collect();
-    let mut offsets = original.clone();
-    for (offset, painted) in offsets.iter_mut().zip(painted.iter()) {
-        *offset -= painted;
-    }
-    let offsets = flow(&offsets, ring);
-    let mut matched = painted.clone();
-    for (value, offset) in matched.iter_mut().zip(offsets.iter()) {
-        *value = (*value + offset).clamp(0.0, 1.0);
-    }
-    matched
 }
 
 /// Values everywhere from values with weights: known ones are averaged into ever coarser
@@ -139,22 +109,6 @@ mod tests {
         let filled = filled_from_surroundings(&holed, &hole());
         for ((value, expected), position) in filled.iter().zip(image.iter()).zip(0..) {
             assert!((value - expected).abs() < 0.2, "{position}: {value} for {expected}");
-        }
-    }
-
-    #[test]
-    fn a_colour_cast_is_taken_away() {
-        let image = Rgb32FImage::from_fn(40, 40, |x, y| {
-            Rgb([0.5, 0.3 + x as f32 / 100.0, 0.4 + y as f32 / 100.0])
-        });
-        let mut painted = image.clone();
-        for pixel in painted.pixels_mut() {
-            pixel.0[0] += 0.1;
-            pixel.0[2] -= 0.05;
-        }
-        let matched = match_colours(&image, &painted, &hole());
-        for (value, expected) in matched.iter().zip(image.iter()) {
-            assert!((value - expected).abs() < 1e-3, "{value} for {expected}");
         }
     }
 }

@@ -9,11 +9,14 @@ use image::{
 use png::text_metadata::{ITXtChunk, TEXtChunk};
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, PictureError};
+use super::{Picture, PictureError, webp};
 use crate::metadata::{EMBERBRUSH, PARAMETERS, exif};
 
 /// The longest EXIF block that a JPEG segment holds.
 const MAX_JPEG_EXIF: usize = 65_535 - 2 - 6;
+
+/// Quality of JPEG files where none is asked for.
+pub const DEFAULT_JPEG_QUALITY: u8 = 95;
 
 /// How hard the PNG encoder tries.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,18 +41,13 @@ impl From<PngCompression> for png::Compression {
 }
 
 /// How hard encoders try.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Effort {
-    /// Quality of JPEG files, from 1 to 100.
-    pub jpeg_quality: u8,
+    /// Quality of JPEG and WebP files, from 1 to 100; without it JPEG has
+    /// [`DEFAULT_JPEG_QUALITY`], and WebP loses nothing.
+    pub quality: Option<u8>,
     /// Compression of PNG files.
     pub png_compression: PngCompression,
-}
-
-impl Default for Effort {
-    fn default() -> Self {
-        Self { jpeg_quality: 95, png_compression: PngCompression::default() }
-    }
 }
 
 /// The format of a picture's file.
@@ -61,7 +59,7 @@ pub enum FileFormat {
     Png,
     /// Lossy, 8 bit, no alpha.
     Jpeg,
-    /// Lossless, 8 bit.
+    /// Lossless, or lossy where a quality is asked for; 8 bit.
     WebP,
     /// Lossless, 8 or 16 bit.
     Tiff,
@@ -91,14 +89,21 @@ impl FileFormat {
         path.extension()?.to_str()?.parse().ok()
     }
 
-    /// Whether every pixel of `picture` comes back from the file as it was.
-    pub fn keeps(self, picture: &Picture) -> bool {
+    /// Whether files hold an ICC colour profile.
+    pub fn keeps_profile(self) -> bool {
+        self != Self::Bmp
+    }
+
+    /// Whether every pixel of `picture` comes back from a file that is encoded with `effort` as
+    /// it was.
+    pub fn keeps(self, picture: &Picture, effort: Effort) -> bool {
         let color = picture.pixels.color();
         let deep = color.bytes_per_pixel() > color.channel_count();
         match self {
             Self::Png | Self::Tiff => true,
             Self::Jpeg => false,
-            Self::WebP | Self::Bmp => !deep,
+            Self::WebP => !deep && effort.quality.is_none(),
+            Self::Bmp => !deep,
         }
     }
 }
@@ -162,6 +167,9 @@ pub fn encode_with(
             .map_err(|error| failed("PNG", &error.to_string()))?;
         return Ok(bytes);
     }
+    if let (FileFormat::WebP, Some(quality)) = (format, effort.quality) {
+        return webp::encode_lossy(picture, quality, exif_block(texts, usize::MAX));
+    }
     let icc = picture.icc_profile.clone().unwrap_or_default();
     let (name, result) = match format {
         FileFormat::Png => return Ok(bytes),
@@ -170,7 +178,10 @@ pub fn encode_with(
                 true => DynamicImage::ImageRgb8(picture.pixels.to_rgb8()),
                 false => DynamicImage::ImageLuma8(picture.pixels.to_luma8()),
             };
-            let mut encoder = JpegEncoder::new_with_quality(&mut bytes, effort.jpeg_quality);
+            let mut encoder = JpegEncoder::new_with_quality(
+                &mut bytes,
+                effort.quality.unwrap_or(DEFAULT_JPEG_QUALITY),
+            );
             let set = set_exif(&mut encoder, texts, MAX_JPEG_EXIF);
             ("JPEG", set.and_then(|()| write(encoder, &pixels, icc)))
         }
@@ -205,8 +216,19 @@ pub fn encode_with(
     Ok(bytes)
 }
 
-fn failed(format: &'static str, reason: &str) -> PictureError {
+pub(super) fn failed(format: &'static str, reason: &str) -> PictureError {
     PictureError::Encoding { format, reason: reason.to_owned() }
+}
+
+/// The texts as an EXIF block of at most `longest` bytes; `None` where there are none that fit.
+fn exif_block(texts: &[(&str, String)], longest: usize) -> Option<Vec<u8>> {
+    let find = |keyword| texts.iter().find(|(known, _)| *known == keyword).map(|(_, text)| text);
+    let parameters = find(PARAMETERS)?;
+    let own = find(EMBERBRUSH).map(String::as_str);
+    [own, None]
+        .into_iter()
+        .map(|own| exif::block(parameters, own))
+        .find(|block| block.len() <= longest)
 }
 
 fn set_exif(
@@ -214,11 +236,7 @@ fn set_exif(
     texts: &[(&str, String)],
     longest: usize,
 ) -> image::ImageResult<()> {
-    let find = |keyword| texts.iter().find(|(known, _)| *known == keyword).map(|(_, text)| text);
-    let Some(parameters) = find(PARAMETERS) else { return Ok(()) };
-    let own = find(EMBERBRUSH).map(String::as_str);
-    let blocks = [own, None].map(|own| exif::block(parameters, own));
-    match blocks.into_iter().find(|block| block.len() <= longest) {
+    match exif_block(texts, longest) {
         Some(block) => encoder.set_exif_metadata(block).map_err(image::ImageError::Unsupported),
         None => Ok(()),
     }
@@ -236,7 +254,7 @@ fn write(
     encoder.write_image(pixels.as_bytes(), pixels.width(), pixels.height(), color)
 }
 
-fn eight_bit(pixels: &DynamicImage) -> DynamicImage {
+pub(super) fn eight_bit(pixels: &DynamicImage) -> DynamicImage {
     match pixels {
         DynamicImage::ImageLuma16(_) => DynamicImage::ImageLuma8(pixels.to_luma8()),
         DynamicImage::ImageLumaA16(_) => DynamicImage::ImageLumaA8(pixels.to_luma_alpha8()),

@@ -54,7 +54,10 @@ fn mode_of(fields: &Map<String, Value>) -> Option<(&'static str, Value)> {
         ),
         "outpaint" => ("outpaint", image(0.75)),
         "upscale" => ("upscale", image(0.3)),
-        "hires-fix" => ("hires-fix", json!({ "hires-strength": 0.5, "hires-steps": 20 })),
+        "hires-fix" => (
+            "hires-fix",
+            json!({ "hires-strength": 0.5, "hires-steps": 20, "hires-upscaler": "lanczos" }),
+        ),
         _ => return None,
     })
 }

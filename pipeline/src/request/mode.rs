@@ -152,6 +152,9 @@ pub struct HiresFix {
     /// The steps of the second pass, of which it makes the share of its strength.
     #[serde(rename = "hires-steps")]
     pub steps: u32,
+    /// What makes the first picture larger.
+    #[serde(rename = "hires-upscaler", default)]
+    pub upscaler: HiresUpscaler,
 }
 
 impl Mode {
@@ -244,10 +247,63 @@ named_choice! {
         /// Above 128 of 255 is repainted, all else is kept.
         #[default]
         Hard = "hard",
-        /// Greys hold on to the picture more and more as noise vanishes (soft inpainting).
+        /// Greys hold on to the picture less and less as noise vanishes (soft inpainting).
         Soft = "soft",
         /// Greys are held for a part of the steps (Differential Diffusion).
         Differential = "differential",
+    }
+}
+
+named_choice! {
+    /// What makes the picture of a first pass larger: its pixels, or its latents, which are not
+    /// decoded then. A1111's names, as [`HiresUpscaler::display_name`] gives them.
+    HiresUpscaler, "upscaler" {
+        /// Pixels, with Lanczos' kernel.
+        #[default]
+        Lanczos = "lanczos",
+        /// Latents, bilinear.
+        Latent = "latent",
+        /// Latents, bilinear with the kernel widened where they shrink.
+        LatentAntialiased = "latent-antialiased",
+        /// Latents, bicubic.
+        LatentBicubic = "latent-bicubic",
+        /// Latents, bicubic with the kernel widened where they shrink.
+        LatentBicubicAntialiased = "latent-bicubic-antialiased",
+        /// Latents, the nearest by torch's old rule.
+        LatentNearest = "latent-nearest",
+        /// Latents, the nearest to the middle of each.
+        LatentNearestExact = "latent-nearest-exact",
+    }
+}
+
+impl HiresUpscaler {
+    /// Every upscaler.
+    pub const ALL: [Self; 7] = [
+        Self::Lanczos,
+        Self::Latent,
+        Self::LatentAntialiased,
+        Self::LatentBicubic,
+        Self::LatentBicubicAntialiased,
+        Self::LatentNearest,
+        Self::LatentNearestExact,
+    ];
+
+    /// A1111's name.
+    pub fn display_name(self) -> &'static str {
+        match self {
+            Self::Lanczos => "Lanczos",
+            Self::Latent => "Latent",
+            Self::LatentAntialiased => "Latent (antialiased)",
+            Self::LatentBicubic => "Latent (bicubic)",
+            Self::LatentBicubicAntialiased => "Latent (bicubic antialiased)",
+            Self::LatentNearest => "Latent (nearest)",
+            Self::LatentNearestExact => "Latent (nearest-exact)",
+        }
+    }
+
+    /// The upscaler with a [`display_name`](Self::display_name).
+    pub fn from_display_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|upscaler| upscaler.display_name() == name)
     }
 }
 
@@ -292,7 +348,12 @@ mod tests {
         let others = [
             Mode::Outpaint(Outpaint { image: image.clone(), extend }),
             Mode::Upscale(Upscale { image: image.clone(), scale: 2.0 }),
-            Mode::HiresFix(HiresFix { scale: 1.5, strength: 0.5, steps: 10 }),
+            Mode::HiresFix(HiresFix {
+                scale: 1.5,
+                strength: 0.5,
+                steps: 10,
+                upscaler: HiresUpscaler::LatentBicubic,
+            }),
             Mode::TextToImage,
             Mode::ImageToImage(image),
             inpaint.clone(),
@@ -311,6 +372,17 @@ mod tests {
     fn an_unknown_name_is_told_with_those_that_exist() {
         let error = "round".parse::<ResizeMode>().unwrap_err();
         assert_eq!(error.to_string(), "unknown resize mode `round`; there are crop, fit, stretch");
+    }
+
+    #[test]
+    fn a_second_pass_without_an_upscaler_enlarges_pixels() {
+        let json = r#"{"mode":"hires-fix","hires":2,"hires-strength":0.5,"hires-steps":9}"#;
+        let Mode::HiresFix(hires) = serde_json::from_str(json).unwrap() else { unreachable!() };
+        assert_eq!(hires.upscaler, HiresUpscaler::Lanczos);
+        for upscaler in HiresUpscaler::ALL {
+            assert_eq!(upscaler.to_string().parse(), Ok(upscaler));
+            assert_eq!(HiresUpscaler::from_display_name(upscaler.display_name()), Some(upscaler));
+        }
     }
 
     #[test]
