@@ -129,7 +129,7 @@ impl Making<'_> {
                 self.reporter.progress(&event);
                 self.interruption.flow()
             },
-            &mut |GroupPicture { place, took, edited }| {
+            &mut |GroupPicture { place, batch, took, edited }| {
                 let request = &group[place];
                 let with = MadeWith {
                     model: name.clone(),
@@ -137,7 +137,7 @@ impl Making<'_> {
                     dtype: dtype.clone(),
                     prompt_syntax: self.syntax,
                 };
-                let texts = metadata::texts(request, 0, &with);
+                let texts = metadata::texts_of_batch(request, 0, &with, batch);
                 let written = edited
                     .map_err(anyhow::Error::from)
                     .and_then(|edited| self.write(&edited.picture, request, &texts, took));

@@ -15,7 +15,8 @@ use crate::{
 };
 
 /// Fields of an image's settings that are not of its request.
-const OF_THE_RUN: [&str; 4] = ["model", "model-hash", "dtype", "prompt-syntax"];
+const OF_THE_RUN: [&str; 6] =
+    ["model", "model-hash", "dtype", "prompt-syntax", "batch-size", "batch-pos"];
 
 /// Fields that mean nothing without the picture to start from, which only this program names.
 const OF_A_PICTURE: [&str; 7] = [
@@ -68,6 +69,12 @@ impl Repeated {
         let model = fields.get("model").and_then(Value::as_str).map(str::to_owned);
         let syntax = fields.get("prompt-syntax").and_then(Value::as_str);
         let prompt_syntax = syntax.and_then(|name| name.parse().ok());
+        if let Some(size) = fields.get("batch-size").and_then(Value::as_u64) {
+            report::warn(&format!(
+                "the image was made at once with {} others; alone, colours may differ by 1 of 255",
+                size.saturating_sub(1)
+            ));
+        }
         for field in OF_THE_RUN {
             fields.remove(field);
         }

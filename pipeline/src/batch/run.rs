@@ -274,7 +274,7 @@ impl<'a> Maker<'a> {
             pipeline,
             &requests,
             &mut |event| on_event(RunEvent::Progress(event)),
-            &mut |GroupPicture { place, took, edited }| {
+            &mut |GroupPicture { place, batch, took, edited }| {
                 let item = items[place];
                 if !self.is_missing(item) {
                     return;
@@ -286,7 +286,7 @@ impl<'a> Maker<'a> {
                         dtype: dtype.clone(),
                         prompt_syntax: PromptSyntax::Weighted,
                     };
-                    let texts = metadata::texts(&item.request, 0, &with);
+                    let texts = metadata::texts_of_batch(&item.request, 0, &with, batch);
                     let picture = edited.picture;
                     let finished = Finished { item, model: &model.name, texts, picture, took };
                     self.sender.send(finished).map_err(|_| ItemError::Writer)

@@ -11,6 +11,7 @@ use super::{Edited, Sources, edit, eight_bit};
 use crate::{
     diffusion::{DiffusionPipeline, GroupMember},
     error::PipelineError,
+    metadata::BatchPlace,
     progress::ProgressEvent,
     request::GenerationRequest,
     rng::NoiseGenerator,
@@ -21,6 +22,8 @@ use crate::{
 pub struct GroupPicture {
     /// Its place in the group, from 0.
     pub place: usize,
+    /// Where it was among the pictures that went through the UNet at once.
+    pub batch: BatchPlace,
     /// How long it took: its share of the time for all of them, and its own.
     pub took: Duration,
     /// The picture.
@@ -54,7 +57,7 @@ fn edit_from_place(
     let started = Instant::now();
     if let [(request, sources)] = group {
         let edited = edit(pipeline, request, *sources, 0, on_event);
-        return deliver(first, started.elapsed(), edited, on_picture);
+        return deliver(first, BatchPlace::ALONE, started.elapsed(), edited, on_picture);
     }
     if group.is_empty() {
         return Ok(());
@@ -89,13 +92,15 @@ fn edit_from_place(
             on_event(ProgressEvent::Checkpoint)
         });
         let edited = image.map(|image| Edited { picture: eight_bit(&image, None) });
-        deliver(first + place, share + started.elapsed(), edited, on_picture)?;
+        let batch = BatchPlace { size: group.len(), position: place };
+        deliver(first + place, batch, share + started.elapsed(), edited, on_picture)?;
     }
     Ok(())
 }
 
 fn deliver(
     place: usize,
+    batch: BatchPlace,
     took: Duration,
     edited: Result<Edited, PipelineError>,
     on_picture: &mut dyn FnMut(GroupPicture),
@@ -103,6 +108,6 @@ fn deliver(
     if let Err(PipelineError::Cancelled(cancelled)) = edited {
         return Err(cancelled);
     }
-    on_picture(GroupPicture { place, took, edited });
+    on_picture(GroupPicture { place, batch, took, edited });
     Ok(())
 }

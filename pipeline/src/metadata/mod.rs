@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 
 pub use model_hash::ModelHash;
 pub use read::{SettingsError, interpret, read};
-pub use write::{EMBERBRUSH, MadeWith, PARAMETERS, parameters, texts};
+pub use write::{BatchPlace, EMBERBRUSH, MadeWith, PARAMETERS, parameters, texts, texts_of_batch};
 
 use crate::schedulers::{Sampler, Schedule};
 

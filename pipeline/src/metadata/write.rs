@@ -37,12 +37,36 @@ pub struct MadeWith {
     pub prompt_syntax: PromptSyntax,
 }
 
+/// Where an image was among those that went through the UNet at once, which changes rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// The number of images, from 1.
+    pub size: usize,
+    /// The image's place among them, from 0.
+    pub position: usize,
+}
+
+impl BatchPlace {
+    /// An image that was made by itself.
+    pub const ALONE: Self = Self { size: 1, position: 0 };
+}
+
 /// The texts of image `index` of a request, counted from 0: keyword and content, AUTOMATIC1111's
 /// text for other programs and the whole request as JSON for this one.
 pub fn texts(
     request: &GenerationRequest,
     index: u32,
     with: &MadeWith,
+) -> Vec<(&'static str, String)> {
+    texts_of_batch(request, index, with, BatchPlace::ALONE)
+}
+
+/// [`texts`] of an image that may have gone through the UNet with others.
+pub fn texts_of_batch(
+    request: &GenerationRequest,
+    index: u32,
+    with: &MadeWith,
+    batch: BatchPlace,
 ) -> Vec<(&'static str, String)> {
     let mut single = request.clone();
     single.seed = request.seed_of(index);
@@ -55,9 +79,14 @@ pub fn texts(
         }
         fields.insert("dtype".to_owned(), json!(with.dtype));
         fields.insert("prompt-syntax".to_owned(), json!(with.prompt_syntax));
+        if batch.size > 1 {
+            fields.insert("batch-size".to_owned(), json!(batch.size));
+            fields.insert("batch-pos".to_owned(), json!(batch.position));
+        }
         fields.insert("version".to_owned(), json!(VERSION));
     }
-    vec![(PARAMETERS, parameters(request, single.seed, with)), (EMBERBRUSH, complete.to_string())]
+    let parameters = parameters_of_batch(request, single.seed, with, batch);
+    vec![(PARAMETERS, parameters), (EMBERBRUSH, complete.to_string())]
 }
 
 /// The settings of one image as AUTOMATIC1111 writes them: the prompt, `Negative prompt:` on a
@@ -65,6 +94,15 @@ pub fn texts(
 ///
 /// `seed` is the image's own; the request's may be the first of several.
 pub fn parameters(request: &GenerationRequest, seed: u64, with: &MadeWith) -> String {
+    parameters_of_batch(request, seed, with, BatchPlace::ALONE)
+}
+
+fn parameters_of_batch(
+    request: &GenerationRequest,
+    seed: u64,
+    with: &MadeWith,
+    batch: BatchPlace,
+) -> String {
     let mut pairs = vec![
         ("Steps", request.steps.to_string()),
         ("Sampler", request.sampler.display_name().to_owned()),
@@ -79,6 +117,10 @@ pub fn parameters(request: &GenerationRequest, seed: u64, with: &MadeWith) -> St
     pairs.push(("Model", quoted(&with.model)));
     pairs.push(("RNG", random_number_source(request.rng).to_owned()));
     pairs.extend(of_mode(&request.mode));
+    if batch.size > 1 {
+        pairs.push(("Batch size", batch.size.to_string()));
+        pairs.push(("Batch pos", batch.position.to_string()));
+    }
     pairs.push(("Version", VERSION.to_owned()));
     let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     format!(
