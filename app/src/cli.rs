@@ -7,13 +7,15 @@ mod grid;
 use std::path::PathBuf;
 
 pub(crate) use batch::BatchArguments;
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use editing::EditingArguments;
 use emberbrush_pipeline::{
     batch::BatchSize,
     device::{ComputeDtype, DeviceChoice},
-    diffusion::{CheckpointDefaults, DiffusionPipeline},
+    diffusion::{CheckpointDefaults, VaeTiling},
     editing::Sources,
+    memory::MemorySettings,
     picture::{Effort, FileFormat, PngCompression},
     prompt::PromptSyntax,
     request::{FieldError, GenerationRequest, Mode},
@@ -36,6 +38,9 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Make pictures from a prompt.
     Generate(Box<GenerateArguments>),
+    /// Tell how much memory a run would take, and how it would be made to fit. Takes the flags of
+    /// generate, and makes nothing.
+    Plan(Box<GenerateArguments>),
     /// Make many pictures from a list of jobs.
     Batch(Box<BatchArguments>),
     /// Make a table of pictures that differ in one or two settings.
@@ -54,7 +59,7 @@ impl Command {
     /// Whether output is JSON, one object a line.
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Generate(arguments) => arguments.json,
+            Self::Generate(arguments) | Self::Plan(arguments) => arguments.json,
             Self::Batch(arguments) => arguments.json,
             Self::Grid(arguments) => arguments.json,
             Self::Settings(arguments) => arguments.json,
@@ -194,6 +199,10 @@ pub(crate) struct ModelArguments {
     /// auto, cpu, wgpu or wgpu:N (see `emberbrush devices`).
     #[arg(long, value_name = "D", default_value = "auto")]
     pub(crate) device: DeviceChoice,
+    /// The most memory that a run may take, such as 2GiB; it takes less where it must, or is
+    /// refused [default: what the machine and its control groups leave].
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory_limit: Option<ByteSize>,
 }
 
 /// The names of [`ComputeDtype`] on the command line.
@@ -279,15 +288,25 @@ impl GenerateArguments {
         Ok(self.request_with(&Defaults::WITHOUT_CHECKPOINT, None, from)?.mode)
     }
 
+    /// What a run is made with where memory allows it.
+    pub(crate) fn wanted_memory(&self) -> MemorySettings {
+        let vae_tiling = match self.vae_tile {
+            None => VaeTiling::Automatic,
+            Some(0) => VaeTiling::Off,
+            Some(pixels) => VaeTiling::Tiles(pixels),
+        };
+        MemorySettings { vae_tiling, ..MemorySettings::FULL }
+    }
+
     /// The request that these arguments mean for a checkpoint, and for pictures to start from.
     pub(crate) fn request(
         &self,
-        pipeline: &DiffusionPipeline,
+        checkpoint: CheckpointDefaults,
         sources: Option<&Sources>,
         from: &Map<String, Value>,
         random_seed: u64,
     ) -> Result<GenerationRequest, FieldError> {
-        let defaults = Defaults { checkpoint: pipeline.defaults(), random_seed };
+        let defaults = Defaults { checkpoint, random_seed };
         self.request_with(&defaults, sources, from)
     }
 

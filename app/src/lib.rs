@@ -40,6 +40,7 @@ pub fn run() -> ExitCode {
 fn run_command(command: Command, interruption: &Interruption) -> anyhow::Result<()> {
     match command {
         Command::Generate(arguments) => commands::generate::run(&arguments, interruption),
+        Command::Plan(arguments) => commands::plan::run(&arguments),
         Command::Batch(arguments) => commands::batch::run(&arguments, interruption),
         Command::Grid(arguments) => commands::grid::run(*arguments, interruption),
         Command::Settings(arguments) => commands::settings::run(&arguments),

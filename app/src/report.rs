@@ -8,6 +8,7 @@ use std::{
 };
 
 use emberbrush_pipeline::{
+    memory::StepDown,
     picture::Recount,
     progress::{ProgressEvent, Stage},
 };
@@ -94,10 +95,21 @@ impl Reporter {
     pub(crate) fn progress(&self, event: &ProgressEvent) {
         match event {
             ProgressEvent::Checkpoint => {}
+            ProgressEvent::SteppedDown(step) => self.stepped_down(*step),
             ProgressEvent::Stage(stage) => self.stage(*stage),
             ProgressEvent::Step { step, steps, duration, .. } => {
                 self.step(*step, *steps, *duration)
             }
+        }
+    }
+
+    /// A run takes less memory than was asked for.
+    fn stepped_down(&self, step: StepDown) {
+        match self {
+            Self::Json => {
+                object(&json!({ "event": "stepped-down", "step": step, "text": step.to_string() }));
+            }
+            Self::Bar(_) | Self::Lines => self.line(&format!("To save memory: {step}")),
         }
     }
 

@@ -132,42 +132,48 @@ struct Moments {
 pub struct PooledStatistics {
     /// What the last pass has gathered.
     known: Vec<Moments>,
-    /// For each normalisation: sums over parts of the means and of the mean squares.
+    /// For each normalisation: sums over parts of the means and of the mean squares, each times
+    /// the part's weight.
     sums: Vec<(Tensor<3>, Tensor<3>)>,
-    parts: usize,
+    /// The present part's weight.
+    weight: f64,
+    /// That of all parts of this pass.
+    weights: f64,
     next: usize,
 }
 
 impl PooledStatistics {
-    /// To be called before the network runs over a part.
-    pub fn begin_part(&mut self) {
-        self.parts += 1;
+    /// To be called before the network runs over a part, which counts by `weight`: its area.
+    pub fn begin_part(&mut self, weight: f64) {
+        self.weight = weight;
+        self.weights += weight;
         self.next = 0;
     }
 
     /// To be called after all parts.
     pub fn finish_pass(&mut self) {
-        let parts = self.parts.max(1) as f64;
+        let weights = self.weights.max(f64::MIN_POSITIVE);
         self.known = std::mem::take(&mut self.sums)
             .into_iter()
             .map(|(means, squares)| {
-                let mean = means / parts;
-                let variance = (squares / parts - mean.clone().square()).clamp_min(0.0);
+                let mean = means / weights;
+                let variance = (squares / weights - mean.clone().square()).clamp_min(0.0);
                 Moments { mean, variance }
             })
             .collect();
-        self.parts = 0;
+        self.weights = 0.0;
     }
 
     /// Takes the moments of a part, and gives those to normalise it by.
     fn exchange(&mut self, part: Moments) -> Moments {
-        let square = part.variance.clone() + part.mean.clone().square();
+        let square = (part.variance.clone() + part.mean.clone().square()) * self.weight;
+        let mean = part.mean.clone() * self.weight;
         match self.sums.get_mut(self.next) {
             Some((means, squares)) => {
-                *means = means.clone() + part.mean.clone();
+                *means = means.clone() + mean;
                 *squares = squares.clone() + square;
             }
-            None => self.sums.push((part.mean.clone(), square)),
+            None => self.sums.push((mean, square)),
         }
         let known = self.known.get(self.next).cloned();
         self.next += 1;

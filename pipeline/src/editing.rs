@@ -175,7 +175,8 @@ impl Sources {
     }
 }
 
-/// Makes image `index` of any request, from the pictures that [`Sources::read`] gives for it.
+/// Makes image `index` of any request, from the pictures that [`Sources::read`] gives for it, with
+/// as much memory as [`DiffusionPipeline::plan_memory`] settles.
 ///
 /// # Errors
 ///
@@ -188,8 +189,11 @@ pub fn edit(
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Edited, PipelineError> {
     let device = pipeline.device().device.clone();
-    let mut generator = NoiseGenerator::new(request.rng, request.seed_of(index));
-    edit_from(pipeline, request, sources, &mut |shape| generator.normal(shape, &device), on_event)
+    pipeline.within_memory(request, sources, 1, on_event, |pipeline, _, on_event| {
+        let mut generator = NoiseGenerator::new(request.rng, request.seed_of(index));
+        let noise = &mut |shape: [usize; 4]| generator.normal(shape, &device);
+        edit_from(pipeline, request, sources, noise, on_event)
+    })
 }
 
 /// [`edit`] from noise that is given.

@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use image::RgbImage;
 use serde::Serialize;
 
+use crate::memory::StepDown;
+
 /// The parts of a run, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -32,6 +34,8 @@ impl fmt::Display for Stage {
 pub enum ProgressEvent {
     /// A block of a network is about to run. Comes often and asks only whether to go on.
     Checkpoint,
+    /// The run takes less memory than was asked for, in this way.
+    SteppedDown(StepDown),
     /// A part of the run begins.
     Stage(Stage),
     /// A denoising step is done.

@@ -75,8 +75,9 @@ pub(crate) fn make(
         load: &|model| {
             let started = Instant::now();
             let path = model.path.as_deref();
-            let (pipeline, report) =
-                model::load_on(device.clone(), path, arguments.model.dtype.into())?;
+            let (dtype, limit) = (arguments.model.dtype.into(), arguments.model.memory_limit);
+            let found = model::Found::on(device.clone(), path, dtype, limit)?;
+            let (pipeline, report) = found.load()?;
             reporter.unused_keys(&report.unused_keys);
             let device = &device.info.name;
             reporter.loaded(pipeline.name(), device, &pipeline.dtype_name(), started.elapsed());

@@ -6,9 +6,10 @@ use std::{
 };
 
 use emberbrush_pipeline::{
-    diffusion::{DiffusionPipeline, VaeTiling},
+    diffusion::{CheckpointDefaults, DiffusionPipeline},
     editing::{self, GroupPicture, Sources},
     error::PipelineError,
+    memory::{MemoryPlan, Workload},
     metadata::{self, MadeWith, ModelHash},
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Recount},
@@ -20,31 +21,57 @@ use crate::{
     cli::GenerateArguments,
     commands::settings::Repeated,
     interruption::Interruption,
-    model,
+    model::Found,
     report::{self, Reporter},
 };
+
+/// A run that is known in full, and not begun.
+pub(crate) struct Prepared {
+    pub(crate) found: Found,
+    pub(crate) sources: Option<Sources>,
+    pub(crate) request: GenerationRequest,
+    /// How memory allows the run to be made.
+    pub(crate) plan: Result<MemoryPlan, PipelineError>,
+    syntax: PromptSyntax,
+}
+
+impl Prepared {
+    /// Reads everything but weights.
+    pub(crate) fn new(arguments: &GenerateArguments) -> anyhow::Result<Self> {
+        let repeated = arguments.from.as_deref().map(Repeated::read).transpose()?;
+        let from = repeated.as_ref().map(|repeated| repeated.fields.clone()).unwrap_or_default();
+        arguments.check(&from)?;
+        let model = match &repeated {
+            Some(repeated) => repeated.model(&arguments.model)?,
+            None => arguments.model.clone(),
+        };
+        let sources = Sources::read(&arguments.source_mode(&from)?)?;
+        let found = Found::new(&model)?;
+        let checkpoint = CheckpointDefaults::read(&found.files)?;
+        let request = arguments.request(checkpoint, sources.as_ref(), &from, random_seed())?;
+        request.check()?;
+        let of_image = repeated.as_ref().and_then(|repeated| repeated.prompt_syntax);
+        let syntax = arguments.prompt_syntax.or(of_image).unwrap_or_default();
+        let workload = Workload::new(&request, sources.as_ref(), checkpoint.native_side);
+        let plan = found.planner.plan(&workload, arguments.wanted_memory());
+        Ok(Self { found, sources, request, plan, syntax })
+    }
+}
 
 pub(crate) fn run(
     arguments: &GenerateArguments,
     interruption: &Interruption,
 ) -> anyhow::Result<()> {
-    let repeated = arguments.from.as_deref().map(Repeated::read).transpose()?;
-    let from = repeated.as_ref().map(|repeated| repeated.fields.clone()).unwrap_or_default();
-    arguments.check(&from)?;
-    let model = match &repeated {
-        Some(repeated) => repeated.model(&arguments.model)?,
-        None => arguments.model.clone(),
-    };
-    let mode = arguments.source_mode(&from)?;
-    let sources = Sources::read(&mode)?;
+    let Prepared { found, sources, request, plan, syntax } = Prepared::new(arguments)?;
+    plan?;
     let output = OutputPlan::prepare(arguments.output.as_deref(), arguments.output_format)?;
     if let Some(sources) = &sources {
-        warn_of_profile(sources, &mode, output.format());
+        warn_of_profile(sources, &request.mode, output.format());
     }
     let reporter = Reporter::new(arguments.json);
 
     let started = Instant::now();
-    let (mut pipeline, report) = model::load(&model)?;
+    let (mut pipeline, report) = found.load()?;
     reporter.unused_keys(&report.unused_keys);
     reporter.loaded(
         pipeline.name(),
@@ -52,17 +79,8 @@ pub(crate) fn run(
         &pipeline.dtype_name(),
         started.elapsed(),
     );
-
-    pipeline.set_vae_tiling(match arguments.vae_tile {
-        None => VaeTiling::Automatic,
-        Some(0) => VaeTiling::Off,
-        Some(pixels) => VaeTiling::Tiles(pixels),
-    });
-    let of_image = repeated.as_ref().and_then(|repeated| repeated.prompt_syntax);
-    let syntax = arguments.prompt_syntax.or(of_image).unwrap_or_default();
+    pipeline.set_wanted_memory(arguments.wanted_memory());
     pipeline.set_prompt_syntax(syntax);
-    let request = arguments.request(&pipeline, sources.as_ref(), &from, random_seed())?;
-    request.check()?;
     let wildcards = wildcards(arguments.wildcards.as_deref());
     let making = Making {
         sources: sources.as_ref(),

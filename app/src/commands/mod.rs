@@ -7,4 +7,5 @@ pub(crate) mod devices;
 pub(crate) mod generate;
 pub(crate) mod grid;
 pub(crate) mod inspect;
+pub(crate) mod plan;
 pub(crate) mod settings;

@@ -122,7 +122,7 @@ fn run(
         let started = Instant::now();
         let mut tell = |event| {
             on_event(match event {
-                ProgressEvent::Checkpoint => JobEvent::Checkpoint,
+                ProgressEvent::Checkpoint | ProgressEvent::SteppedDown(_) => JobEvent::Checkpoint,
                 ProgressEvent::Stage(stage) => JobEvent::Stage(stage),
                 ProgressEvent::Step { step, steps, duration, preview } => {
                     JobEvent::Step { step, steps, duration, preview }

@@ -129,6 +129,7 @@ impl DiffusionPipeline {
             sizes.clone().chain(sizes).collect()
         };
         negatives.append(&mut positives);
+        self.finish_with_text_encoders();
         Ok(conditioning(negatives, &sizes))
     }
 
@@ -148,6 +149,10 @@ impl DiffusionPipeline {
             }
         }
         keys.truncate(KEPT_PROMPTS / 2);
+        if self.drops_text_encoders() {
+            // There is no memory for them beside a run.
+            keys.clear();
+        }
         PromptsAhead { encoders: Arc::clone(&self.text), device: self.device.clone(), keys }
     }
 

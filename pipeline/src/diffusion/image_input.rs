@@ -342,7 +342,7 @@ impl DiffusionPipeline {
     ) -> Result<Tensor<4>, PipelineError> {
         if self.vae_encoder.is_none() {
             let mut encoder = load::encoder(&self.files, &self.device, &self.vae_config)?;
-            encoder.set_attention_slicing(self.attention_slicing);
+            encoder.set_attention_slicing(self.attention_slicing());
             self.vae_encoder = Some(encoder);
         }
         let Some(encoder): Option<&Encoder> = self.vae_encoder.as_ref() else {

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use burn::tensor::FloatDType;
-use emberbrush_layers::{attention::AttentionSlicing, weights::Weights};
+use emberbrush_layers::weights::Weights;
 use emberbrush_text_encoder::{
     ClipTextConfig, ClipTextModel, Tokenizer, TokenizerSettings, prompt::PromptSyntax,
 };
@@ -12,8 +12,8 @@ use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
 use serde::Deserialize;
 
 use super::{
-    DiffusionPipeline, VaeTiling, defaults,
-    text_encoders::{TextEncoders, TextPart},
+    DiffusionPipeline, defaults,
+    text_encoders::{TextEncoders, TextPart, TextSource},
 };
 use crate::{
     checkpoint::{
@@ -24,6 +24,7 @@ use crate::{
     },
     device::{ComputeDtype, OpenDevice},
     error::PipelineError,
+    memory::MemorySettings,
     preview::LatentRgbFactors,
 };
 
@@ -117,8 +118,9 @@ impl DiffusionPipeline {
             latent_channels,
             vae,
             vae_encoder: None,
-            vae_tiling: VaeTiling::default(),
-            attention_slicing: AttentionSlicing::default(),
+            memory: None,
+            wanted_memory: MemorySettings::FULL,
+            used_memory: MemorySettings::FULL,
             vae_config,
             scheduler_config,
             latent_rgb,
@@ -170,14 +172,21 @@ impl Loader<'_> {
 
     fn text_part(
         &mut self,
-        encoder: &str,
+        encoder: &'static str,
         tokenizer: &str,
         dtype: FloatDType,
     ) -> Result<TextPart, CheckpointError> {
         let config: ClipTextConfig = self.files.json(&format!("{encoder}/config.json"))?;
         let model =
             self.component(encoder, dtype, |weights| ClipTextModel::new(&config, weights))?;
-        Ok(TextPart { tokenizer: self.tokenizer(tokenizer)?, model })
+        let source = TextSource {
+            files: self.files.clone(),
+            component: encoder,
+            config,
+            device: self.device.clone(),
+            dtype,
+        };
+        Ok(TextPart::new(self.tokenizer(tokenizer)?, source, model))
     }
 
     fn tokenizer(&self, name: &str) -> Result<Tokenizer, CheckpointError> {

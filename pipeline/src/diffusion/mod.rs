@@ -25,7 +25,6 @@ pub use vae_tiling::VaeTiling;
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use burn::tensor::{DType, FloatDType, Tensor};
-use emberbrush_layers::attention::AttentionSlicing;
 use emberbrush_text_encoder::prompt::PromptSyntax;
 use emberbrush_unet::UNet2DConditionModel;
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
@@ -40,10 +39,10 @@ use crate::{
     device::OpenDevice,
     editing::{self, Sources},
     error::PipelineError,
+    memory::{MemoryPlanner, MemorySettings},
     preview::LatentRgbFactors,
     progress::ProgressEvent,
-    request::{GenerationRequest, LATENT_CELL, Mode},
-    rng::NoiseGenerator,
+    request::{GenerationRequest, LATENT_CELL},
     schedulers::{self, Scheduler, SchedulerConfig},
 };
 
@@ -75,8 +74,12 @@ pub struct DiffusionPipeline {
     vae: Decoder,
     /// Loaded when a picture is first encoded.
     vae_encoder: Option<Encoder>,
-    vae_tiling: VaeTiling,
-    attention_slicing: AttentionSlicing,
+    /// Where runs are planned.
+    memory: Option<MemoryPlanner>,
+    /// What runs are made with where memory allows it.
+    wanted_memory: MemorySettings,
+    /// What the present run is made with.
+    used_memory: MemorySettings,
     vae_config: AutoencoderKlConfig,
     scheduler_config: SchedulerConfig,
     latent_rgb: LatentRgbFactors,
@@ -145,14 +148,9 @@ impl DiffusionPipeline {
         index: u32,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<RgbImage, PipelineError> {
-        if request.mode != Mode::TextToImage {
-            let sources = Sources::read(&request.mode)?;
-            let edited = editing::edit(self, request, sources.as_ref(), index, on_event)?;
-            return Ok(edited.picture.pixels.into_rgb8());
-        }
-        let device = self.device.device.clone();
-        let mut generator = NoiseGenerator::new(request.rng, request.seed_of(index));
-        self.generate_from(request, &mut |shape| generator.normal(shape, &device), on_event)
+        let sources = Sources::read(&request.mode)?;
+        let edited = editing::edit(self, request, sources.as_ref(), index, on_event)?;
+        Ok(edited.picture.pixels.into_rgb8())
     }
 
     /// Makes one image from noise that is given, and from nothing else.

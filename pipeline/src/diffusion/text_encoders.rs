@@ -1,18 +1,56 @@
 //! The text encoders of a checkpoint: from a prompt to hidden states.
 
-use burn::tensor::{Tensor, TensorData};
-use emberbrush_layers::interrupt::Checkpoint;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::tensor::{FloatDType, Tensor, TensorData};
+use emberbrush_layers::{interrupt::Checkpoint, weights::Weights};
 use emberbrush_text_encoder::{
-    Chunk, ClipTextModel, ForwardError, Tokenizer, prompt::PromptSyntax,
+    Chunk, ClipTextConfig, ClipTextModel, ForwardError, Tokenizer, prompt::PromptSyntax,
 };
 
-use crate::error::PipelineError;
+use crate::{
+    checkpoint::{CheckpointError, component::ComponentWeights, files::CheckpointFiles},
+    device::OpenDevice,
+    error::PipelineError,
+};
 
 /// A text encoder and its tokenizer.
 #[derive(Debug)]
 pub(super) struct TextPart {
     pub(super) tokenizer: Tokenizer,
-    pub(super) model: ClipTextModel,
+    source: TextSource,
+    /// `None` while the weights are given up.
+    model: Mutex<Option<Arc<ClipTextModel>>>,
+}
+
+/// Where a text encoder's weights are read from.
+#[derive(Debug, Clone)]
+pub(super) struct TextSource {
+    pub(super) files: CheckpointFiles,
+    /// The folder in the checkpoint.
+    pub(super) component: &'static str,
+    pub(super) config: ClipTextConfig,
+    pub(super) device: OpenDevice,
+    pub(super) dtype: FloatDType,
+}
+
+impl TextPart {
+    pub(super) fn new(tokenizer: Tokenizer, source: TextSource, model: ClipTextModel) -> Self {
+        Self { tokenizer, source, model: Mutex::new(Some(Arc::new(model))) }
+    }
+
+    /// The network, read again where its weights were given up.
+    fn model(&self) -> Result<Arc<ClipTextModel>, PipelineError> {
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(model) = &*model {
+            return Ok(Arc::clone(model));
+        }
+        let TextSource { files, component, config, device, dtype } = &self.source;
+        let weights = ComponentWeights::open(files, component)?;
+        let weights = Weights::new(&weights, &device.device, *dtype);
+        let read = ClipTextModel::new(config, &weights).map_err(CheckpointError::from)?;
+        Ok(Arc::clone(model.insert(Arc::new(read))))
+    }
 }
 
 /// The text encoders of a checkpoint, which threads share.
@@ -46,6 +84,13 @@ pub(super) struct Encoded {
 }
 
 impl TextEncoders {
+    /// Gives up the weights, which are read again when they are needed.
+    pub(super) fn drop_weights(&self) {
+        for part in self.parts() {
+            *part.model.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+
     fn parts(&self) -> impl Iterator<Item = &TextPart> {
         std::iter::once(&self.first).chain(&self.second)
     }
@@ -79,8 +124,8 @@ impl TextEncoders {
             let mut states = Vec::new();
             for (text, sequences) in self.parts().zip(&sequences) {
                 let chunk = &sequences[index];
-                let output = text
-                    .model
+                let model = text.model()?;
+                let output = model
                     .forward(std::slice::from_ref(&chunk.ids), checkpoint)
                     .map_err(|error| self.text_error(error))?;
                 let state = if self.second.is_none() {

@@ -64,7 +64,7 @@ impl DiffusionPipeline {
     ) -> Result<Tensor<4>, PipelineError> {
         let latents = self.vae_config.unscale(latents);
         let [_, _, height, width] = latents.dims();
-        let Some(tile) = self.vae_tiling.tile(width, height) else {
+        let Some(tile) = self.vae_tiling().tile(width, height) else {
             return Ok(self.vae.decode(latents, checkpoint)?);
         };
         let low = self.vae.decode_low(latents, checkpoint)?;
@@ -84,7 +84,7 @@ impl DiffusionPipeline {
         let [_, _, height, width] = image.dims();
         let cell = LATENT_CELL as usize;
         let (width, height) = (width / cell, height / cell);
-        let Some(tile) = self.vae_tiling.tile(width, height) else {
+        let Some(tile) = self.vae_tiling().tile(width, height) else {
             let moments = encoder.encode(image, checkpoint)?;
             return Ok((moments.mean, moments.logvar));
         };
@@ -111,20 +111,20 @@ impl DiffusionPipeline {
         let (tile_width, tile_height) = tiles.tile();
         let (tile_width, tile_height) = (tile_width as usize, tile_height as usize);
         let (width, height) = (size.0 * scales.1, size.1 * scales.1);
-        let part = |left: usize, top: usize| {
-            input.clone().narrow(2, top * scales.0, tile_height * scales.0).narrow(
+        let part = |(left, width): (usize, usize), (top, height): (usize, usize)| {
+            input.clone().narrow(2, top * scales.0, height * scales.0).narrow(
                 3,
                 left * scales.0,
-                tile_width * scales.0,
+                width * scales.0,
             )
         };
         let mut statistics = PooledStatistics::default();
-        // Side by side, so that no part of the picture counts more than another.
-        let disjoint = Tiles::new(whole, (tile, tile), 0.0, 1);
         for _ in 0..GATHERING_PASSES {
-            for (left, top) in disjoint.positions() {
-                statistics.begin_part();
-                network(part(left as usize, top as usize), &mut statistics)?;
+            for rows in side_by_side(size.1, tile as usize) {
+                for columns in side_by_side(size.0, tile as usize) {
+                    statistics.begin_part((rows.1 * columns.1) as f64);
+                    network(part(columns, rows), &mut statistics)?;
+                }
             }
             statistics.finish_pass();
         }
@@ -132,8 +132,8 @@ impl DiffusionPipeline {
         let mut weights = vec![0.0_f32; width * height];
         for (left, top) in tiles.positions() {
             let (left, top) = (left as usize, top as usize);
-            statistics.begin_part();
-            let output = network(part(left, top), &mut statistics)?;
+            statistics.begin_part((tile_width * tile_height) as f64);
+            let output = network(part((left, tile_width), (top, tile_height)), &mut statistics)?;
             let [_, channels, rows, columns] = output.dims();
             let values = output
                 .to_data()
@@ -163,5 +163,36 @@ impl DiffusionPipeline {
         let channels = sums.len() / (width * height).max(1);
         let data = TensorData::new(sums, [1, channels, height, width]);
         Ok(Tensor::from_data(data, (&self.device.device, DType::F32)))
+    }
+}
+
+/// Start and length of parts of a line that cover it once, each at most `longest` and nearly as
+/// long as the others, so that no part of a picture counts more than another.
+fn side_by_side(length: usize, longest: usize) -> impl Iterator<Item = (usize, usize)> {
+    let parts = length.div_ceil(longest.max(1)).max(1);
+    (0..parts).map(move |part| {
+        let start = part * length / parts;
+        (start, (part + 1) * length / parts - start)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_line_once() {
+        for (length, longest) in [(64, 32), (48, 32), (65, 32), (7, 32), (100, 9)] {
+            let mut end = 0;
+            let mut lengths = Vec::new();
+            for (start, part) in side_by_side(length, longest) {
+                assert_eq!(start, end);
+                end += part;
+                lengths.push(part);
+            }
+            assert_eq!(end, length);
+            let (least, most) = (lengths.iter().min(), lengths.iter().max());
+            assert!(most <= Some(&longest) && most.zip(least).is_some_and(|(m, l)| m - l <= 1));
+        }
     }
 }

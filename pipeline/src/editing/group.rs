@@ -63,24 +63,38 @@ fn edit_from_place(
         return Ok(());
     }
     let device = pipeline.device().device.clone();
-    let mut noise: Vec<_> = group
-        .iter()
-        .map(|(request, _)| {
-            let mut generator = NoiseGenerator::new(request.rng, request.seed);
-            let device = &device;
-            move |shape: [usize; 4]| generator.normal(shape, device)
-        })
-        .collect();
-    let mut members: Vec<GroupMember<'_>> = group
-        .iter()
-        .zip(&mut noise)
-        .map(|((request, _), noise)| GroupMember { request, input: None, noise })
-        .collect();
-    let latents = match pipeline.generate_latents(&mut members, on_event) {
-        Ok(latents) => latents,
+    let first_request = group[0].0;
+    let size = group.len();
+    let latents = pipeline.within_memory(
+        first_request,
+        None,
+        size,
+        on_event,
+        |pipeline, settings, on_event| {
+            if (settings.batch as usize) < size {
+                return Ok(None);
+            }
+            let mut noise: Vec<_> = group
+                .iter()
+                .map(|(request, _)| {
+                    let mut generator = NoiseGenerator::new(request.rng, request.seed);
+                    let device = &device;
+                    move |shape: [usize; 4]| generator.normal(shape, device)
+                })
+                .collect();
+            let mut members: Vec<GroupMember<'_>> = group
+                .iter()
+                .zip(&mut noise)
+                .map(|((request, _), noise)| GroupMember { request, input: None, noise })
+                .collect();
+            pipeline.generate_latents(&mut members, on_event).map(Some)
+        },
+    );
+    let latents = match latents {
+        Ok(Some(latents)) => latents,
         Err(PipelineError::Cancelled(cancelled)) => return Err(cancelled),
-        Err(_) => {
-            let (left, right) = group.split_at(group.len() / 2);
+        Ok(None) | Err(_) => {
+            let (left, right) = group.split_at(size / 2);
             edit_from_place(pipeline, left, first, on_event, on_picture)?;
             return edit_from_place(pipeline, right, first + left.len(), on_event, on_picture);
         }
@@ -88,9 +102,11 @@ fn edit_from_place(
     let share = started.elapsed() / group.len() as u32;
     for place in 0..group.len() {
         let started = Instant::now();
-        let image = pipeline.decode_to_float(latents.clone().narrow(0, place, 1), &mut || {
-            on_event(ProgressEvent::Checkpoint)
-        });
+        let image =
+            pipeline.within_memory(first_request, None, 1, on_event, |pipeline, _, on_event| {
+                let latents = latents.clone().narrow(0, place, 1);
+                pipeline.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
+            });
         let edited = image.map(|image| Edited { picture: eight_bit(&image, None) });
         let batch = BatchPlace { size: group.len(), position: place };
         deliver(first + place, batch, share + started.elapsed(), edited, on_picture)?;

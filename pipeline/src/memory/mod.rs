@@ -5,6 +5,7 @@
 
 mod model;
 mod plan;
+mod planner;
 mod predict;
 mod process;
 mod retry;
@@ -14,6 +15,7 @@ pub use model::{ModelMemory, NetworkWeights};
 pub use plan::{
     Budget, InsufficientMemory, MemoryPlan, MemorySettings, MemorySpace, StepDown, TextEncoderUse,
 };
+pub use planner::MemoryPlanner;
 pub use predict::{RunStage, StageMemory};
 pub use process::{
     AvailableMemory, MemoryBound, available, peak_resident_bytes, resident_bytes, total_bytes,

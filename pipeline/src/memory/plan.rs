@@ -105,15 +105,20 @@ impl MemorySettings {
         text_encoder: TextEncoderUse::Keep,
     };
 
+    /// Whether both spare memory in the same ways.
+    pub(crate) fn spares_as(&self, other: &Self) -> bool {
+        Self { batch: other.batch, ..*self } == *other
+    }
+
     /// Settings that take less memory by one step each, in the order in which they are tried.
-    pub(super) fn smaller(&self) -> impl Iterator<Item = (StepDown, Self)> {
-        let tile = match self.vae_tiling {
-            VaeTiling::Automatic => TILES.first().copied(),
+    pub(super) fn smaller(&self) -> impl Iterator<Item = (StepDown, Self)> + '_ {
+        let present = match self.vae_tiling {
+            VaeTiling::Automatic => u32::MAX,
             // Asked for, so it stays.
-            VaeTiling::Off => None,
-            VaeTiling::Tiles(tile) => TILES.into_iter().find(|&smaller| smaller < tile),
+            VaeTiling::Off => 0,
+            VaeTiling::Tiles(tile) => tile,
         };
-        let tiles = tile.map(|tile| {
+        let tiles = TILES.into_iter().filter(move |&tile| tile < present).map(|tile| {
             let vae_tiling = VaeTiling::Tiles(tile);
             (StepDown::TiledVae { tile }, Self { vae_tiling, ..*self })
         });
@@ -129,7 +134,7 @@ impl MemorySettings {
             let text_encoder = TextEncoderUse::DropAfterEncoding;
             (StepDown::DroppedTextEncoder, Self { text_encoder, ..*self })
         });
-        [tiles, fewer, slices, text].into_iter().flatten()
+        tiles.chain([fewer, slices, text].into_iter().flatten())
     }
 }
 
@@ -422,7 +427,9 @@ mod tests {
     }
 
     #[test]
-    fn tiling_that_was_asked_for_stays() {
+    fn tiles_are_made_where_they_help_and_were_not_ruled_out() {
+        let small = plan(&workload(384, false), 1, space(CPU, Some(4.2))).unwrap();
+        assert_eq!(small.stepped_down, [StepDown::TiledVae { tile: 256 }], "512 would not help");
         let space = space(CPU, Some(5.0));
         let wanted = MemorySettings { vae_tiling: VaeTiling::Off, ..MemorySettings::FULL };
         let refused = MemoryPlan::new(&model(4), &workload(1024, false), wanted, &space);

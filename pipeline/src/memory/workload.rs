@@ -3,7 +3,7 @@
 use image::GenericImageView;
 
 use crate::{
-    editing::{Sources, enlarged},
+    editing::{LatentInterpolation, Sources, enlarged},
     request::{GenerationRequest, Mode},
 };
 
@@ -52,7 +52,9 @@ impl Workload {
             Mode::HiresFix(hires) => {
                 let large = enlarged(size, hires.scale);
                 let pictures = (area(size) + 2 * area(large)) * FLOAT_PIXEL;
-                (vec![pass(size, false), pass(large, true)], pictures)
+                // Latents that are enlarged are not encoded again.
+                let encodes = LatentInterpolation::of(hires.upscaler).is_none();
+                (vec![pass(size, false), pass(large, encodes)], pictures)
             }
             Mode::Upscale(upscale) => {
                 let large = enlarged(source, upscale.scale);

@@ -1,0 +1,64 @@
+//! Planning the runs of one checkpoint.
+
+use burn::tensor::FloatDType;
+
+use super::{MemoryPlan, MemorySettings, MemorySpace, ModelMemory, Workload};
+use crate::{
+    checkpoint::files::CheckpointFiles,
+    device::{ComputeDtype, OpenDevice},
+    error::PipelineError,
+};
+
+/// What a checkpoint takes, and the memory that its runs have. Made before the checkpoint is
+/// loaded, so that what is free then is known.
+#[derive(Debug, Clone)]
+pub struct MemoryPlanner {
+    model: ModelMemory,
+    space: MemorySpace,
+}
+
+impl MemoryPlanner {
+    /// Reads the checkpoint's configuration and headers. `limit` is the most bytes that a person
+    /// allows.
+    ///
+    /// # Errors
+    ///
+    /// Where files cannot be read, or the device does not compute in `dtype`.
+    pub fn new(
+        files: &CheckpointFiles,
+        device: &OpenDevice,
+        dtype: ComputeDtype,
+        limit: Option<u64>,
+    ) -> Result<Self, PipelineError> {
+        let element_bytes = match device.float_dtype(dtype)? {
+            FloatDType::F64 => 8,
+            FloatDType::F16 | FloatDType::BF16 => 2,
+            _ => 4,
+        };
+        let model = ModelMemory::read(files, element_bytes)?;
+        Ok(Self { model, space: MemorySpace::now(&device.info, limit) })
+    }
+
+    /// Plans a run: [`MemoryPlan::new`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MemoryPlan::new`].
+    pub fn plan(
+        &self,
+        workload: &Workload,
+        wanted: MemorySettings,
+    ) -> Result<MemoryPlan, PipelineError> {
+        MemoryPlan::new(&self.model, workload, wanted, &self.space)
+    }
+
+    /// Whether the checkpoint can be loaded at all.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError::Memory`] where its weights alone do not fit.
+    pub fn check_loading(&self) -> Result<(), PipelineError> {
+        let nothing = Workload { passes: Vec::new(), guided: false, picture_bytes: 0 };
+        self.plan(&nothing, MemorySettings::FULL).map(drop)
+    }
+}

@@ -1,0 +1,138 @@
+//! Memory of a full-size Stable Diffusion 1.5, predicted and measured.
+//!
+//! Run by hand on Linux: `docs/memory.md` says how.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{fs, ops::ControlFlow, path::PathBuf, time::Instant};
+
+use burn::tensor::{DType, Tensor, TensorData};
+use emberbrush_pipeline::{
+    checkpoint::{files::CheckpointFiles, folder},
+    device::{self, ComputeDtype, DeviceChoice, OpenDevice},
+    diffusion::{DiffusionPipeline, VaeTiling},
+    memory::{MemoryPlanner, peak_resident_bytes, resident_bytes},
+    progress::ProgressEvent,
+    request::{GenerationRequest, Mode},
+    rng::RngSource,
+    schedulers::{Sampler, Schedule},
+};
+
+const GIB: f64 = (1_u64 << 30) as f64;
+
+/// Above the weights, for pictures of 2048².
+const MOST_WORKING_BYTES: u64 = 2_000_000_000;
+
+fn checkpoint() -> CheckpointFiles {
+    let folder = std::env::var_os("EMBERBRUSH_FULL_SIZE").expect("EMBERBRUSH_FULL_SIZE");
+    folder::locate(&PathBuf::from(folder).join("checkpoint")).unwrap()
+}
+
+fn cpu() -> OpenDevice {
+    device::open(DeviceChoice::Cpu).unwrap()
+}
+
+/// Makes the system count the peak from now on (`proc(5)`, `clear_refs`).
+fn forget_peak() {
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+fn load() -> DiffusionPipeline {
+    let files = checkpoint();
+    let planner = MemoryPlanner::new(&files, &cpu(), ComputeDtype::F32, None).unwrap();
+    DiffusionPipeline::load_planned(&files, cpu(), ComputeDtype::F32, planner).unwrap().0
+}
+
+fn prediction_is_within_a_fifth(side: u32) {
+    forget_peak();
+    let request = GenerationRequest {
+        mode: Mode::TextToImage,
+        prompt: "a photo of a cat".to_owned(),
+        negative_prompt: String::new(),
+        width: side,
+        height: side,
+        steps: 1,
+        guidance_scale: 7.5,
+        sampler: Sampler::Ddim,
+        schedule: Schedule::Automatic,
+        seed: 0,
+        rng: RngSource::Torch,
+        count: 1,
+    };
+    let mut pipeline = load();
+    let plan = pipeline.plan_memory(&request, None, 1).unwrap().unwrap();
+    let mut go_on = |_: ProgressEvent| ControlFlow::Continue(());
+    pipeline.generate(&request, 0, &mut go_on).unwrap();
+    let measured = peak_resident_bytes().unwrap() as f64;
+    let predicted = plan.peak_bytes() as f64;
+    let ratio = predicted / measured;
+    eprintln!(
+        "{side}²: predicted {:.2} GiB, measured {:.2} GiB, ratio {ratio:.3}",
+        predicted / GIB,
+        measured / GIB
+    );
+    assert!((0.8..1.2).contains(&ratio), "{side}²: {ratio:.3}");
+}
+
+#[test]
+#[ignore = "needs a full-size checkpoint"]
+fn prediction_256() {
+    prediction_is_within_a_fifth(256);
+}
+
+#[test]
+#[ignore = "needs a full-size checkpoint"]
+fn prediction_512() {
+    prediction_is_within_a_fifth(512);
+}
+
+/// Values between -1 and 1 of a smooth pattern.
+fn pattern(shape: [usize; 4]) -> Tensor<4> {
+    let values: Vec<f32> =
+        (0..shape.iter().product()).map(|index: usize| (index as f32 * 0.013).sin()).collect();
+    Tensor::from_data(TensorData::new(values, shape), (&cpu().device, DType::F32))
+}
+
+/// The most that `run` holds beside what is held before it.
+fn working_bytes(what: &str, run: impl FnOnce()) -> u64 {
+    forget_peak();
+    let before = resident_bytes().unwrap();
+    let started = Instant::now();
+    run();
+    let working = peak_resident_bytes().unwrap() - before;
+    let seconds = started.elapsed().as_secs();
+    eprintln!("{what}: {:.2} GB above what was held before, {seconds} s", working as f64 / 1e9);
+    working
+}
+
+#[test]
+#[ignore = "needs a full-size checkpoint"]
+fn decoding_2048_in_tiles() {
+    let mut pipeline = load();
+    pipeline.set_vae_tiling(VaeTiling::Automatic);
+    let working = working_bytes("decoding 2048²", || {
+        let latents = pattern([1, 4, 256, 256]);
+        let pixels = pipeline.decode_to_tensor(latents, &mut || ControlFlow::Continue(()));
+        assert_eq!(pixels.unwrap().dims(), [1, 3, 2048, 2048]);
+    });
+    assert!(working <= MOST_WORKING_BYTES, "{working}");
+}
+
+#[test]
+#[ignore = "needs a full-size checkpoint"]
+fn encoding_2048_in_tiles() {
+    let mut pipeline = load();
+    pipeline.set_vae_tiling(VaeTiling::Automatic);
+    let posterior = Tensor::zeros([1, 4, 256, 256], (&cpu().device, DType::F32));
+    // So that the encoder's weights are held before.
+    let small = Tensor::zeros([1, 4, 8, 8], (&cpu().device, DType::F32));
+    pipeline
+        .encode_image(pattern([1, 3, 64, 64]), small, &mut || ControlFlow::Continue(()))
+        .unwrap();
+    let working = working_bytes("encoding 2048²", || {
+        let image = pattern([1, 3, 2048, 2048]);
+        let latents = pipeline.encode_image(image, posterior, &mut || ControlFlow::Continue(()));
+        assert_eq!(latents.unwrap().dims(), [1, 4, 256, 256]);
+    });
+    assert!(working <= MOST_WORKING_BYTES, "{working}");
+}
