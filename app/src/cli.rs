@@ -98,10 +98,13 @@ pub(crate) struct GenerateArguments {
     /// Weight of the prompt (guidance scale); 1 turns guidance off [default: the checkpoint's, or 7.5].
     #[arg(long, value_name = "X")]
     pub(crate) cfg: Option<f64>,
-    /// How a step is made: ddim, pndm, euler, euler-a, dpmpp-2m [default: the checkpoint's].
+    /// How a step is made: euler, euler-a, heun, lms, dpm2, dpm2-a, dpmpp-2s, dpmpp-2s-a, dpmpp-2m,
+    /// dpmpp-sde, dpmpp-2m-sde, dpmpp-3m-sde, ddim, ddpm, pndm, unipc, deis, lcm, tcd, restart
+    /// [default: the checkpoint's].
     #[arg(long)]
     pub(crate) sampler: Option<Sampler>,
-    /// How noise levels are spaced: automatic, karras [default: automatic].
+    /// How noise levels are spaced: automatic, karras, exponential, polyexponential, sgm-uniform,
+    /// simple, normal, ddim-uniform, beta, linear-quadratic, kl-optimal, ays [default: automatic].
     #[arg(long)]
     pub(crate) schedule: Option<Schedule>,
     /// Seed of the first picture; picture k has seed + k [default: a random one].

@@ -98,7 +98,7 @@ impl DiffusionPipeline {
 
         let scheduler_config = defaults::scheduler_config(files)?;
         let scheduler_config = match family {
-            Family::StableDiffusionXl => scheduler_config,
+            Family::StableDiffusionXl => scheduler_config.for_stable_diffusion_xl(),
             _ => scheduler_config.for_stable_diffusion(),
         };
         let latent_rgb = if files.contains("latent_rgb.json") {

@@ -114,13 +114,17 @@ fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
         },
         "Sampler" => {
             // Before version 1.9 the schedule was a part of the sampler's name.
-            let karras = Schedule::Karras.display_name();
-            match value.strip_suffix(karras).map(str::trim_end) {
-                Some(sampler) if !sampler.is_empty() => {
-                    settings.set("schedule", Schedule::Karras.name());
+            let names = [Schedule::Karras, Schedule::Exponential];
+            let suffix = names.into_iter().find_map(|schedule| {
+                let sampler = value.strip_suffix(schedule.display_name())?.trim_end();
+                (!sampler.is_empty()).then_some((sampler, schedule))
+            });
+            match suffix {
+                Some((sampler, schedule)) => {
+                    settings.set("schedule", schedule.name());
                     settings.set_sampler(key, sampler);
                 }
-                _ => settings.set_sampler(key, value),
+                None => settings.set_sampler(key, value),
             }
         }
         "Schedule type" => settings.set_schedule(key, value),
@@ -256,11 +260,11 @@ mod tests {
     #[test]
     fn what_is_unknown_is_told() {
         let settings = read(
-            "a\nNegative prompt: \nSteps: 9x, Sampler: Restart, Schedule type: Turbo, CFG scale: 1, \
+            "a\nNegative prompt: \nSteps: 9x, Sampler: DPM adaptive, Schedule type: Turbo, CFG scale: 1, \
              Version: f2.0.1v1.10.1",
         );
         assert_eq!(settings.program, Program::Forge);
-        assert_eq!(settings.unread, ["Steps: 9x", "Sampler: Restart", "Schedule type: Turbo"]);
+        assert_eq!(settings.unread, ["Steps: 9x", "Sampler: DPM adaptive", "Schedule type: Turbo"]);
         assert!(!settings.fields.contains_key("sampler"));
     }
 }

@@ -133,7 +133,41 @@ impl ImageSettings {
 }
 
 /// ComfyUI's and InvokeAI's way to write a sampler, in this program's: `euler_ancestral` and
-/// `euler_a` are `euler-a`.
+/// `euler_a` are `euler-a`, `dpm_2` and `kdpm_2` are `dpm2`, and `dpmpp_sde_gpu` is `dpmpp-sde`.
 fn our_name(name: &str) -> String {
-    name.to_lowercase().replace("_ancestral", "-a").replace([' ', '_'], "-")
+    let name = name.to_lowercase().replace("_ancestral", "-a").replace([' ', '_'], "-");
+    let name = name.strip_suffix("-gpu").unwrap_or(&name).to_owned();
+    name.replace("kdpm-2", "dpm2").replace("dpm-2", "dpm2").replace("uni-pc", "unipc")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_programs_names_are_understood() {
+        for (theirs, ours) in [
+            ("euler_ancestral", Sampler::EulerAncestral),
+            ("dpm_2", Sampler::Dpm2),
+            ("kdpm_2_a", Sampler::Dpm2Ancestral),
+            ("dpm_2_ancestral", Sampler::Dpm2Ancestral),
+            ("dpmpp_2s_ancestral", Sampler::Dpmpp2sAncestral),
+            ("dpmpp_2m_sde_gpu", Sampler::Dpmpp2mSde),
+            ("uni_pc", Sampler::UniPc),
+        ] {
+            assert_eq!(our_name(theirs).parse(), Ok(ours), "{theirs}");
+        }
+        for schedule in ["sgm_uniform", "ddim_uniform", "kl_optimal", "linear_quadratic"] {
+            assert!(our_name(schedule).parse::<Schedule>().is_ok(), "{schedule}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_at_the_end_of_a_sampler_is_split_off() {
+        let text = "a cat\nNegative prompt: \nSteps: 20, Sampler: DPM++ 2M SDE Exponential, CFG scale: 7, Seed: 1, \
+                    Size: 512x512";
+        let settings = infotext::read(text);
+        assert_eq!(settings.fields["sampler"], "dpmpp-2m-sde");
+        assert_eq!(settings.fields["schedule"], "exponential");
+    }
 }

@@ -36,9 +36,10 @@ pub struct SchedulerConfig {
     pub timestep_spacing: Option<TimestepSpacing>,
     /// `steps_offset`: added to the timesteps of leading spacing; 0.
     pub steps_offset: Option<usize>,
-    /// `clip_sample` (DDIM): whether the denoised estimate is clamped; true.
+    /// `clip_sample` (DDIM, DDPM, LCM): whether the denoised estimate is clamped; true but for
+    /// LCM.
     pub clip_sample: Option<bool>,
-    /// `clip_sample_range` (DDIM): the largest value that clamping lets through; 1.
+    /// `clip_sample_range`: the largest value that clamping lets through; 1.
     pub clip_sample_range: Option<f64>,
     /// `set_alpha_to_one` (DDIM, PNDM): whether the last step ends at an image without noise and
     /// not at the first noise level; true for DDIM, false for PNDM.
@@ -72,20 +73,44 @@ pub struct SchedulerConfig {
     pub final_sigmas_type: Option<FinalSigmasType>,
     /// `algorithm_type` (DPM-Solver): dpmsolver++.
     pub algorithm_type: Option<AlgorithmType>,
-    /// `solver_type` (DPM-Solver): midpoint.
+    /// `solver_type` (DPM-Solver, DEIS, UniPC).
     pub solver_type: Option<SolverType>,
-    /// `solver_order` (DPM-Solver): 1, 2 or 3; 2.
+    /// `solver_order` (DPM-Solver, DEIS, UniPC): 1, 2 or 3; 2.
     pub solver_order: Option<usize>,
-    /// `lower_order_final` (DPM-Solver): whether runs of fewer than 15 steps end at lower order;
-    /// true.
+    /// `lower_order_final` (DPM-Solver, DEIS, UniPC): whether runs end at lower order, with
+    /// multistep DPM-Solver and DEIS those of fewer than 15 steps; true.
     pub lower_order_final: Option<bool>,
     /// `euler_at_final` (DPM-Solver): whether the last step is always of first order; false.
     pub euler_at_final: Option<bool>,
+    /// `align_your_steps`, not a key of the file: the model whose published sigmas the schedule
+    /// `ays` takes; Stable Diffusion's.
+    #[serde(skip)]
+    pub align_your_steps: AlignYourSteps,
     /// `lambda_min_clipped` (DPM-Solver): the noisiest level that is visited, as the logarithm
     /// of alpha over sigma; no limit.
     pub lambda_min_clipped: Option<f64>,
-    /// `variance_type` (DPM-Solver): models that also predict a variance are refused.
+    /// `predict_x0` (UniPC): whether the image is integrated and not the noise; true.
+    pub predict_x0: Option<bool>,
+    /// `disable_corrector` (UniPC): the steps after which nothing is corrected; none.
+    pub disable_corrector: Option<Vec<usize>>,
+    /// `original_inference_steps` (LCM, TCD): the steps that the model was distilled at; 50.
+    pub original_inference_steps: Option<usize>,
+    /// `timestep_scaling` (LCM): how fast the image wins over the sample in the boundary
+    /// condition; 10.
+    pub timestep_scaling: Option<f64>,
+    /// `variance_type`: for DDPM how much noise is added, fixed_small by default. Models that
+    /// also predict a variance are refused.
     pub variance_type: Option<String>,
+}
+
+/// The models for which the sigmas of Align Your Steps are published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AlignYourSteps {
+    /// Stable Diffusion 1.5.
+    #[default]
+    StableDiffusion,
+    /// Stable Diffusion XL.
+    StableDiffusionXl,
 }
 
 /// `beta_schedule`.
@@ -178,16 +203,51 @@ pub enum AlgorithmType {
     SdeDpmsolverPlusPlus,
 }
 
-/// `solver_type`: the second-order solution of DPM-Solver.
+/// `solver_type`: the form of a solver's equations.
+///
+/// Each class has types of its own and reads those of the others as its default: DPM-Solver as
+/// midpoint, DEIS as logrho, UniPC as bh2.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SolverType {
-    /// The midpoint method. diffusers reads the solver types of DEIS and UniPC so too.
+    /// The midpoint method (DPM-Solver).
     #[default]
-    #[serde(alias = "logrho", alias = "bh1", alias = "bh2")]
     Midpoint,
-    /// Heun's method.
+    /// Heun's method (DPM-Solver).
     Heun,
+    /// The logarithm of rho (DEIS).
+    Logrho,
+    /// The first choice of B(h) in UniPC: h.
+    Bh1,
+    /// The second choice of B(h) in UniPC: e^h - 1.
+    Bh2,
+}
+
+impl AlgorithmType {
+    /// Whether the predicted image is integrated and not the noise.
+    pub(super) fn predicts_original(self) -> bool {
+        matches!(self, Self::DpmsolverPlusPlus | Self::SdeDpmsolverPlusPlus)
+    }
+
+    pub(super) fn draws_noise(self) -> bool {
+        matches!(self, Self::SdeDpmsolver | Self::SdeDpmsolverPlusPlus)
+    }
+
+    /// The same without fresh noise.
+    pub(super) fn deterministic(self) -> Self {
+        match self {
+            Self::Dpmsolver | Self::SdeDpmsolver => Self::Dpmsolver,
+            Self::DpmsolverPlusPlus | Self::SdeDpmsolverPlusPlus => Self::DpmsolverPlusPlus,
+        }
+    }
+
+    /// The same with fresh noise.
+    pub(super) fn stochastic(self) -> Self {
+        match self {
+            Self::Dpmsolver | Self::SdeDpmsolver => Self::SdeDpmsolver,
+            Self::DpmsolverPlusPlus | Self::SdeDpmsolverPlusPlus => Self::SdeDpmsolverPlusPlus,
+        }
+    }
 }
 
 impl SchedulerConfig {
@@ -201,7 +261,13 @@ impl SchedulerConfig {
 
     /// The sampler of the class that wrote the file, where this program has it.
     pub fn sampler(&self) -> Option<Sampler> {
-        Sampler::from_class_name(self.class_name.as_deref()?)
+        let sampler = Sampler::from_class_name(self.class_name.as_deref()?)?;
+        let stochastic = self.algorithm_type.is_some_and(AlgorithmType::draws_noise);
+        Some(match (sampler, self.solver_order) {
+            (Sampler::Dpmpp2m, Some(3)) if stochastic => Sampler::Dpmpp3mSde,
+            (Sampler::Dpmpp2m, _) if stochastic => Sampler::Dpmpp2mSde,
+            _ => sampler,
+        })
     }
 
     /// The configuration as the Stable Diffusion pipelines of diffusers patch it.
@@ -212,6 +278,35 @@ impl SchedulerConfig {
     #[must_use]
     pub fn for_stable_diffusion(self) -> Self {
         Self { steps_offset: Some(1), clip_sample: Some(false), ..self }
+    }
+
+    /// The configuration as the Stable Diffusion XL pipelines of diffusers take it: unchanged.
+    #[must_use]
+    pub fn for_stable_diffusion_xl(self) -> Self {
+        Self { align_your_steps: AlignYourSteps::StableDiffusionXl, ..self }
+    }
+
+    /// `clip_sample_range` where `clip_sample`, or its default, says so.
+    pub(super) fn clip_range(&self, default: bool) -> Option<f64> {
+        self.clip_sample.unwrap_or(default).then(|| self.clip_sample_range.unwrap_or(1.0))
+    }
+
+    /// The configuration without the keys that, of the samplers that count in sigmas, only
+    /// Euler's class knows: the ones in a file have no effect on the others.
+    #[must_use]
+    pub(super) fn without_keys_of_euler(&self) -> Self {
+        Self {
+            interpolation_type: None,
+            timestep_type: None,
+            final_sigmas_type: None,
+            ..self.clone()
+        }
+    }
+
+    /// The same also without `rescale_betas_zero_snr`: for the classes that know neither.
+    #[must_use]
+    pub(super) fn without_keys_of_euler_and_zero_snr(&self) -> Self {
+        Self { rescale_betas_zero_snr: None, ..self.without_keys_of_euler() }
     }
 
     /// `num_train_timesteps`, or its default.

@@ -3,11 +3,10 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Plan, SamplerOptions, Scheduler, SchedulerConfig, SchedulerError,
+    Plan, RunSettings, Scheduler, SchedulerError,
     config::{PredictionType, TimestepSpacing},
     noise_schedule::NoiseSchedule,
-    prediction::{Mixture, weighted_sum},
-    sampler::Sampler,
+    prediction::{Mixture, clamped, weighted_sum},
     timesteps::whole_timesteps,
 };
 
@@ -32,17 +31,9 @@ pub(super) struct Ddim {
 }
 
 impl Ddim {
-    pub(super) fn new(
-        config: &SchedulerConfig,
-        steps: usize,
-        options: &SamplerOptions,
-    ) -> Result<Self, SchedulerError> {
-        if config.thresholding.unwrap_or(false) {
-            return Err(SchedulerError::Unsupported {
-                sampler: Sampler::Ddim,
-                option: "`thresholding`: true".to_owned(),
-            });
-        }
+    pub(super) fn new(run: &RunSettings<'_>) -> Result<Self, SchedulerError> {
+        let &RunSettings { config, steps, options, .. } = run;
+        run.refuse_thresholding()?;
         let schedule = NoiseSchedule::new(config, config.rescale_betas_zero_snr.unwrap_or(false))?;
         let spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Leading);
         let offset = config.steps_offset.unwrap_or(0);
@@ -50,6 +41,7 @@ impl Ddim {
         let prediction = config.prediction_type.unwrap_or_default();
         let final_alpha =
             if config.set_alpha_to_one.unwrap_or(true) { 1.0 } else { schedule.alpha_cumprod(0) };
+        let eta = options.eta.unwrap_or(0.0);
         let ratio = schedule.len() / steps;
         let plan = Plan::over_training_timesteps(prediction, &schedule, &timesteps)?;
         let steps = timesteps
@@ -59,26 +51,14 @@ impl Ddim {
                 let alpha_cumprod_next = timestep
                     .checked_sub(ratio)
                     .map_or(final_alpha, |next| schedule.alpha_cumprod(next));
-                Step::new(prediction, alpha_cumprod, alpha_cumprod_next, options.eta)
+                Step::new(prediction, alpha_cumprod, alpha_cumprod_next, eta)
             })
             .collect();
-        Ok(Self {
-            plan,
-            steps,
-            clip: config
-                .clip_sample
-                .unwrap_or(true)
-                .then(|| config.clip_sample_range.unwrap_or(1.0)),
-            draws_noise: options.eta > 0.0,
-        })
+        Ok(Self { plan, steps, clip: config.clip_range(true), draws_noise: eta > 0.0 })
     }
 
     fn original(&self, step: &Step, model_output: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {
-        let original = step.original.of(sample, model_output);
-        match self.clip {
-            Some(range) => original.clamp(-range, range),
-            None => original,
-        }
+        clamped(step.original.of(sample, model_output), self.clip)
     }
 }
 

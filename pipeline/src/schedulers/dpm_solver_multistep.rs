@@ -6,19 +6,13 @@ use std::collections::VecDeque;
 use burn::tensor::Tensor;
 
 use super::{
-    Plan, Scheduler, SchedulerConfig, SchedulerError,
-    config::{AlgorithmType, BetaSchedule, FinalSigmasType, SolverType, TimestepSpacing},
-    noise_level::{NoiseLevel, alpha_sigma},
-    noise_schedule::NoiseSchedule,
-    plan::Evaluation,
+    Plan, RunSettings, Scheduler, SchedulerError,
+    config::{AlgorithmType, SolverType},
+    dpm_solver_terms::Terms,
     prediction::weighted_sum,
-    sampler::{Sampler, Schedule},
-    sigma_spacing::{SigmaSpacing, interpolate, range, timestep_of},
-    timesteps::{check_steps, leading, linspace, trailing},
+    sampler::Sampler,
+    solver_steps::{FEW_STEPS, SolverSteps, refuse_unsupported, refuse_zero},
 };
-
-/// Runs of fewer steps end at lower order where `lower_order_final` says so.
-const FEW_STEPS: usize = 15;
 
 /// A run of DPM-Solver.
 #[derive(Debug)]
@@ -36,49 +30,40 @@ pub(super) struct DpmSolverMultistep {
 }
 
 impl DpmSolverMultistep {
-    pub(super) fn new(
-        sampler: Sampler,
-        schedule: Schedule,
-        config: &SchedulerConfig,
-        steps: usize,
-    ) -> Result<Self, SchedulerError> {
+    /// A run of the deterministic solver, or of a stochastic one where the sampler is one.
+    pub(super) fn new(run: &RunSettings<'_>) -> Result<Self, SchedulerError> {
+        refuse_unsupported(run)?;
+        let RunSettings { sampler, config, .. } = *run;
         let algorithm = config.algorithm_type.unwrap_or_default();
-        let order = config.solver_order.unwrap_or(2);
-        let final_sigma = config.final_sigmas_type.unwrap_or_default();
-        refuse_unsupported(sampler, config, algorithm, order)?;
-        if !algorithm.predicts_original() && final_sigma == FinalSigmasType::Zero {
-            return Err(SchedulerError::Config {
-                key: "final_sigmas_type",
-                reason: "is zero, to which an `algorithm_type` without ++ cannot step".to_owned(),
+        let asked_order = config.solver_order.unwrap_or(2);
+        let (algorithm, order) = match sampler {
+            Sampler::Dpmpp2mSde => (algorithm.stochastic(), asked_order.min(2)),
+            Sampler::Dpmpp3mSde => (algorithm.stochastic(), 3),
+            _ => (algorithm.deterministic(), asked_order),
+        };
+        if order == 3 && algorithm == AlgorithmType::SdeDpmsolver {
+            return Err(SchedulerError::Unsupported {
+                sampler,
+                option: "`solver_order`: 3 with `algorithm_type`: sde-dpmsolver".to_owned(),
             });
         }
-        let zero_snr = config.rescale_betas_zero_snr.unwrap_or(false);
-        let training = NoiseSchedule::new(config, zero_snr)?;
-        let training = if zero_snr { training.with_finite_sigmas() } else { training };
-        let training = training.sigmas()?;
-        let spacing = SigmaSpacing::choose(schedule, config)?;
-        let spacing = if spacing == SigmaSpacing::Timesteps && config.use_lu_lambdas == Some(true) {
-            SigmaSpacing::Lu
-        } else {
-            spacing
-        };
-        let (timesteps, mut sigmas) = plan(spacing, config, &training, steps)?;
-        sigmas.push(match final_sigma {
-            FinalSigmasType::Zero => 0.0,
-            FinalSigmasType::SigmaMin => training[0],
-        });
+        if !algorithm.predicts_original() {
+            refuse_zero(run, "an `algorithm_type` without ++")?;
+        }
+        let steps = SolverSteps::new(run)?;
+        let plan = steps.plan();
         let lower_order_final =
-            config.lower_order_final.unwrap_or(true) && timesteps.len() < FEW_STEPS;
+            config.lower_order_final.unwrap_or(true) && plan.steps() < FEW_STEPS;
         Ok(Self {
-            plan: preserving_plan(config, &timesteps, &sigmas),
+            first_order_at_end: lower_order_final
+                || config.euler_at_final.unwrap_or(false)
+                || steps.sigmas[plan.steps()] == 0.0,
+            plan,
             algorithm,
             solver: config.solver_type.unwrap_or_default(),
             order,
             lower_order_final,
-            first_order_at_end: lower_order_final
-                || config.euler_at_final.unwrap_or(false)
-                || final_sigma == FinalSigmasType::Zero,
-            sigmas,
+            sigmas: steps.sigmas,
             predictions: VecDeque::with_capacity(order),
         })
     }
@@ -99,20 +84,9 @@ impl DpmSolverMultistep {
         let mixture = if self.algorithm.predicts_original() {
             self.plan.original(evaluation)
         } else {
-            let (alpha, sigma) = alpha_sigma(self.sigmas[evaluation]);
-            self.plan.prediction().noise(alpha, sigma)
+            self.plan.noise(evaluation)
         };
         mixture.of(sample, model_output)
-    }
-}
-
-impl AlgorithmType {
-    fn predicts_original(self) -> bool {
-        matches!(self, Self::DpmsolverPlusPlus | Self::SdeDpmsolverPlusPlus)
-    }
-
-    fn draws_noise(self) -> bool {
-        matches!(self, Self::SdeDpmsolver | Self::SdeDpmsolverPlusPlus)
     }
 }
 
@@ -139,94 +113,10 @@ impl Scheduler for DpmSolverMultistep {
             self.sigmas[evaluation + 1],
             &self.sigmas[earlier..=evaluation],
         );
-        let mut next = weighted_sum([
-            (weights.sample, sample),
-            (weights.predictions[0], self.predictions[0].clone()),
-        ]);
-        for (&weight, prediction) in weights.predictions.iter().zip(&self.predictions).skip(1) {
-            next = weighted_sum([(1.0, next), (weight, prediction.clone())]);
-        }
-        if self.algorithm.draws_noise() {
-            next = weighted_sum([(1.0, next), (weights.noise, noise())]);
-        }
-        next
+        let terms = weights.predictions.into_iter().zip(self.predictions.iter().cloned());
+        let noise = self.algorithm.draws_noise().then(|| (weights.noise, noise()));
+        weighted_sum(std::iter::once((weights.sample, sample)).chain(terms).chain(noise))
     }
-}
-
-fn refuse_unsupported(
-    sampler: Sampler,
-    config: &SchedulerConfig,
-    algorithm: AlgorithmType,
-    order: usize,
-) -> Result<(), SchedulerError> {
-    let refused = |option: String| Err(SchedulerError::Unsupported { sampler, option });
-    if config.thresholding.unwrap_or(false) {
-        return refused("`thresholding`: true".to_owned());
-    }
-    if config.use_flow_sigmas.unwrap_or(false) {
-        return refused("`use_flow_sigmas`: true".to_owned());
-    }
-    if let Some(variance @ ("learned" | "learned_range")) = config.variance_type.as_deref() {
-        return refused(format!("`variance_type`: {variance}"));
-    }
-    if !(1..=3).contains(&order) {
-        return refused(format!("`solver_order`: {order}"));
-    }
-    if order == 3 && algorithm == AlgorithmType::SdeDpmsolver {
-        return refused("`solver_order`: 3 with `algorithm_type`: sde-dpmsolver".to_owned());
-    }
-    Ok(())
-}
-
-/// The timesteps and the sigmas of a run, without the sigma that it ends at.
-fn plan(
-    spacing: SigmaSpacing,
-    config: &SchedulerConfig,
-    training: &[f64],
-    steps: usize,
-) -> Result<(Vec<f64>, Vec<f64>), SchedulerError> {
-    check_steps(steps, training.len())?;
-    let (largest, smallest) = range(config, training[training.len() - 1], training[0])?;
-    if let Some(sigmas) = spacing.space(largest, smallest, steps) {
-        let cosine = config.beta_schedule == Some(BetaSchedule::SquaredcosCapV2);
-        let rounds = matches!(spacing, SigmaSpacing::Karras | SigmaSpacing::Lu) && !cosine;
-        let timesteps = sigmas
-            .iter()
-            .map(|&sigma| {
-                let timestep = timestep_of(sigma, training);
-                if rounds { timestep.round_ties_even() } else { timestep.trunc() }
-            })
-            .collect();
-        return Ok((timesteps, sigmas));
-    }
-    // The cosine schedule's last levels are so noisy that the solver loses its footing there.
-    let limit = config.lambda_min_clipped.unwrap_or(f64::NEG_INFINITY);
-    let visited = training.iter().filter(|&&sigma| -sigma.ln() >= limit).count();
-    check_steps(steps, visited)?;
-    let timesteps = match config.timestep_spacing.unwrap_or(TimestepSpacing::Linspace) {
-        TimestepSpacing::Linspace => linspace(0.0, (visited - 1) as f64, steps + 1)
-            .into_iter()
-            .skip(1)
-            .rev()
-            .map(f64::round_ties_even)
-            .collect(),
-        TimestepSpacing::Leading => {
-            check_steps(steps, visited - 1)?;
-            let ratio = visited / (steps + 1);
-            leading(ratio, steps, ratio + config.steps_offset.unwrap_or(0))
-        }
-        TimestepSpacing::Trailing => trailing(visited, training.len() as f64 / steps as f64),
-    };
-    let sigmas = timesteps.iter().map(|&timestep| interpolate(training, timestep)).collect();
-    Ok((timesteps, sigmas))
-}
-
-/// The plan of a solver that makes one evaluation a step, at variance preserving levels.
-fn preserving_plan(config: &SchedulerConfig, timesteps: &[f64], sigmas: &[f64]) -> Plan {
-    let evaluations = timesteps.iter().zip(sigmas).zip(0..).map(|((&timestep, &sigma), step)| {
-        Evaluation { timestep, level: NoiseLevel::preserving(sigma), step }
-    });
-    Plan::new(config.prediction_type.unwrap_or_default(), 1.0, evaluations)
 }
 
 /// What the parts of the next sample are multiplied by.
@@ -263,8 +153,8 @@ impl StepWeights {
             [] => [prediction, 0.0, 0.0],
             [interval] => {
                 let first = match solver {
-                    SolverType::Midpoint => midpoint,
                     SolverType::Heun => first,
+                    _ => midpoint,
                 };
                 let slope = first * h / interval;
                 [prediction + slope, -slope, 0.0]
@@ -281,77 +171,9 @@ impl StepWeights {
     }
 }
 
-/// The factors of the solution's terms, in the logarithm of alpha over sigma over a step of `h`.
-struct Terms {
-    sample: f64,
-    /// Of the latest prediction.
-    prediction: f64,
-    /// Of its first difference in the midpoint method.
-    midpoint: f64,
-    /// Of its first difference otherwise.
-    first: f64,
-    /// Of its second difference.
-    second: f64,
-    noise: f64,
-}
-
-impl Terms {
-    fn new(algorithm: AlgorithmType, current: f64, next: f64, h: f64) -> Self {
-        let (alpha, sigma) = alpha_sigma(next);
-        let (current_alpha, current_sigma) = alpha_sigma(current);
-        match algorithm {
-            AlgorithmType::DpmsolverPlusPlus => {
-                let decay = (-h).exp_m1();
-                Self {
-                    sample: sigma / current_sigma,
-                    prediction: -alpha * decay,
-                    midpoint: -0.5 * alpha * decay,
-                    first: alpha * (decay / h + 1.0),
-                    second: -alpha * ((decay + h) / (h * h) - 0.5),
-                    noise: 0.0,
-                }
-            }
-            AlgorithmType::Dpmsolver => {
-                let growth = h.exp_m1();
-                Self {
-                    sample: alpha / current_alpha,
-                    prediction: -sigma * growth,
-                    midpoint: -0.5 * sigma * growth,
-                    first: -sigma * (growth / h - 1.0),
-                    second: -sigma * ((growth - h) / (h * h) - 0.5),
-                    noise: 0.0,
-                }
-            }
-            AlgorithmType::SdeDpmsolverPlusPlus => {
-                let twice = 2.0 * h;
-                let decay = -(-twice).exp_m1();
-                Self {
-                    sample: sigma / current_sigma * (-h).exp(),
-                    prediction: alpha * decay,
-                    midpoint: 0.5 * alpha * decay,
-                    first: alpha * (1.0 - decay / twice),
-                    second: alpha * ((decay - twice) / (twice * twice) - 0.5),
-                    noise: sigma * decay.sqrt(),
-                }
-            }
-            AlgorithmType::SdeDpmsolver => {
-                let growth = h.exp_m1();
-                Self {
-                    sample: alpha / current_alpha,
-                    prediction: -2.0 * sigma * growth,
-                    midpoint: -sigma * growth,
-                    first: -2.0 * sigma * (growth / h - 1.0),
-                    second: 0.0,
-                    noise: sigma * (2.0 * h).exp_m1().sqrt(),
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::timesteps::linspace, *};
 
     /// Integrates from sigma 10 to 0.1 a model whose denoised image at sigma is `1 / (1 + sigma)`
     /// and gives the sample at the end.

@@ -4,12 +4,11 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Plan, SamplerOptions, Scheduler, SchedulerConfig, SchedulerError,
+    Plan, RunSettings, SamplerOptions, Scheduler, SchedulerError,
     config::PredictionType,
-    prediction::{Mixture, weighted_sum},
-    sampler::Schedule,
+    prediction::weighted_sum,
     sigma_spacing::SigmaSpacing,
-    sigma_steps::SigmaSteps,
+    sigma_steps::{SigmaSteps, euler_step},
 };
 
 /// A run of Euler's method.
@@ -22,15 +21,9 @@ pub(super) struct Euler {
 }
 
 impl Euler {
-    pub(super) fn new(
-        schedule: Schedule,
-        config: &SchedulerConfig,
-        steps: usize,
-        options: &SamplerOptions,
-    ) -> Result<Self, SchedulerError> {
-        let spacing = SigmaSpacing::choose(schedule, config)?;
-        let run = SigmaSteps::new(spacing, config, steps)?;
-        Ok(Self { plan: run.plan(), sigmas: run.sigmas, options: *options })
+    pub(super) fn new(run: &RunSettings<'_>) -> Result<Self, SchedulerError> {
+        let steps = SigmaSteps::new(SigmaSpacing::choose(run)?, run)?;
+        Ok(Self { plan: steps.plan(), sigmas: steps.sigmas, options: *run.options })
     }
 
     /// By how much noise is raised before a step, relative to sigma.
@@ -41,15 +34,6 @@ impl Euler {
         } else {
             0.0
         }
-    }
-}
-
-/// A step along the derivative at `sigma` to `next`, given the denoised image.
-pub(super) fn euler_step(original: Mixture, sigma: f64, next: f64) -> Mixture {
-    let ratio = (next - sigma) / sigma;
-    Mixture {
-        sample: 1.0 + ratio * (1.0 - original.sample),
-        model_output: -ratio * original.model_output,
     }
 }
 

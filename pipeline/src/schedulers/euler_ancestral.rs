@@ -4,13 +4,10 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Plan, Scheduler, SchedulerConfig, SchedulerError,
-    config::PredictionType,
-    euler::euler_step,
+    Plan, RunSettings, Scheduler, SchedulerError,
     prediction::weighted_sum,
-    sampler::{Sampler, Schedule},
     sigma_spacing::SigmaSpacing,
-    sigma_steps::SigmaSteps,
+    sigma_steps::{SigmaSteps, ancestral, euler_step},
 };
 
 /// A run of Euler's method with ancestral noise.
@@ -22,39 +19,13 @@ pub(super) struct EulerAncestral {
 }
 
 impl EulerAncestral {
-    pub(super) fn new(
-        schedule: Schedule,
-        config: &SchedulerConfig,
-        steps: usize,
-    ) -> Result<Self, SchedulerError> {
-        if config.prediction_type == Some(PredictionType::Sample) {
-            return Err(SchedulerError::Unsupported {
-                sampler: Sampler::EulerAncestral,
-                option: "`prediction_type`: sample".to_owned(),
-            });
-        }
-        // The class does not know these keys, so the ones in the file have no effect on it.
-        let config = SchedulerConfig {
-            interpolation_type: None,
-            timestep_type: None,
-            final_sigmas_type: None,
-            ..config.clone()
-        };
-        let spacing = match schedule {
-            Schedule::Automatic => SigmaSpacing::Timesteps,
-            Schedule::Karras => SigmaSpacing::Karras,
-        };
-        let run = SigmaSteps::new(spacing, &config, steps)?;
-        Ok(Self { plan: run.plan(), sigmas: run.sigmas })
+    pub(super) fn new(run: &RunSettings<'_>) -> Result<Self, SchedulerError> {
+        let config = run.config.without_keys_of_euler();
+        let run = RunSettings { config: &config, ..*run };
+        let spacing = SigmaSpacing::of_schedule(&run).unwrap_or(SigmaSpacing::Timesteps);
+        let steps = SigmaSteps::new(spacing, &run)?;
+        Ok(Self { plan: steps.plan(), sigmas: steps.sigmas })
     }
-}
-
-/// The sigma to step down to, and the standard deviation of the noise that leads back up to
-/// `next`.
-fn ancestral(sigma: f64, next: f64) -> (f64, f64) {
-    let up = (next * next * (sigma * sigma - next * next) / (sigma * sigma)).max(0.0).sqrt();
-    let down = (next * next - up * up).max(0.0).sqrt();
-    (down, up)
 }
 
 impl Scheduler for EulerAncestral {

@@ -20,19 +20,33 @@ use burn::tensor::Tensor;
 mod beta_distribution;
 pub mod config;
 mod ddim;
+mod ddpm;
+mod deis;
+mod distilled_timesteps;
+mod dpm2;
 mod dpm_solver_multistep;
+mod dpm_solver_singlestep;
+mod dpm_solver_terms;
+mod dpmpp_singlestep_sde;
 mod error;
 mod euler;
 mod euler_ancestral;
+mod heun;
+mod lcm;
+mod lms;
 mod noise_level;
 pub mod noise_schedule;
 mod plan;
 mod pndm;
 mod prediction;
+mod restart;
 mod sampler;
 mod sigma_spacing;
 mod sigma_steps;
+mod solver_steps;
+mod tcd;
 pub mod timesteps;
+mod unipc;
 
 pub use config::SchedulerConfig;
 pub use error::SchedulerError;
@@ -128,8 +142,9 @@ pub trait Scheduler: Send {
 /// What a person can set beside the sampler.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplerOptions {
-    /// DDIM: how much of the noise is drawn afresh at each step, from 0 (none) to 1.
-    pub eta: f64,
+    /// DDIM and TCD: how much of the noise is drawn afresh at each step, from 0 (none) to 1. By
+    /// default 0 for DDIM and 0.3 for TCD, which calls it gamma.
+    pub eta: Option<f64>,
     /// Euler: how much noise is added before each step, 0 for none (Karras et al.,
     /// arXiv:2206.00364, algorithm 2).
     pub s_churn: f64,
@@ -139,11 +154,43 @@ pub struct SamplerOptions {
     pub s_tmax: f64,
     /// Euler: the standard deviation of that noise.
     pub s_noise: f64,
+    /// The schedules karras and polyexponential: their exponent, above 0; by default 7 and 1.
+    pub rho: Option<f64>,
 }
 
 impl Default for SamplerOptions {
     fn default() -> Self {
-        Self { eta: 0.0, s_churn: 0.0, s_tmin: 0.0, s_tmax: f64::INFINITY, s_noise: 1.0 }
+        Self {
+            eta: None,
+            s_churn: 0.0,
+            s_tmin: 0.0,
+            s_tmax: f64::INFINITY,
+            s_noise: 1.0,
+            rho: None,
+        }
+    }
+}
+
+/// What a run is planned from.
+#[derive(Debug, Clone, Copy)]
+struct RunSettings<'a> {
+    sampler: Sampler,
+    schedule: Schedule,
+    config: &'a SchedulerConfig,
+    steps: usize,
+    options: &'a SamplerOptions,
+}
+
+impl RunSettings<'_> {
+    /// Refuses dynamic thresholding, which was made for models of pixels.
+    fn refuse_thresholding(&self) -> Result<(), SchedulerError> {
+        if self.config.thresholding.unwrap_or(false) {
+            return Err(SchedulerError::Unsupported {
+                sampler: self.sampler,
+                option: "`thresholding`: true".to_owned(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -174,34 +221,68 @@ pub fn build_with(
     steps: usize,
     options: &SamplerOptions,
 ) -> Result<Box<dyn Scheduler>, SchedulerError> {
+    refuse_pair(sampler, schedule)?;
+    let uniform;
+    let config = match (sampler, schedule) {
+        // The schedule is these samplers' own.
+        (Sampler::Ddim | Sampler::Ddpm | Sampler::Pndm, Schedule::DdimUniform) => {
+            uniform = SchedulerConfig {
+                timestep_spacing: Some(config::TimestepSpacing::Leading),
+                steps_offset: Some(1),
+                ..config.clone()
+            };
+            &uniform
+        }
+        _ => config,
+    };
+    let run = RunSettings { sampler, schedule, config, steps, options };
     Ok(match sampler {
-        Sampler::Ddim => {
-            refuse_sigmas(sampler, schedule)?;
-            Box::new(ddim::Ddim::new(config, steps, options)?)
-        }
-        Sampler::Pndm => {
-            refuse_sigmas(sampler, schedule)?;
-            Box::new(pndm::Pndm::new(config, steps)?)
-        }
-        Sampler::Euler => Box::new(euler::Euler::new(schedule, config, steps, options)?),
-        Sampler::EulerAncestral => {
-            Box::new(euler_ancestral::EulerAncestral::new(schedule, config, steps)?)
-        }
-        Sampler::Dpmpp2m => Box::new(dpm_solver_multistep::DpmSolverMultistep::new(
-            sampler, schedule, config, steps,
+        Sampler::Ddim => Box::new(ddim::Ddim::new(&run)?),
+        Sampler::Ddpm => Box::new(ddpm::Ddpm::new(&run)?),
+        Sampler::Pndm => Box::new(pndm::Pndm::new(&run)?),
+        Sampler::Euler => Box::new(euler::Euler::new(&run)?),
+        Sampler::EulerAncestral => Box::new(euler_ancestral::EulerAncestral::new(&run)?),
+        Sampler::Heun => Box::new(heun::Heun::new(&run)?),
+        Sampler::Lms => Box::new(lms::Lms::new(&run)?),
+        Sampler::Dpm2 => Box::new(dpm2::Dpm2::new(&run, dpm2::Noise::Deterministic)?),
+        Sampler::Dpm2Ancestral => Box::new(dpm2::Dpm2::new(&run, dpm2::Noise::Ancestral)?),
+        Sampler::Dpmpp2s => Box::new(dpm_solver_singlestep::DpmSolverSinglestep::new(&run)?),
+        Sampler::Dpmpp2sAncestral => Box::new(dpmpp_singlestep_sde::DpmppSinglestepSde::new(
+            &run,
+            dpmpp_singlestep_sde::Noise::Ancestral,
         )?),
+        Sampler::DpmppSde => Box::new(dpmpp_singlestep_sde::DpmppSinglestepSde::new(
+            &run,
+            dpmpp_singlestep_sde::Noise::Throughout,
+        )?),
+        Sampler::Dpmpp2m | Sampler::Dpmpp2mSde | Sampler::Dpmpp3mSde => {
+            Box::new(dpm_solver_multistep::DpmSolverMultistep::new(&run)?)
+        }
+        Sampler::UniPc => Box::new(unipc::UniPc::new(&run)?),
+        Sampler::Deis => Box::new(deis::Deis::new(&run)?),
+        Sampler::Lcm => Box::new(lcm::Lcm::new(&run)?),
+        Sampler::Tcd => Box::new(tcd::Tcd::new(&run)?),
+        Sampler::Restart => Box::new(restart::new(&run)?),
     })
 }
 
-fn refuse_sigmas(sampler: Sampler, schedule: Schedule) -> Result<(), SchedulerError> {
-    match schedule {
-        Schedule::Automatic => Ok(()),
-        Schedule::Karras => Err(SchedulerError::Pair {
-            sampler,
-            schedule,
-            reason: "it walks the training's own noise levels and has no sigmas to space",
-        }),
-    }
+/// Refuses a sampler and a schedule that make no sense together.
+fn refuse_pair(sampler: Sampler, schedule: Schedule) -> Result<(), SchedulerError> {
+    let reason = match sampler {
+        _ if schedule == Schedule::Automatic => return Ok(()),
+        Sampler::Ddim | Sampler::Ddpm | Sampler::Pndm if schedule == Schedule::DdimUniform => {
+            return Ok(());
+        }
+        Sampler::Ddim | Sampler::Ddpm | Sampler::Pndm => {
+            "it walks the training's own noise levels and has no sigmas to space; take automatic \
+             or ddim-uniform"
+        }
+        Sampler::Lcm | Sampler::Tcd => {
+            "its models know only the noise levels that they were distilled at; take automatic"
+        }
+        _ => return Ok(()),
+    };
+    Err(SchedulerError::Pair { sampler, schedule, reason })
 }
 
 #[cfg(test)]

@@ -60,6 +60,21 @@ impl NoiseLevel {
         }
     }
 
+    /// The noise, as a mixture of a sample of this level and the model's output: where the
+    /// variance explodes, the derivative of the sample by sigma.
+    pub(super) fn noise(self, prediction: PredictionType) -> Mixture {
+        match self {
+            Self::VariancePreserving { alpha, sigma } => prediction.noise(alpha, sigma),
+            Self::VarianceExploding { sigma } => {
+                let original = prediction.original_at_sigma(sigma);
+                Mixture {
+                    sample: (1.0 - original.sample) / sigma,
+                    model_output: -original.model_output / sigma,
+                }
+            }
+        }
+    }
+
     /// The image without noise, as a mixture of a sample of this level and the model's output.
     pub(super) fn original(self, prediction: PredictionType) -> Mixture {
         match self {

@@ -56,6 +56,18 @@ impl NoiseSchedule {
         Ok(Self { alphas_cumprod: cumulative_alphas(&betas) })
     }
 
+    /// The sigmas of the training's timesteps, as the classes that count in sigmas take them:
+    /// finite where `rescale_betas_zero_snr` makes the last level pure noise.
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new) and [`sigmas`](Self::sigmas).
+    pub fn with_sigmas(config: &SchedulerConfig) -> Result<Vec<f64>, SchedulerError> {
+        let zero_snr = config.rescale_betas_zero_snr.unwrap_or(false);
+        let schedule = Self::new(config, zero_snr)?;
+        if zero_snr { schedule.with_finite_sigmas().sigmas() } else { schedule.sigmas() }
+    }
+
     /// Raises a last cumulative alpha of zero to 2⁻²⁴, so that its sigma is 4096 and not
     /// infinite, as the classes that work in sigmas do.
     #[must_use]

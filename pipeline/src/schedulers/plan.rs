@@ -128,6 +128,11 @@ impl Plan {
         self.step_of[evaluation]
     }
 
+    /// Whether an evaluation is the last one of its step.
+    pub fn ends_step(&self, evaluation: usize) -> bool {
+        self.step_of.get(evaluation + 1) != Some(&self.step_of[evaluation])
+    }
+
     /// How much noise there is before each evaluation, relative to the image.
     pub fn sigmas(&self) -> impl Iterator<Item = f64> + '_ {
         self.levels.iter().map(|level| level.sigma())
@@ -152,6 +157,11 @@ impl Plan {
     /// The image without noise, as a mixture of the sample and the model's output.
     pub(super) fn original(&self, evaluation: usize) -> Mixture {
         self.levels[evaluation].original(self.prediction)
+    }
+
+    /// The noise, as a mixture of the sample and the model's output.
+    pub(super) fn noise(&self, evaluation: usize) -> Mixture {
+        self.levels[evaluation].noise(self.prediction)
     }
 
     /// An image with the noise before an evaluation, and after the last one without noise.

@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Plan, Scheduler, SchedulerConfig, SchedulerError,
+    Plan, RunSettings, Scheduler, SchedulerError,
     config::{PredictionType, TimestepSpacing},
     noise_schedule::NoiseSchedule,
     plan::noise_only,
@@ -41,7 +41,8 @@ pub(super) struct Pndm {
 }
 
 impl Pndm {
-    pub(super) fn new(config: &SchedulerConfig, steps: usize) -> Result<Self, SchedulerError> {
+    pub(super) fn new(run: &RunSettings<'_>) -> Result<Self, SchedulerError> {
+        let &RunSettings { config, steps, .. } = run;
         let prediction = config.prediction_type.unwrap_or_default();
         if prediction == PredictionType::Sample {
             return Err(SchedulerError::Unsupported {

@@ -32,6 +32,14 @@ pub(super) fn weighted_sum(terms: impl IntoIterator<Item = (f64, Tensor<4>)>) ->
     }
 }
 
+/// An image whose values lie between `-range` and `range`, where there is one.
+pub(super) fn clamped(image: Tensor<4>, range: Option<f64>) -> Tensor<4> {
+    match range {
+        Some(range) => image.clamp(-range, range),
+        None => image,
+    }
+}
+
 /// A sum of the noisy sample and the model's output, as their weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Mixture {

@@ -2,12 +2,13 @@
 //! the image plus sigma times noise, and the model sees it scaled to unit variance.
 
 use super::{
-    Plan, SchedulerConfig, SchedulerError,
+    Plan, RunSettings, SchedulerError,
     config::{FinalSigmasType, InterpolationType, PredictionType, TimestepSpacing, TimestepType},
     noise_level::NoiseLevel,
     noise_schedule::NoiseSchedule,
     plan::Evaluation,
-    sigma_spacing::{SigmaSpacing, interpolate, range, timestep_of},
+    prediction::Mixture,
+    sigma_spacing::{Place, SigmaSpacing, interpolate, range, timestep_of},
     timesteps::{linspace, spaced},
 };
 
@@ -15,23 +16,22 @@ use super::{
 /// `set_timesteps`.
 #[derive(Debug)]
 pub(super) struct SigmaSteps {
-    pub(super) prediction: PredictionType,
+    prediction: PredictionType,
     pub(super) timesteps: Vec<f64>,
     /// One for each timestep, and the one that the last step ends at.
     pub(super) sigmas: Vec<f64>,
-    pub(super) init_noise_sigma: f64,
+    init_noise_sigma: f64,
+    /// Of each timestep of the training.
+    training: Vec<f64>,
 }
 
 impl SigmaSteps {
     pub(super) fn new(
         spacing: SigmaSpacing,
-        config: &SchedulerConfig,
-        steps: usize,
+        run: &RunSettings<'_>,
     ) -> Result<Self, SchedulerError> {
-        let zero_snr = config.rescale_betas_zero_snr.unwrap_or(false);
-        let schedule = NoiseSchedule::new(config, zero_snr)?;
-        let schedule = if zero_snr { schedule.with_finite_sigmas() } else { schedule };
-        let training = schedule.sigmas()?;
+        let &RunSettings { config, steps, .. } = run;
+        let training = NoiseSchedule::with_sigmas(config)?;
         let timestep_spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Linspace);
         let offset = config.steps_offset.unwrap_or(0);
         let mut timesteps = spaced(timestep_spacing, training.len(), steps, offset)?;
@@ -47,15 +47,16 @@ impl SigmaSteps {
             }
         };
         let (largest, smallest) = range(config, sigmas[0], sigmas[sigmas.len() - 1])?;
-        if let Some(spaced) = spacing.space(largest, smallest, steps) {
-            timesteps = spaced.iter().map(|&sigma| timestep_of(sigma, &training)).collect();
-            sigmas = spaced;
+        if let Some(places) = spacing.places(&training, (largest, smallest), steps) {
+            timesteps = places.iter().map(|place| place.timestep).collect();
+            sigmas = places.iter().map(|place| place.sigma).collect();
         }
         if sigmas.len() == steps {
-            sigmas.push(match config.final_sigmas_type.unwrap_or_default() {
+            let end = match config.final_sigmas_type.unwrap_or_default() {
                 FinalSigmasType::Zero => 0.0,
                 FinalSigmasType::SigmaMin => least,
-            });
+            };
+            sigmas.push(spacing.end(smallest).unwrap_or(end));
         }
         let prediction = config.prediction_type.unwrap_or_default();
         if config.timestep_type.unwrap_or_default() == TimestepType::Continuous
@@ -68,15 +69,68 @@ impl SigmaSteps {
             TimestepSpacing::Leading => (largest * largest + 1.0).sqrt(),
             TimestepSpacing::Trailing | TimestepSpacing::Linspace => largest,
         };
-        Ok(Self { prediction, timesteps, sigmas, init_noise_sigma })
+        Ok(Self { prediction, timesteps, sigmas, init_noise_sigma, training })
+    }
+
+    /// Each step's sigma and the one that it ends at.
+    pub(super) fn intervals(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        self.sigmas.windows(2).map(|ends| (ends[0], ends[1]))
+    }
+
+    /// The place of each step and the one that it ends at.
+    pub(super) fn steps(&self) -> impl Iterator<Item = (Place, Place)> + '_ {
+        // At the end the model is asked only where there is noise left.
+        let end = self.sigmas[self.timesteps.len()];
+        let places = self.timesteps.iter().zip(&self.sigmas);
+        let places = places.map(|(&timestep, &sigma)| Place { timestep, sigma });
+        places.clone().zip(places.skip(1).chain(std::iter::once(self.place(end))))
+    }
+
+    /// The place of a sigma.
+    pub(super) fn place(&self, sigma: f64) -> Place {
+        Place { timestep: timestep_of(sigma, &self.training), sigma }
     }
 
     /// The plan of a sampler that makes one evaluation a step.
     pub(super) fn plan(&self) -> Plan {
+        self.plan_with(std::iter::repeat(None))
+    }
+
+    /// The plan of a sampler that makes a second evaluation in those steps that have a place for
+    /// it.
+    pub(super) fn plan_with(&self, second: impl IntoIterator<Item = Option<Place>>) -> Plan {
+        let first = self.timesteps.iter().zip(&self.sigmas);
+        let steps = first
+            .zip(second)
+            .map(|((&timestep, &sigma), second)| (Place { timestep, sigma }, second));
+        self.plan_of(steps)
+    }
+
+    /// The plan of a sampler whose steps are others than those of the schedule.
+    pub(super) fn plan_of(&self, steps: impl IntoIterator<Item = (Place, Option<Place>)>) -> Plan {
         let evaluations =
-            self.timesteps.iter().zip(&self.sigmas).zip(0..).map(|((&timestep, &sigma), step)| {
-                Evaluation { timestep, level: NoiseLevel::VarianceExploding { sigma }, step }
+            steps.into_iter().zip(0..).flat_map(|((first, second), step)| {
+                std::iter::once(first).chain(second).map(move |Place { timestep, sigma }| {
+                    Evaluation { timestep, level: NoiseLevel::VarianceExploding { sigma }, step }
+                })
             });
         Plan::new(self.prediction, self.init_noise_sigma, evaluations)
     }
+}
+
+/// A step along the derivative at `sigma` to `next`, given the denoised image.
+pub(super) fn euler_step(original: Mixture, sigma: f64, next: f64) -> Mixture {
+    let ratio = (next - sigma) / sigma;
+    Mixture {
+        sample: 1.0 + ratio * (1.0 - original.sample),
+        model_output: -ratio * original.model_output,
+    }
+}
+
+/// The sigma to step down to, and the standard deviation of the noise that leads back up to
+/// `next`.
+pub(super) fn ancestral(sigma: f64, next: f64) -> (f64, f64) {
+    let up = (next * next * (sigma * sigma - next * next) / (sigma * sigma)).max(0.0).sqrt();
+    let down = (next * next - up * up).max(0.0).sqrt();
+    (down, up)
 }

@@ -31,8 +31,7 @@ fn values(tensor: &Tensor<4>) -> Vec<f32> {
 fn pairs() -> impl Iterator<Item = (Sampler, Schedule)> {
     Sampler::ALL.into_iter().flat_map(|sampler| {
         Schedule::ALL.into_iter().filter_map(move |schedule| {
-            let takes_sigmas = !matches!(sampler, Sampler::Ddim | Sampler::Pndm);
-            (takes_sigmas || schedule == Schedule::Automatic).then_some((sampler, schedule))
+            refuse_pair(sampler, schedule).is_ok().then_some((sampler, schedule))
         })
     })
 }
@@ -88,22 +87,33 @@ fn a_perfect_model_gives_its_image() {
                         perfect(prediction, scheduler.as_ref(), evaluation, &image, &sample);
                     let preview = scheduler.predicted_original(evaluation, &output, &sample);
                     if sampler != Sampler::Pndm {
-                        assert_near(&preview, &image, &format!("{sampler} {evaluation} preview"));
+                        let what = format!("{sampler} {schedule} {evaluation} preview");
+                        assert_near(&preview, &image, 2e-3, &what);
                     }
                     sample = scheduler.step(evaluation, output, sample, &mut || drawn.clone());
                 }
                 // A start in the middle makes PNDM's redone step end a level too high.
                 if sampler != Sampler::Pndm || skipped == 0 {
-                    assert_near(&sample, &image, &format!("{sampler} {schedule} {prediction:?}"));
+                    let what = format!("{sampler} {schedule} {prediction:?}");
+                    assert_near(&sample, &image, noise_left(sampler, schedule), &what);
                 }
             }
         }
     }
 }
 
-fn assert_near(actual: &Tensor<4>, expected: &Tensor<4>, what: &str) {
+/// How far from its image a perfect run may end: some end at the smallest sigma, which is up to
+/// 0.041. The noise that is drawn here is 2 at the most, and equal draws add up.
+fn noise_left(sampler: Sampler, schedule: Schedule) -> f32 {
+    match (sampler, schedule) {
+        (Sampler::Deis | Sampler::Tcd, _) | (_, Schedule::KlOptimal) => 0.2,
+        _ => 2e-3,
+    }
+}
+
+fn assert_near(actual: &Tensor<4>, expected: &Tensor<4>, tolerance: f32, what: &str) {
     for (actual, expected) in values(actual).into_iter().zip(values(expected)) {
-        assert!((actual - expected).abs() < 2e-3, "{what}: {actual} is not {expected}");
+        assert!((actual - expected).abs() < tolerance, "{what}: {actual} is not {expected}");
     }
 }
 
@@ -125,39 +135,55 @@ fn every_evaluation_belongs_to_a_step() {
     assert_eq!(steps, [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
+/// Runs with an arbitrary model, and says whether all that comes out are numbers.
+fn gives_numbers(mut scheduler: Box<dyn Scheduler>) -> bool {
+    let sigma = scheduler.init_noise_sigma();
+    let mut sample = latents([1.0, -1.0, 0.5, 0.0]).mul_scalar(sigma);
+    for evaluation in 0..scheduler.plan().evaluations() {
+        let input = scheduler.scale_model_input(sample.clone(), evaluation);
+        let output = input.mul_scalar(0.3);
+        sample = scheduler.step(evaluation, output, sample, &mut || latents([0.1, 0.2, -0.3, 1.0]));
+    }
+    values(&sample).iter().all(|value| value.is_finite())
+}
+
 #[test]
 fn no_number_of_steps_gives_anything_but_numbers() {
-    for (sampler, schedule) in pairs() {
+    for sampler in Sampler::ALL {
         for spacing in
             [TimestepSpacing::Leading, TimestepSpacing::Trailing, TimestepSpacing::Linspace]
         {
             for zero_snr in [false, true] {
-                for steps in [1, 2, 3, 14, 15, 61, 999, 1000] {
+                for steps in [1, 2, 3, 14, 15, 50, 61, 1000] {
                     let config = SchedulerConfig {
                         timestep_spacing: Some(spacing),
                         prediction_type: Some(PredictionType::VPrediction),
                         rescale_betas_zero_snr: Some(zero_snr),
                         ..stable_diffusion()
                     };
-                    let Ok(mut scheduler) = build(sampler, schedule, &config, steps) else {
-                        assert!(spacing == TimestepSpacing::Leading && steps == 1000);
-                        continue;
-                    };
-                    let sigma = scheduler.init_noise_sigma();
-                    let mut sample = latents([1.0, -1.0, 0.5, 0.0]).mul_scalar(sigma);
-                    let evaluations = scheduler.timesteps().len();
-                    for evaluation in 0..evaluations {
-                        let input = scheduler.scale_model_input(sample.clone(), evaluation);
-                        let output = input.mul_scalar(0.3);
-                        sample = scheduler.step(evaluation, output, sample, &mut || {
-                            latents([0.1, 0.2, -0.3, 1.0])
-                        });
+                    let what = format!("{sampler} {spacing:?} {zero_snr} {steps}");
+                    match build(sampler, Schedule::Automatic, &config, steps) {
+                        Ok(scheduler) => assert!(gives_numbers(scheduler), "{what}"),
+                        Err(error) => assert!(
+                            steps == 1000 && spacing == TimestepSpacing::Leading
+                                || steps > 50 && matches!(sampler, Sampler::Lcm | Sampler::Tcd),
+                            "{what}: {error}"
+                        ),
                     }
-                    assert!(
-                        values(&sample).iter().all(|value| value.is_finite()),
-                        "{sampler} {schedule} {spacing:?} {zero_snr} {steps}"
-                    );
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_schedule_gives_anything_but_numbers() {
+    for (sampler, schedule) in pairs().filter(|(_, schedule)| *schedule != Schedule::Automatic) {
+        for order in [1, 2, 3] {
+            for steps in [1, 2, 5, 40] {
+                let config = SchedulerConfig { solver_order: Some(order), ..stable_diffusion() };
+                let scheduler = build(sampler, schedule, &config, steps).unwrap();
+                assert!(gives_numbers(scheduler), "{sampler} {schedule} {order} {steps}");
             }
         }
     }
@@ -180,17 +206,20 @@ fn impossible_runs_are_refused_with_the_reason() {
             Err(SchedulerError::NothingLeft { skipped: 5, steps: 5 })
         ));
     }
-    for sampler in [Sampler::Ddim, Sampler::Pndm] {
+    for sampler in [Sampler::Ddim, Sampler::Ddpm, Sampler::Pndm] {
         let message = refusal(sampler, Schedule::Karras, &config, 10);
         assert!(message.contains("karras") && message.contains("no sigmas"), "{message}");
     }
+    for sampler in [Sampler::Lcm, Sampler::Tcd] {
+        let message = refusal(sampler, Schedule::Exponential, &config, 4);
+        assert!(message.contains("exponential") && message.contains("distilled"), "{message}");
+        assert!(refusal(sampler, Schedule::Automatic, &config, 51).contains("50"));
+    }
     let sample =
         SchedulerConfig { prediction_type: Some(PredictionType::Sample), ..stable_diffusion() };
-    for sampler in [Sampler::Pndm, Sampler::EulerAncestral] {
-        assert!(refusal(sampler, Schedule::Automatic, &sample, 10).contains("prediction_type"));
-    }
+    assert!(refusal(Sampler::Pndm, Schedule::Automatic, &sample, 10).contains("prediction_type"));
     let thresholding = SchedulerConfig { thresholding: Some(true), ..stable_diffusion() };
-    for sampler in [Sampler::Ddim, Sampler::Dpmpp2m] {
+    for sampler in [Sampler::Ddim, Sampler::Dpmpp2m, Sampler::UniPc, Sampler::Lcm] {
         assert!(refusal(sampler, Schedule::Automatic, &thresholding, 10).contains("thresholding"));
     }
     for (key, config) in [

@@ -76,6 +76,13 @@ pub(super) fn trailing(end: usize, ratio: f64) -> Vec<f64> {
     (0..steps).map(|step| (end - step as f64 * ratio).round_ties_even() - 1.0).collect()
 }
 
+/// How many of the last sigmas, `most` at the most, a difference can be taken over: rounded
+/// timesteps can repeat a sigma.
+pub(super) fn distinct_at_end(sigmas: &[f64], most: usize) -> usize {
+    let different = sigmas.windows(2).rev().take_while(|pair| pair[0] != pair[1]).count() + 1;
+    different.min(most)
+}
+
 /// `count` evenly spaced numbers, as numpy's `linspace` gives them.
 pub(super) fn linspace(start: f64, end: f64, count: usize) -> Vec<f64> {
     let intervals = count.saturating_sub(1).max(1);
@@ -115,6 +122,14 @@ mod tests {
                 assert!(timesteps.is_sorted_by(|earlier, later| earlier > later));
             }
         }
+    }
+
+    #[test]
+    fn differences_stop_at_a_repeated_sigma() {
+        assert_eq!(distinct_at_end(&[4.0, 3.0, 3.0, 2.0, 1.0], 4), 3);
+        assert_eq!(distinct_at_end(&[4.0, 3.0, 2.0], 2), 2);
+        assert_eq!(distinct_at_end(&[4.0, 4.0], 2), 1);
+        assert_eq!(distinct_at_end(&[4.0], 3), 1);
     }
 
     #[test]
