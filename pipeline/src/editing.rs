@@ -209,55 +209,112 @@ pub fn edit_from(
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Edited, PipelineError> {
     request.check()?;
-    if request.mode.init().is_some() && sources.is_none() {
-        return Err(PipelineError::Request("the picture to start from was not read".to_owned()));
+    let prepared = PreparedRun::new(request, sources)?;
+    if let Some(prepared) = prepared {
+        let image = match &prepared.input {
+            None => pipeline.generate_float(request, noise, on_event)?,
+            Some(input) => pipeline.generate_from_image(request, input, noise, on_event)?,
+        };
+        return Ok(prepared.finish(image));
     }
-    if let Mode::HiresFix(hires) = &request.mode {
-        let image = upscale::hires_fix(pipeline, request, hires, noise, on_event)?;
-        return Ok(Edited { picture: eight_bit(&image, None) });
-    }
-    let (Some(init), Some(sources)) = (request.mode.init(), sources) else {
-        return Ok(Edited {
-            picture: eight_bit(&pipeline.generate_float(request, noise, on_event)?, None),
-        });
-    };
-    match &request.mode {
-        Mode::Outpaint(outpaint) => {
-            let picture =
-                outpaint::outpaint(pipeline, request, outpaint, sources, noise, on_event)?;
-            return Ok(Edited { picture });
+    let picture = match (&request.mode, sources) {
+        (Mode::HiresFix(hires), _) => {
+            eight_bit(&upscale::hires_fix(pipeline, request, hires, noise, on_event)?, None)
         }
-        Mode::Upscale(upscale) => {
+        (Mode::Outpaint(outpaint), Some(sources)) => {
+            outpaint::outpaint(pipeline, request, outpaint, sources, noise, on_event)?
+        }
+        (Mode::Upscale(upscale), Some(sources)) => {
             let source = sources.init.to_srgb();
             let image = upscale::upscale(pipeline, request, upscale, &source, noise, on_event)?;
-            return Ok(Edited { picture: finished(&sources.init, image, false) });
+            finished(&sources.init, image, false)
         }
-        _ => {}
-    }
-    let rectangle = sources.rectangle(request)?;
-    let (width, height) = (request.width, request.height);
-    let source = if init.raw { sources.init.to_raw() } else { sources.init.to_srgb() };
-    let seen = picture::view(&source, rectangle, width, height);
-    let (Mode::Inpaint(inpaint), Some(mask)) = (&request.mode, &sources.mask) else {
-        let input =
-            ImageInput { image: StartingImage::Pixels(seen), strength: init.strength, mask: None };
-        let image = pipeline.generate_from_image(request, &input, noise, on_event)?;
-        return Ok(Edited { picture: finished(&sources.init, image, init.raw) });
+        _ => return Err(unread()),
     };
-    let input = masked_input(inpaint, mask, seen, rectangle, (width, height));
-    let image = pipeline.generate_from_image(request, &input, noise, on_event)?;
-    if init.raw {
-        return Ok(Edited { picture: finished(&sources.init, image, true) });
-    }
-    let mut painted = picture::resized(&image, rectangle.width, rectangle.height);
-    if inpaint.match_colours {
-        let (width, height) = (rectangle.width, rectangle.height);
-        let original = picture::view(&source, rectangle, width, height);
-        let composite = picture::view_mask(&mask.composite, rectangle, width, height);
-        painted = picture::match_colours(&original, &painted, &composite);
-    }
-    let picture = picture::paste(&sources.init, painted, rectangle, &mask.composite);
     Ok(Edited { picture })
+}
+
+fn unread() -> PipelineError {
+    PipelineError::Request("the picture to start from was not read".to_owned())
+}
+
+/// An image that takes one run of the sampler: what the model is given, and what becomes of what
+/// it paints.
+struct PreparedRun<'a> {
+    /// The picture to start from; `None` for noise alone.
+    input: Option<ImageInput>,
+    outcome: Outcome<'a>,
+}
+
+/// What becomes of a painted picture.
+enum Outcome<'a> {
+    /// It is the image.
+    Whole,
+    /// It is the image, in the colour profile of the picture that it was made from.
+    Remade { init: &'a Picture, raw: bool },
+    /// It is pasted into the picture that it was made from.
+    Pasted {
+        inpaint: &'a Inpaint,
+        init: &'a Picture,
+        /// `init` as the model is shown it.
+        source: Rgb32FImage,
+        rectangle: Rectangle,
+        composite: &'a Mask,
+    },
+}
+
+impl<'a> PreparedRun<'a> {
+    /// `None` for images that take several runs.
+    fn new(
+        request: &'a GenerationRequest,
+        sources: Option<&'a Sources>,
+    ) -> Result<Option<Self>, PipelineError> {
+        let init = match &request.mode {
+            Mode::TextToImage => {
+                return Ok(Some(Self { input: None, outcome: Outcome::Whole }));
+            }
+            Mode::ImageToImage(init) => init,
+            Mode::Inpaint(inpaint) => &inpaint.image,
+            Mode::Outpaint(_) | Mode::Upscale(_) | Mode::HiresFix(_) => return Ok(None),
+        };
+        let sources = sources.ok_or_else(unread)?;
+        let rectangle = sources.rectangle(request)?;
+        let (width, height) = (request.width, request.height);
+        let source = if init.raw { sources.init.to_raw() } else { sources.init.to_srgb() };
+        let seen = picture::view(&source, rectangle, width, height);
+        let remade = Outcome::Remade { init: &sources.init, raw: init.raw };
+        let (Mode::Inpaint(inpaint), Some(mask)) = (&request.mode, &sources.mask) else {
+            let image = StartingImage::Pixels(seen);
+            let input = ImageInput { image, strength: init.strength, mask: None };
+            return Ok(Some(Self { input: Some(input), outcome: remade }));
+        };
+        let input = masked_input(inpaint, mask, seen, rectangle, (width, height));
+        let (init, composite) = (&sources.init, &mask.composite);
+        let outcome = match inpaint.image.raw {
+            true => remade,
+            false => Outcome::Pasted { inpaint, init, source, rectangle, composite },
+        };
+        Ok(Some(Self { input: Some(input), outcome }))
+    }
+
+    /// The image, from what the model painted.
+    fn finish(&self, image: Rgb32FImage) -> Edited {
+        let picture = match &self.outcome {
+            Outcome::Whole => eight_bit(&image, None),
+            Outcome::Remade { init, raw } => finished(init, image, *raw),
+            Outcome::Pasted { inpaint, init, source, rectangle, composite } => {
+                let (width, height) = (rectangle.width, rectangle.height);
+                let mut painted = picture::resized(&image, width, height);
+                if inpaint.match_colours {
+                    let original = picture::view(source, *rectangle, width, height);
+                    let composite = picture::view_mask(composite, *rectangle, width, height);
+                    painted = picture::match_colours(&original, &painted, &composite);
+                }
+                picture::paste(init, painted, *rectangle, composite)
+            }
+        };
+        Edited { picture }
+    }
 }
 
 /// What the model is given for a fill.

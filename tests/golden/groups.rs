@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, path::Path};
 
 use emberbrush_pipeline::{
     checkpoint::{files::CheckpointFiles, folder},
     device::{self, ComputeDtype, DeviceChoice},
     diffusion::DiffusionPipeline,
-    editing::{self, GroupPicture},
+    editing::{self, GroupPicture, Sources},
     progress::{ProgressEvent, Stage},
     prompt::PromptSyntax,
     request::{GenerationRequest, HiresFix, HiresUpscaler, Mode},
@@ -16,7 +16,8 @@ use emberbrush_pipeline::{
     schedulers::{Sampler, Schedule},
 };
 use emberbrush_tests::checkpoint;
-use image::{DynamicImage, RgbImage};
+use image::{DynamicImage, GrayImage, RgbImage};
+use serde_json::{Value, json};
 
 fn load(files: &CheckpointFiles) -> DiffusionPipeline {
     let device = device::open(DeviceChoice::Cpu).unwrap();
@@ -59,7 +60,9 @@ fn at_once(pipeline: &mut DiffusionPipeline, requests: &[GenerationRequest]) -> 
     let shape = pipeline.group_shape(&requests[0]);
     assert!(shape.is_some());
     assert!(requests.iter().all(|request| pipeline.group_shape(request) == shape));
-    let group: Vec<_> = requests.iter().map(|request| (request, None)).collect();
+    let sources: Vec<_> =
+        requests.iter().map(|request| Sources::read(&request.mode).unwrap()).collect();
+    let group: Vec<_> = requests.iter().zip(sources.iter().map(Option::as_ref)).collect();
     let (mut pictures, mut denoised) = (Vec::new(), 0);
     let on_event = &mut |event| {
         denoised += u32::from(matches!(event, ProgressEvent::Stage(Stage::Denoise)));
@@ -109,6 +112,54 @@ fn pictures_of_tiny_checkpoints_are_those_made_alone() {
     for name in ["sd15-tiny", "sdxl-tiny", "sd15-inpaint-tiny"] {
         let folder = checkpoint(name);
         compare(name, &folder::locate(&folder).unwrap(), 64);
+    }
+}
+
+/// The same picture repainted in part, in another part, and as a whole.
+fn edits(folder: &Path) -> Vec<GenerationRequest> {
+    let init = folder.join("init.png");
+    let gradient = |x: u32, y: u32| image::Rgb([x as u8 * 3, y as u8 * 2, 90]);
+    RgbImage::from_fn(80, 72, gradient).save(&init).unwrap();
+    let mask = |name: &str, left: u32| {
+        let path = folder.join(name);
+        let white = |x: u32, y: u32| (left..left + 30).contains(&x) && (20..50).contains(&y);
+        let mask = GrayImage::from_fn(80, 72, |x, y| image::Luma([u8::from(white(x, y)) * 255]));
+        mask.save(&path).unwrap();
+        path
+    };
+    let masks = [mask("left.png", 8), mask("right.png", 40)];
+    let mut requests = requests(Sampler::EulerAncestral, 64);
+    let fields = |value: Value| value.as_object().unwrap().clone();
+    for (request, mask) in requests.iter_mut().zip(&masks) {
+        let fields = fields(json!({ "init": init, "mask": mask, "strength": 0.5 }));
+        *request = request.with_fields(&fields).unwrap();
+    }
+    let whole = fields(json!({ "init": init, "strength": 0.5 }));
+    requests[2] = requests[2].with_fields(&whole).unwrap();
+    requests
+}
+
+#[test]
+fn edits_made_at_once_are_those_made_alone() {
+    for name in ["sd15-tiny", "sd15-inpaint-tiny"] {
+        let folder = checkpoint(name);
+        let files = folder::locate(&folder).unwrap();
+        let (mut pipeline, mut other) = (load(&files), load(&files));
+        let pictures = tempfile::tempdir().unwrap();
+        let requests = edits(pictures.path());
+        let at_once = at_once(&mut pipeline, &requests);
+        for (request, picture) in requests.iter().zip(&at_once) {
+            let sources = Sources::read(&request.mode).unwrap();
+            let go_on = &mut |_| ControlFlow::Continue(());
+            let alone = editing::edit(&mut other, request, sources.as_ref(), 0, go_on).unwrap();
+            let alone = alone.picture.pixels.into_rgb8();
+            assert_near(&format!("{name}, seed {}", request.seed), picture, &alone);
+        }
+        assert_eq!(at_once[0].dimensions(), (80, 72));
+        let other_strength =
+            requests[2].with_fields(json!({ "strength": 0.75 }).as_object().unwrap());
+        let shape = pipeline.group_shape(&requests[2]);
+        assert_ne!(pipeline.group_shape(&other_strength.unwrap()), shape);
     }
 }
 

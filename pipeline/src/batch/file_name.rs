@@ -264,8 +264,8 @@ mod tests {
         fn patterns_are_read_or_refused(pattern in r"(\{(seed|index|x)\}|[{}a-z]){0,8}") {
             let known = |field: &str| format!("{{{field}}}").parse::<FileNamePattern>().is_ok();
             let rest = pattern.split('{').skip(1);
-            let closed = rest.map(|after| after.split_once('}').map(|(field, _)| field));
-            let valid = closed.fold(true, |valid, field| valid && field.is_some_and(known));
+            let mut closed = rest.map(|after| after.split_once('}').map(|(field, _)| field));
+            let valid = closed.all(|field| field.is_some_and(known));
             prop_assert_eq!(pattern.parse::<FileNamePattern>().is_ok(), valid);
         }
     }

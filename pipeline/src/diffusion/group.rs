@@ -29,6 +29,8 @@ pub struct GroupShape {
     uses_guidance: bool,
     /// Chunks of the longer of the two prompts. A picture of fewer would be another one with more.
     chunks: usize,
+    /// Of pictures that start from a picture, which decides the first step.
+    strength: Option<f64>,
 }
 
 /// One picture of a group.
@@ -53,12 +55,14 @@ impl NoiseSource for GroupNoise<'_, '_> {
 
 impl DiffusionPipeline {
     /// What another request must have in common with this one so that both can be denoised at
-    /// once; `None` for pictures that start from a picture or take several runs of the sampler,
-    /// which are made alone.
+    /// once; `None` for pictures that take several runs of the sampler, which are made alone.
     pub fn group_shape(&self, request: &GenerationRequest) -> Option<GroupShape> {
-        if request.mode != Mode::TextToImage {
-            return None;
-        }
+        let strength = match &request.mode {
+            Mode::TextToImage => None,
+            Mode::ImageToImage(init) => Some(init.strength),
+            Mode::Inpaint(inpaint) => Some(inpaint.image.strength),
+            Mode::Outpaint(_) | Mode::Upscale(_) | Mode::HiresFix(_) => return None,
+        };
         Some(GroupShape {
             size: (request.width, request.height),
             steps: request.steps,
@@ -66,6 +70,7 @@ impl DiffusionPipeline {
             schedule: request.schedule,
             uses_guidance: request.uses_guidance(),
             chunks: self.prompt_chunks(request),
+            strength,
         })
     }
 

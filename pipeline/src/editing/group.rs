@@ -7,7 +7,7 @@ use std::{
 
 use emberbrush_layers::interrupt::Cancelled;
 
-use super::{Edited, Sources, edit, eight_bit};
+use super::{Edited, PreparedRun, Sources, edit};
 use crate::{
     diffusion::{DiffusionPipeline, GroupMember},
     error::PipelineError,
@@ -63,14 +63,17 @@ fn edit_from_place(
         return Ok(());
     }
     let device = pipeline.device().device.clone();
-    let first_request = group[0].0;
+    let (first_request, first_sources) = group[0];
     let size = group.len();
+    let prepared: Result<Option<Vec<PreparedRun<'_>>>, PipelineError> =
+        group.iter().map(|(request, sources)| PreparedRun::new(request, *sources)).collect();
     let latents = pipeline.within_memory(
         first_request,
-        None,
+        first_sources,
         size,
         on_event,
         |pipeline, settings, on_event| {
+            let Ok(Some(prepared)) = &prepared else { return Ok(None) };
             if (settings.batch as usize) < size {
                 return Ok(None);
             }
@@ -84,30 +87,39 @@ fn edit_from_place(
                 .collect();
             let mut members: Vec<GroupMember<'_>> = group
                 .iter()
+                .zip(prepared)
                 .zip(&mut noise)
-                .map(|((request, _), noise)| GroupMember { request, input: None, noise })
+                .map(|(((request, _), prepared), noise)| {
+                    let input = prepared.input.as_ref();
+                    GroupMember { request, input, noise }
+                })
                 .collect();
             pipeline.generate_latents(&mut members, on_event).map(Some)
         },
     );
-    let latents = match latents {
-        Ok(Some(latents)) => latents,
-        Err(PipelineError::Cancelled(cancelled)) => return Err(cancelled),
-        Ok(None) | Err(_) => {
+    let (latents, prepared) = match (latents, prepared) {
+        (Ok(Some(latents)), Ok(Some(prepared))) => (latents, prepared),
+        (Err(PipelineError::Cancelled(cancelled)), _) => return Err(cancelled),
+        _ => {
             let (left, right) = group.split_at(size / 2);
             edit_from_place(pipeline, left, first, on_event, on_picture)?;
             return edit_from_place(pipeline, right, first + left.len(), on_event, on_picture);
         }
     };
     let share = started.elapsed() / group.len() as u32;
-    for place in 0..group.len() {
+    for (place, prepared) in prepared.iter().enumerate() {
         let started = Instant::now();
-        let image =
-            pipeline.within_memory(first_request, None, 1, on_event, |pipeline, _, on_event| {
+        let image = pipeline.within_memory(
+            first_request,
+            first_sources,
+            1,
+            on_event,
+            |pipeline, _, on_event| {
                 let latents = latents.clone().narrow(0, place, 1);
                 pipeline.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
-            });
-        let edited = image.map(|image| Edited { picture: eight_bit(&image, None) });
+            },
+        );
+        let edited = image.map(|image| prepared.finish(image));
         let batch = BatchPlace { size: group.len(), position: place };
         deliver(first + place, batch, share + started.elapsed(), edited, on_picture)?;
     }
