@@ -18,6 +18,8 @@ use emberbrush_pipeline::{
 };
 use emberbrush_tests::{CheckpointFolder, checkpoint};
 use image::{DynamicImage, GrayImage, ImageBuffer};
+use zune_core::{bytestream::ZCursor, result::DecodingResult};
+use zune_png::PngDecoder;
 
 const SIZE: (u32, u32) = (101, 75);
 
@@ -97,18 +99,16 @@ fn run(
     (sources, edited.picture)
 }
 
-/// The raw samples of a PNG, by the png crate alone, as 16-bit values.
+/// The samples of a PNG and their number in a pixel, by a decoder that shares nothing with the
+/// program's.
 fn samples(bytes: &[u8]) -> (usize, Vec<u16>) {
-    let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
-    let mut buffer = vec![0; reader.output_buffer_size().unwrap()];
-    let info = reader.next_frame(&mut buffer).unwrap();
-    let values = match info.bit_depth {
-        png::BitDepth::Sixteen => {
-            buffer.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect()
-        }
-        _ => buffer.iter().map(|&byte| u16::from(byte)).collect(),
+    let mut decoder = PngDecoder::new(ZCursor::new(bytes));
+    let values = match decoder.decode().unwrap() {
+        DecodingResult::U8(values) => values.into_iter().map(u16::from).collect(),
+        DecodingResult::U16(values) => values,
+        _ => panic!("PNG has 8 or 16 bits"),
     };
-    (info.color_type.samples(), values)
+    (decoder.colorspace().unwrap().num_components(), values)
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod defaults;
 mod denoise;
 mod group;
 mod image_input;
+mod latent_blending;
 mod load;
 mod memory_settings;
 mod soft_inpainting;
@@ -15,9 +16,8 @@ pub use conditioning::{Conditioning, EncodedPrompts, PooledText, PromptsAhead};
 pub use defaults::CheckpointDefaults;
 pub use denoise::Denoising;
 pub use group::{GroupMember, GroupShape};
-pub use image_input::{
-    DenoisingStart, ImageInput, LatentBlending, LatentContent, MaskInput, StartingImage,
-};
+pub use image_input::{DenoisingStart, ImageInput, LatentContent, MaskInput, StartingImage};
+pub use latent_blending::LatentBlending;
 pub use load::LoadReport;
 pub use soft_inpainting::SoftInpainting;
 pub use vae_tiling::VaeTiling;
