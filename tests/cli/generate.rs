@@ -307,28 +307,16 @@ fn devices_lists_the_cpu_and_marks_one_as_automatic() {
 
 #[test]
 fn bench_measures_each_part() {
-    let model = checkpoint("sd15-tiny");
-    let run = Workshop::new()
-        .run(&[
-            "bench",
-            "--model",
-            text(&model),
-            "--width",
-            "64",
-            "--height",
-            "64",
-            "--steps",
-            "2",
-            "--device",
-            "cpu",
-            "--json",
-        ])
-        .succeeded();
-    let object: Value = serde_json::from_str(run.stdout().trim()).unwrap();
-    for key in ["load_s", "text_s", "unet_step_s", "vae_decode_s"] {
-        assert!(object[key].as_f64().unwrap() > 0.0, "{key}");
-    }
-    if cfg!(target_os = "linux") {
-        assert!(object["peak_rss_mb"].as_f64().unwrap() > 5.0);
+    for model in ["sd15-tiny", "sd15-inpaint-tiny"] {
+        let model = checkpoint(model);
+        let size = ["--width", "64", "--height", "64", "--steps", "2", "--device", "cpu", "--json"];
+        let run = Workshop::new().run(&[&["bench", "--model", text(&model)], &size[..]].concat());
+        let object: Value = serde_json::from_str(run.succeeded().stdout().trim()).unwrap();
+        for key in ["load_s", "text_s", "unet_step_s", "vae_decode_s"] {
+            assert!(object[key].as_f64().unwrap() > 0.0, "{key}");
+        }
+        if cfg!(target_os = "linux") {
+            assert!(object["peak_rss_mb"].as_f64().unwrap() > 5.0);
+        }
     }
 }

@@ -91,7 +91,12 @@ impl ClipTextConfig {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), WeightError> {
+    /// Whether a network can be built from this.
+    ///
+    /// # Errors
+    ///
+    /// A number that is 0, or heads that do not divide the channels; each names its key.
+    pub fn check(&self) -> Result<(), WeightError> {
         let sizes = [
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),

@@ -8,18 +8,15 @@ impl ClipTextConfig {
     /// Follows [`crate::ClipTextModel::forward`] for one sequence of full length.
     pub fn trace(&self, trace: &Trace) {
         let hidden = self.hidden_size;
-        let mut x = trace.tensor([1, hidden, self.max_position_embeddings, 1]);
-        let mut hidden_states = Vec::new();
-        for _ in 0..self.num_hidden_layers {
-            hidden_states.push(x.clone());
-            let normed = trace.layer_norm(x.clone());
-            let attended =
-                trace.attention(normed.clone(), normed, hidden, self.num_attention_heads);
-            x = trace.add(x, attended);
-            let inner = trace.linear(trace.layer_norm(x.clone()), self.intermediate_size);
-            let inner = trace.activation(inner);
-            x = trace.add(x, trace.linear(inner, hidden));
-        }
+        let tokens = self.max_position_embeddings;
+        let _hidden_states = trace.tensor([self.num_hidden_layers, hidden, tokens, 1]);
+        let x = trace.tensor([1, hidden, tokens, 1]);
+        let normed = trace.layer_norm(x.clone());
+        let attended = trace.attention(normed.clone(), normed, hidden, self.num_attention_heads);
+        let x = trace.add(x, attended);
+        let inner = trace.linear(trace.layer_norm(x.clone()), self.intermediate_size);
+        let inner = trace.activation(inner);
+        trace.add(x, trace.linear(inner, hidden));
     }
 }
 

@@ -142,10 +142,12 @@ impl AutoencoderKlConfig {
         Some((tensor(self.latents_mean.as_ref()?), tensor(self.latents_std.as_ref()?)))
     }
 
+    /// Whether a network can be built from this.
+    ///
     /// # Errors
     ///
     /// A list of the wrong length, or a number that is 0 or absurd; each names its key.
-    pub(crate) fn check(&self) -> Result<(), WeightError> {
+    pub fn check(&self) -> Result<(), WeightError> {
         let levels = self.block_out_channels.len();
         if levels == 0 || levels > 16 {
             return Err(error(format!(

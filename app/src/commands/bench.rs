@@ -115,11 +115,12 @@ fn measure(
     let mut scheduler = pipeline.scheduler(request)?;
     let device = pipeline.device().device.clone();
     let mut draw = |shape| noise.normal(shape, &device);
-    let latents = pipeline.prepare_latents(request, scheduler.as_ref(), &mut draw);
+    let start = pipeline
+        .start_from_noise(request, scheduler.as_ref(), &mut draw, &mut || interruption.flow())?;
     let mut steps = Vec::new();
     let mut started = Instant::now();
-    let latents = pipeline.denoise(
-        latents,
+    let latents = pipeline.denoise_from(
+        start,
         &conditioning,
         request,
         scheduler.as_mut(),

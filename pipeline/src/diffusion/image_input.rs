@@ -89,7 +89,11 @@ impl DiffusionPipeline {
 
     /// Starts from noise alone. A model that was trained to fill is given a grey picture of which
     /// all is to be painted.
-    pub(super) fn start_from_noise(
+    ///
+    /// # Errors
+    ///
+    /// For such a model those of [`start_from_image`](Self::start_from_image).
+    pub fn start_from_noise(
         &mut self,
         request: &GenerationRequest,
         scheduler: &dyn Scheduler,

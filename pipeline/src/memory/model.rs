@@ -58,23 +58,28 @@ impl ModelMemory {
     ///
     /// # Errors
     ///
-    /// Where a configuration or the header of a weight file cannot be read.
+    /// Where a configuration or the header of a weight file cannot be read, or a configuration is
+    /// impossible.
     pub fn read(files: &CheckpointFiles, element_bytes: u64) -> Result<Self, CheckpointError> {
         let mut text = Vec::new();
         for name in ["text_encoder", "text_encoder_2"] {
             let config = format!("{name}/config.json");
             if files.contains(&config) {
                 let weights = weights(files, name, element_bytes, |_| true)?;
-                text.push((files.json(&config)?, weights));
+                let config: ClipTextConfig = files.json(&config)?;
+                config.check()?;
+                text.push((config, weights));
             }
         }
+        let vae_config: AutoencoderKlConfig = files.json("vae/config.json")?;
+        vae_config.check()?;
         let belongs_to_encoder =
             |key: &str| key.starts_with("encoder.") || key.starts_with("quant_conv.");
         Ok(Self {
             text,
             unet_config: files.json("unet/config.json")?,
             unet: weights(files, "unet", element_bytes, |_| true)?,
-            vae_config: files.json("vae/config.json")?,
+            vae_config,
             decoder: weights(files, "vae", F32_BYTES, |key| !belongs_to_encoder(key))?,
             encoder: weights(files, "vae", F32_BYTES, belongs_to_encoder)?,
         })
