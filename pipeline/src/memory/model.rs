@@ -50,6 +50,8 @@ pub struct ModelMemory {
     pub(super) vae_config: AutoencoderKlConfig,
     pub(super) decoder: NetworkWeights,
     pub(super) encoder: NetworkWeights,
+    /// Bytes of weights that are part of the program, which is in memory as far as it was read.
+    pub(super) embedded_bytes: u64,
 }
 
 impl ModelMemory {
@@ -73,6 +75,12 @@ impl ModelMemory {
         }
         let vae_config: AutoencoderKlConfig = files.json("vae/config.json")?;
         vae_config.check()?;
+        let embedded_bytes = match files {
+            CheckpointFiles::Folder(_) => 0,
+            CheckpointFiles::Embedded { files, .. } => {
+                files.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+            }
+        };
         let belongs_to_encoder =
             |key: &str| key.starts_with("encoder.") || key.starts_with("quant_conv.");
         Ok(Self {
@@ -82,6 +90,7 @@ impl ModelMemory {
             vae_config,
             decoder: weights(files, "vae", F32_BYTES, |key| !belongs_to_encoder(key))?,
             encoder: weights(files, "vae", F32_BYTES, belongs_to_encoder)?,
+            embedded_bytes,
         })
     }
 

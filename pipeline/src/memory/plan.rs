@@ -323,6 +323,7 @@ mod tests {
             },
             decoder: weights(49_490_199, 4),
             encoder: weights(34_163_664, 4),
+            embedded_bytes: 0,
         }
     }
 

@@ -97,7 +97,7 @@ impl Run<'_> {
         let model = self.model;
         let text = model.text_bytes();
         let networks = model.unet.bytes() + model.decoder.bytes();
-        let held = self.own_bytes + self.workload.picture_bytes;
+        let held = self.own_bytes + self.workload.picture_bytes + model.embedded_bytes;
         let mut stages = Vec::new();
         let mut stage = |stage, size: (u32, u32), weight_bytes, working: u64| {
             let (width, height) = size;
