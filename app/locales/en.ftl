@@ -80,7 +80,6 @@ viewer-cancelled = Cancelled. This is how far it came.
 viewer-go-on = Make it after all
 viewer-empty-title = What should it be?
 viewer-empty-text = Type a prompt, or begin with one of these.
-canvas-empty = Open a picture to change it
 gallery-empty = Pictures that you make appear here
 
 # Failures
@@ -100,3 +99,89 @@ status-decoding = Decoding the picture
 status-left = { $time } left
 status-cancels = { $keys } cancels
 status-done = Done in { $time }  ·  seed { $seed }
+
+# The canvas
+canvas = Canvas
+canvas-empty = Open a picture
+canvas-empty-text = Drop one here, paste one with Ctrl+V, or open a file. Then paint what is to change.
+canvas-open = Open a picture or a document
+canvas-open-first = Open a picture first: it is what a fill changes.
+canvas-save = Save the document
+canvas-export = Export as PNG
+canvas-saved = Saved as { $file }
+canvas-pasted = Pasted
+canvas-unnamed = Unnamed
+canvas-dismiss = Dismiss
+canvas-no-model = The model is still being loaded. Try again in a moment.
+canvas-fit = Whole picture
+canvas-actual-size = Actual size, 100 %
+
+# Tools
+tool-brush = Brush
+tool-eraser = Eraser
+tool-rectangle = Rectangle
+tool-lasso = Lasso
+tool-wand = Magic wand
+tool-bucket = Bucket
+tool-gradient = Gradient
+tool-colour-brush = Colour brush
+tool-eyedropper = Eyedropper
+tool-hand = Hand
+tool-swap = Swap paint and erase
+hint-brush = Paint what is to change. [ and ] change the size, with Shift the hardness.
+hint-area = Drag around what is to change.
+hint-wand = Click a colour to mark what hangs together with it.
+hint-bucket = Click inside an outline to mark all of it.
+hint-gradient = Drag to mark more and more. Switch on "Use greys" for the fill.
+hint-colour-brush = Sketch with colours. The next fill starts from the sketch.
+hint-eyedropper = Click the picture to take its colour.
+hint-hand = Drag to move the picture. The wheel zooms.
+brush-size = Size
+brush-hardness = Hardness
+brush-colour = Colour
+wand-tolerance = Tolerance
+sketch-clear = Clear the sketch
+
+# The mask
+mask = Mask
+mask-all = Mark everything
+mask-invert = Invert the mask
+mask-clear = Clear the mask
+mask-open = Open a mask
+mask-save = Save the mask
+mask-edge = Pixels for the edge
+mask-grow = Grow
+mask-shrink = Shrink
+mask-feather = Feather
+
+# Fills
+fill = Fill
+fill-tip = Paints what is marked, from the prompt on the left or, without one, from the surroundings. Makes three variations to choose from.
+fill-cancel = Cancel the fill
+fill-progress = Variation { $index } of { $count }  ·  step { $step }/{ $steps }
+fill-strength = Strength
+fill-strength-automatic = Usual strength
+fill-strength-tip = How much of what is there is painted over. 1 keeps nothing of it; the fill takes longer the higher it is.
+fill-greys = Use greys
+fill-greys-tip = Half-marked parts hold on to the picture as the fill is made, instead of being marked or not.
+fill-feather = Feather
+variation = Variation { $number }
+variations-hint = ← and → compare, hold \ for the original.
+variation-accept = Accept
+variations-discard = Discard
+
+# Layers
+layers = Layers
+layers-empty = Accepted fills appear here. Each keeps its mask, prompt and all its variations.
+layer-unnamed = Fill { $number }
+layer-hide = Hide { $layer }
+layer-show = Show { $layer }
+layer-select = Choose { $layer }
+layer-variations = Variation { $chosen } of { $count }
+layer-name = Name of the layer
+layer-up = Move up
+layer-down = Move down
+layer-anew = Make new variations
+layer-use-mask = Use its mask again
+layer-delete = Delete the layer
+layer-seed = Seed { $seed }

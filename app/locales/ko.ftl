@@ -77,7 +77,6 @@ viewer-cancelled = 취소했습니다. 여기까지 그렸습니다.
 viewer-go-on = 그래도 만들기
 viewer-empty-title = 무엇을 그릴까요?
 viewer-empty-text = 프롬프트를 쓰거나 아래에서 골라 시작하세요.
-canvas-empty = 고칠 그림을 여세요
 gallery-empty = 만든 그림이 여기에 나타납니다
 
 # 실패
@@ -97,3 +96,89 @@ status-decoding = 그림 디코딩 중
 status-left = { $time } 남음
 status-cancels = { $keys } 키로 취소
 status-done = { $time } 만에 완료  ·  시드 { $seed }
+
+# 캔버스
+canvas = 캔버스
+canvas-empty = 그림 열기
+canvas-empty-text = 그림을 여기에 놓거나 Ctrl+V로 붙여 넣거나 파일을 여세요. 그런 다음 바꿀 곳을 칠하세요.
+canvas-open = 그림이나 문서 열기
+canvas-open-first = 먼저 그림을 여세요. 채우기는 그림을 바꾸는 일입니다.
+canvas-save = 문서 저장
+canvas-export = PNG로 내보내기
+canvas-saved = { $file }(으)로 저장했습니다
+canvas-pasted = 붙여 넣은 그림
+canvas-unnamed = 이름 없음
+canvas-dismiss = 닫기
+canvas-no-model = 모델을 아직 불러오는 중입니다. 잠시 뒤에 다시 시도하세요.
+canvas-fit = 그림 전체
+canvas-actual-size = 실제 크기, 100 %
+
+# 도구
+tool-brush = 브러시
+tool-eraser = 지우개
+tool-rectangle = 사각형
+tool-lasso = 올가미
+tool-wand = 마술봉
+tool-bucket = 페인트 통
+tool-gradient = 그레이디언트
+tool-colour-brush = 색 브러시
+tool-eyedropper = 스포이트
+tool-hand = 손
+tool-swap = 칠하기와 지우기 바꾸기
+hint-brush = 바꿀 곳을 칠하세요. [ 와 ] 로 크기를, Shift와 함께 경도를 바꿉니다.
+hint-area = 바꿀 곳 둘레를 끌어 그리세요.
+hint-wand = 색을 누르면 이어진 같은 색을 모두 선택합니다.
+hint-bucket = 윤곽선 안을 누르면 그 안을 모두 선택합니다.
+hint-gradient = 끌면 점점 더 많이 선택합니다. 채우기에서 "회색 쓰기"를 켜세요.
+hint-colour-brush = 색으로 밑그림을 그리세요. 다음 채우기는 밑그림에서 시작합니다.
+hint-eyedropper = 그림을 눌러 색을 가져옵니다.
+hint-hand = 끌어서 그림을 옮깁니다. 휠로 확대합니다.
+brush-size = 크기
+brush-hardness = 경도
+brush-colour = 색
+wand-tolerance = 허용 오차
+sketch-clear = 밑그림 지우기
+
+# 마스크
+mask = 마스크
+mask-all = 모두 선택
+mask-invert = 마스크 반전
+mask-clear = 마스크 지우기
+mask-open = 마스크 열기
+mask-save = 마스크 저장
+mask-edge = 가장자리 픽셀 수
+mask-grow = 넓히기
+mask-shrink = 좁히기
+mask-feather = 흐리기
+
+# 채우기
+fill = 채우기
+fill-tip = 선택한 곳을 왼쪽 프롬프트대로, 프롬프트가 없으면 주변에 맞추어 그립니다. 고를 수 있는 변형을 세 개 만듭니다.
+fill-cancel = 채우기 취소
+fill-progress = 변형 { $index }/{ $count }  ·  스텝 { $step }/{ $steps }
+fill-strength = 강도
+fill-strength-automatic = 보통 강도
+fill-strength-tip = 있던 것을 얼마나 덮어 그릴지 정합니다. 1이면 아무것도 남지 않으며, 높을수록 오래 걸립니다.
+fill-greys = 회색 쓰기
+fill-greys-tip = 반쯤 선택한 곳은 선택하거나 말거나 하는 대신, 채우는 동안 원래 그림을 붙잡고 있습니다.
+fill-feather = 흐리기
+variation = 변형 { $number }
+variations-hint = ← 와 → 로 비교하고, \ 를 누르고 있으면 원본을 봅니다.
+variation-accept = 받아들이기
+variations-discard = 버리기
+
+# 레이어
+layers = 레이어
+layers-empty = 받아들인 채우기가 여기에 나타납니다. 저마다 마스크, 프롬프트, 모든 변형을 간직합니다.
+layer-unnamed = 채우기 { $number }
+layer-hide = { $layer } 숨기기
+layer-show = { $layer } 보이기
+layer-select = { $layer } 고르기
+layer-variations = 변형 { $chosen }/{ $count }
+layer-name = 레이어 이름
+layer-up = 위로 옮기기
+layer-down = 아래로 옮기기
+layer-anew = 새 변형 만들기
+layer-use-mask = 마스크 다시 쓰기
+layer-delete = 레이어 지우기
+layer-seed = 시드 { $seed }

@@ -1,7 +1,7 @@
 //! The command line: raw arguments, and what they mean.
 
 mod batch;
-mod editing;
+pub(crate) mod editing;
 mod grid;
 
 use std::path::PathBuf;

@@ -143,6 +143,12 @@ impl Sources {
         self.mask.as_ref().map(|mask| picture::recount(&self.init, finished, &mask.composite))
     }
 
+    /// By what weight, from 0 to 1, the result replaces each pixel of the picture; `None` where all
+    /// of it is new.
+    pub fn weights(&self) -> Option<&Mask> {
+        self.mask.as_ref().map(|mask| &mask.composite)
+    }
+
     /// Whether a finished picture is the one to start from with a part painted anew, and not a
     /// new one.
     pub fn is_pasted(&self, finished: &Picture) -> bool {
@@ -151,7 +157,11 @@ impl Sources {
     }
 
     /// What the model sees of the picture.
-    fn rectangle(&self, request: &GenerationRequest) -> Result<Rectangle, PictureError> {
+    ///
+    /// # Errors
+    ///
+    /// [`PictureError::MaskCropped`] where a part of the mask lies outside of it.
+    pub fn rectangle(&self, request: &GenerationRequest) -> Result<Rectangle, PictureError> {
         let size = self.init.pixels.dimensions();
         let target = (request.width, request.height);
         let resize = request.mode.init().map_or(ResizeMode::default(), |init| init.resize);

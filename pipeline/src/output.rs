@@ -176,6 +176,19 @@ pub fn write_new(bytes: &[u8], wanted: &Path) -> Result<PathBuf, OutputError> {
     Err(OutputError::Taken { path: shown() })
 }
 
+/// Writes `bytes` to `path`, in place of a file of that name: for documents, whose name the person
+/// chose. The earlier file stays as it was until the new one is whole and on disk.
+pub fn write_over(bytes: &[u8], path: &Path) -> Result<(), OutputError> {
+    let io = |source| OutputError::Io { path: path.display().to_string(), source };
+    let folder = folder_or_current(path.parent().unwrap_or(Path::new("")));
+    let mut file = NamedTempFile::with_prefix_in(".emberbrush-", folder).map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    allow_reading(file.as_file()).map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
 /// Temporary files are private; a finished picture has the permissions of any new file.
 fn allow_reading(file: &fs::File) -> std::io::Result<()> {
     #[cfg(unix)]
@@ -238,6 +251,19 @@ mod tests {
         assert_eq!(second, folder.path().join("apple-2.png"));
         assert_eq!(fs::read(&wanted).unwrap(), b"precious");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_document_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("picture.ember");
+        write_over(b"first", &path).unwrap();
+        write_over(b"second", &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"second");
+        fs::create_dir(folder.path().join("taken")).unwrap();
+        fs::write(folder.path().join("taken/file"), "precious").unwrap();
+        assert!(write_over(b"third", &folder.path().join("taken")).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary file is left");
     }
 
     #[test]

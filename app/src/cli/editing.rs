@@ -13,13 +13,13 @@ const IMAGE_STRENGTH: f64 = 0.8;
 
 /// Share of the steps that a fill with an ordinary model makes: some of the surroundings' colours
 /// come through.
-const FILL_STRENGTH: f64 = 0.75;
+pub(crate) const FILL_STRENGTH: f64 = 0.75;
 
 /// Share of the steps that each tile of an enlarged picture makes: what is there should stay.
 const UPSCALE_STRENGTH: f64 = 0.3;
 
 /// [`FILL_STRENGTH`] without a prompt, where the surroundings decide.
-const SURROUNDINGS_STRENGTH: f64 = 0.5;
+pub(crate) const SURROUNDINGS_STRENGTH: f64 = 0.5;
 
 /// Starting from a picture.
 #[derive(Debug, Args)]

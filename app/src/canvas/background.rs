@@ -1,0 +1,239 @@
+//! What takes too long for a frame: dialogs, files, and the preparation of fills.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc::{self, Receiver, Sender},
+};
+
+use emberbrush_pipeline::{
+    output::{OutputError, write_new},
+    picture::{self, FileFormat, Picture, PictureError},
+    request::GenerationRequest,
+};
+use thiserror::Error;
+
+use super::{
+    document::Document,
+    ember_file::{self, EmberFileError},
+    fill::{FillError, FillJob, FillOptions, Target},
+    journal::OpenDocument,
+    mask::{self, MaskFileError, MaskTiles},
+};
+
+/// Why something in the background failed, in words for people.
+#[derive(Debug, Error)]
+pub(super) enum BackgroundError {
+    #[error(transparent)]
+    Document(#[from] EmberFileError),
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+    #[error(transparent)]
+    Mask(#[from] MaskFileError),
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    #[error(transparent)]
+    Fill(#[from] FillError),
+    #[error("the system refuses another thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// A document or a picture was opened.
+    Opened(Box<OpenDocument>),
+    /// The state of the document that is now in a file.
+    Saved(PathBuf, Box<Document>),
+    /// The picture was exported.
+    Exported(PathBuf),
+    /// A mask was opened.
+    Mask(MaskTiles),
+    /// A mask was saved.
+    MaskSaved(PathBuf),
+    /// A fill can be asked for.
+    Fill(Box<FillJob>),
+    /// The person closed the dialog.
+    Nothing,
+    /// It failed.
+    Failed(BackgroundError),
+}
+
+/// Where a file is or is to be.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    /// The person is asked, with a title and a name to begin with.
+    Ask {
+        /// The dialog's title.
+        title: String,
+        /// A file name.
+        name: String,
+    },
+    /// Here.
+    At(PathBuf),
+}
+
+/// Runs tasks on threads of their own.
+#[derive(Debug)]
+pub(super) struct Background {
+    sender: Sender<Outcome>,
+    receiver: Receiver<Outcome>,
+    running: usize,
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        Self { sender, receiver, running: 0 }
+    }
+}
+
+impl Background {
+    /// Whether anything is being done.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running > 0
+    }
+
+    /// What is done since this was last asked.
+    pub(super) fn poll(&mut self) -> Vec<Outcome> {
+        let outcomes: Vec<Outcome> = self.receiver.try_iter().collect();
+        self.running -= outcomes.len().min(self.running);
+        outcomes
+    }
+
+    fn run(
+        &mut self,
+        ctx: &egui::Context,
+        task: impl FnOnce() -> Result<Outcome, BackgroundError> + Send + 'static,
+    ) {
+        let (sender, ctx) = (self.sender.clone(), ctx.clone());
+        self.running += 1;
+        let failed = self.sender.clone();
+        let thread = std::thread::Builder::new().name("canvas task".to_owned()).spawn(move || {
+            let outcome = task().unwrap_or_else(Outcome::Failed);
+            let _ = sender.send(outcome);
+            ctx.request_repaint();
+        });
+        if let Err(error) = thread {
+            let _ = failed.send(Outcome::Failed(error.into()));
+        }
+    }
+
+    /// Opens a document or a picture.
+    pub(super) fn open(&mut self, ctx: &egui::Context, place: Place) {
+        self.run(ctx, move || {
+            let Some(path) =
+                ask_to_open(place, &["ember", "png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp"])
+            else {
+                return Ok(Outcome::Nothing);
+            };
+            open(&path).map(|document| Outcome::Opened(Box::new(document)))
+        });
+    }
+
+    /// Saves a document.
+    pub(super) fn save(&mut self, ctx: &egui::Context, document: Document, place: Place) {
+        self.run(ctx, move || {
+            let Some(path) = ask_to_save(place, ember_file::EXTENSION) else {
+                return Ok(Outcome::Nothing);
+            };
+            ember_file::save(&document, &path)?;
+            Ok(Outcome::Saved(path, Box::new(document)))
+        });
+    }
+
+    /// Exports a picture as PNG.
+    pub(super) fn export(
+        &mut self,
+        ctx: &egui::Context,
+        picture: std::sync::Arc<Picture>,
+        place: Place,
+    ) {
+        self.run(ctx, move || {
+            let Some(path) = ask_to_save(place, "png") else { return Ok(Outcome::Nothing) };
+            let bytes = picture::encode(&picture, FileFormat::Png, &[])?;
+            Ok(Outcome::Exported(write_new(&bytes, &path)?))
+        });
+    }
+
+    /// Opens a mask for a picture of `size`.
+    pub(super) fn open_mask(&mut self, ctx: &egui::Context, place: Place, size: (u32, u32)) {
+        self.run(ctx, move || {
+            let Some(path) = ask_to_open(place, &["png", "bmp", "webp", "tif", "tiff", "jpg"])
+            else {
+                return Ok(Outcome::Nothing);
+            };
+            Ok(Outcome::Mask(mask::open(&path, size)?))
+        });
+    }
+
+    /// Saves a mask as PNG.
+    pub(super) fn save_mask(&mut self, ctx: &egui::Context, mask: MaskTiles, place: Place) {
+        self.run(ctx, move || {
+            let Some(path) = ask_to_save(place, "png") else { return Ok(Outcome::Nothing) };
+            mask::save(&mask, &path)?;
+            Ok(Outcome::MaskSaved(path))
+        });
+    }
+
+    /// Prepares a fill.
+    pub(super) fn prepare_fill(
+        &mut self,
+        ctx: &egui::Context,
+        document: Document,
+        target: Target,
+        options: FillOptions,
+        base: GenerationRequest,
+        native_side: u32,
+    ) {
+        self.run(ctx, move || {
+            let job = FillJob::new(&document, target, options, &base, native_side)?;
+            Ok(Outcome::Fill(Box::new(job)))
+        });
+    }
+}
+
+fn open(path: &Path) -> Result<OpenDocument, BackgroundError> {
+    let is_document = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case(ember_file::EXTENSION));
+    if is_document {
+        let document = ember_file::open(path)?;
+        return Ok(OpenDocument { document, file: Some(path.to_owned()), unsaved: false });
+    }
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let document = Document::new(name, picture::read(path)?);
+    Ok(OpenDocument { document, file: None, unsaved: false })
+}
+
+fn ask_to_open(place: Place, extensions: &[&str]) -> Option<PathBuf> {
+    match place {
+        Place::At(path) => Some(path),
+        Place::Ask { title, .. } => {
+            rfd::FileDialog::new().set_title(title).add_filter("", extensions).pick_file()
+        }
+    }
+}
+
+fn ask_to_save(place: Place, extension: &str) -> Option<PathBuf> {
+    let path = match place {
+        Place::At(path) => path,
+        Place::Ask { title, name } => rfd::FileDialog::new()
+            .set_title(title)
+            .set_file_name(format!("{name}.{extension}"))
+            .add_filter(extension, &[extension])
+            .save_file()?,
+    };
+    let has_extension = path
+        .extension()
+        .is_some_and(|found| found.to_string_lossy().eq_ignore_ascii_case(extension));
+    if has_extension {
+        return Some(path);
+    }
+    // The dialog asked about a file of the name without extension, and not about this one.
+    let name = path.file_name()?.to_string_lossy().into_owned();
+    let numbered = |number: u32| match number {
+        0 => path.with_file_name(format!("{name}.{extension}")),
+        number => path.with_file_name(format!("{name}-{number}.{extension}")),
+    };
+    (0..u32::MAX).map(numbered).find(|path| !path.exists())
+}

@@ -1,0 +1,323 @@
+//! Strokes: what a brush covers on its way.
+
+use super::{
+    geometry::{PixelRectangle, Point},
+    tiles::TiledImage,
+};
+
+/// The smallest and the largest diameter of a brush in pixels.
+pub const BRUSH_SIZES: std::ops::RangeInclusive<f32> = 1.0..=1024.0;
+
+/// A round brush.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Brush {
+    /// Diameter in pixels, in [`BRUSH_SIZES`].
+    pub size: f32,
+    /// From 0, which fades from the middle on, to 1 with an edge of one pixel.
+    pub hardness: f32,
+}
+
+impl Default for Brush {
+    fn default() -> Self {
+        Self { size: 48.0, hardness: 0.8 }
+    }
+}
+
+/// Where a brush was, and how hard it was pressed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StrokePoint {
+    /// The middle of the brush.
+    pub at: Point,
+    /// From 0 to 1, the share of the brush's size; 1 for devices that know no pressure.
+    pub pressure: f32,
+}
+
+impl StrokePoint {
+    /// A point with full pressure.
+    pub fn new(x: f32, y: f32) -> Self {
+        Self { at: Point::new(x, y), pressure: 1.0 }
+    }
+}
+
+/// The way of a brush between two points: the union of all its positions on the way, so that fast
+/// movements leave no gaps and slow ones do not build up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    from: Point,
+    along: Point,
+    length_squared: f32,
+    radii: (f32, f32),
+    hardness: f32,
+}
+
+impl Segment {
+    pub(super) fn new(brush: Brush, from: StrokePoint, to: StrokePoint) -> Self {
+        let size = brush.size.clamp(*BRUSH_SIZES.start(), *BRUSH_SIZES.end());
+        let radius = |point: StrokePoint| (size / 2.0 * point.pressure.clamp(0.0, 1.0)).max(0.5);
+        let along = Point::new(to.at.x - from.at.x, to.at.y - from.at.y);
+        Self {
+            from: from.at,
+            along,
+            length_squared: along.x * along.x + along.y * along.y,
+            radii: (radius(from), radius(to)),
+            hardness: brush.hardness.clamp(0.0, 1.0),
+        }
+    }
+
+    /// The pixels that may be covered.
+    pub(super) fn bounds(&self) -> PixelRectangle {
+        let reach = self.radii.0.max(self.radii.1) + 1.0;
+        let end = Point::new(self.from.x + self.along.x, self.from.y + self.along.y);
+        let least = Point::new(self.from.x.min(end.x) - reach, self.from.y.min(end.y) - reach);
+        let most = Point::new(self.from.x.max(end.x) + reach, self.from.y.max(end.y) + reach);
+        if most.x <= 0.0 || most.y <= 0.0 {
+            return PixelRectangle::default();
+        }
+        PixelRectangle::around(least, most)
+    }
+
+    /// How much of the pixel is covered, from 0 to 255.
+    pub(super) fn coverage(&self, x: u32, y: u32) -> u8 {
+        let (x, y) = (x as f32 + 0.5 - self.from.x, y as f32 + 0.5 - self.from.y);
+        let along = if self.length_squared > 0.0 {
+            ((x * self.along.x + y * self.along.y) / self.length_squared).clamp(0.0, 1.0)
+        } else {
+            0.0
+        };
+        let (dx, dy) = (x - along * self.along.x, y - along * self.along.y);
+        let radius = self.radii.0 + (self.radii.1 - self.radii.0) * along;
+        let distance_squared = dx * dx + dy * dy;
+        let outer = radius + 0.5;
+        if distance_squared >= outer * outer {
+            return 0;
+        }
+        let inner = (radius * self.hardness).min(radius - 0.5);
+        if inner > 0.0 && distance_squared <= inner * inner {
+            return 255;
+        }
+        let left = ((outer - distance_squared.sqrt()) / (outer - inner)).clamp(0.0, 1.0);
+        (left * left * (3.0 - 2.0 * left) * 255.0).round() as u8
+    }
+}
+
+/// What a stroke leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Ink {
+    /// Repaint what is covered.
+    MaskPaint,
+    /// Keep what is covered.
+    MaskErase,
+    /// Red, green and blue on the sketch.
+    SketchPaint([u8; 3]),
+    /// Nothing on the sketch.
+    SketchErase,
+}
+
+/// A stroke on a mask or a sketch that is being drawn.
+#[derive(Debug, Clone)]
+pub struct Stroke {
+    brush: Brush,
+    ink: Ink,
+    last: Option<StrokePoint>,
+    coverage: TiledImage<u8>,
+    sketch_before: TiledImage<[u8; 4]>,
+}
+
+impl Stroke {
+    /// A stroke that has not touched anything yet. `sketch` is the one as it is before the stroke.
+    pub fn new(brush: Brush, ink: Ink, sketch: &TiledImage<[u8; 4]>) -> Self {
+        let (width, height) = sketch.size();
+        Self {
+            brush,
+            ink,
+            last: None,
+            coverage: TiledImage::new(width, height, 0),
+            sketch_before: sketch.clone(),
+        }
+    }
+
+    /// What it leaves behind.
+    pub fn ink(&self) -> Ink {
+        self.ink
+    }
+
+    /// Goes on to `point`, and returns what may have changed.
+    pub fn extend(
+        &mut self,
+        point: StrokePoint,
+        mask: &mut TiledImage<u8>,
+        sketch: &mut TiledImage<[u8; 4]>,
+    ) -> PixelRectangle {
+        let is_place = point.at.x.is_finite() && point.at.y.is_finite();
+        if !is_place || point.pressure.is_nan() {
+            return PixelRectangle::default();
+        }
+        let segment = Segment::new(self.brush, self.last.unwrap_or(point), point);
+        self.last = Some(point);
+        let area = segment.bounds();
+        match self.ink {
+            Ink::MaskPaint => mask.update(area, |x, y, before| before.max(segment.coverage(x, y))),
+            Ink::MaskErase => {
+                mask.update(area, |x, y, before| before.min(255 - segment.coverage(x, y)))
+            }
+            Ink::SketchPaint(_) | Ink::SketchErase => {
+                let area =
+                    self.coverage.update(area, |x, y, before| before.max(segment.coverage(x, y)));
+                let (coverage, before, ink) = (&self.coverage, &self.sketch_before, self.ink);
+                sketch.update(area, |x, y, pixel| match (coverage.get(x, y), before.get(x, y)) {
+                    (Some(coverage), Some(before)) => match ink {
+                        Ink::SketchPaint(colour) => over(colour, coverage, before),
+                        _ => erased(coverage, before),
+                    },
+                    _ => pixel,
+                })
+            }
+        }
+    }
+}
+
+/// An opaque colour over a pixel, by `coverage` (Porter and Duff, "Compositing Digital Images").
+fn over(colour: [u8; 3], coverage: u8, before: [u8; 4]) -> [u8; 4] {
+    if coverage == 0 {
+        return before;
+    }
+    let alpha = f32::from(coverage) / 255.0;
+    let kept = f32::from(before[3]) / 255.0 * (1.0 - alpha);
+    let sum = alpha + kept;
+    let mix =
+        |new: u8, old: u8| ((f32::from(new) * alpha + f32::from(old) * kept) / sum).round() as u8;
+    [
+        mix(colour[0], before[0]),
+        mix(colour[1], before[1]),
+        mix(colour[2], before[2]),
+        (sum * 255.0).round() as u8,
+    ]
+}
+
+/// A pixel that is taken away by `coverage`. Where nothing is left, there is no colour either.
+fn erased(coverage: u8, [red, green, blue, alpha]: [u8; 4]) -> [u8; 4] {
+    let left = u16::from(alpha) * u16::from(255 - coverage) / 255;
+    if left == 0 { [0; 4] } else { [red, green, blue, left as u8] }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const CLEAR: [u8; 4] = [0; 4];
+
+    fn drawn(
+        brush: Brush,
+        ink: Ink,
+        points: &[StrokePoint],
+        size: u32,
+    ) -> (TiledImage<u8>, TiledImage<[u8; 4]>) {
+        let mut mask = TiledImage::new(size, size, if ink == Ink::MaskErase { 255 } else { 0 });
+        let mut sketch = TiledImage::new(size, size, CLEAR);
+        let mut stroke = Stroke::new(brush, ink, &sketch);
+        for point in points {
+            stroke.extend(*point, &mut mask, &mut sketch);
+        }
+        (mask, sketch)
+    }
+
+    #[test]
+    fn a_hard_dab_is_a_disc_with_an_edge_of_a_pixel() {
+        let brush = Brush { size: 40.0, hardness: 1.0 };
+        let (mask, _) = drawn(brush, Ink::MaskPaint, &[StrokePoint::new(50.0, 50.0)], 100);
+        for (x, y) in mask.bounds().pixels() {
+            let distance =
+                Point::new(50.0, 50.0).distance(Point::new(x as f32 + 0.5, y as f32 + 0.5));
+            let value = mask.get(x, y).unwrap();
+            match distance {
+                near if near <= 19.5 => assert_eq!(value, 255, "{x} {y}"),
+                far if far >= 20.5 => assert_eq!(value, 0, "{x} {y}"),
+                edge if (edge - 20.0).abs() < 0.3 => {
+                    assert!((1..=254).contains(&value), "{x} {y} {value}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn a_soft_brush_fades_from_its_hardness_to_its_edge() {
+        let brush = Brush { size: 80.0, hardness: 0.5 };
+        let (mask, _) = drawn(brush, Ink::MaskPaint, &[StrokePoint::new(50.5, 50.5)], 101);
+        let values: Vec<u8> = (50..101).map(|x| mask.get(x, 50).unwrap()).collect();
+        assert!(values[..=20].iter().all(|&value| value == 255));
+        assert!(values[21..40].windows(2).all(|pair| pair[0] > pair[1]), "{values:?}");
+        assert_eq!(values[41], 0);
+    }
+
+    #[test]
+    fn fast_strokes_have_no_gaps_and_slow_ones_do_not_build_up() {
+        let brush = Brush { size: 20.0, hardness: 0.3 };
+        let fast = [StrokePoint::new(20.0, 50.0), StrokePoint::new(480.0, 50.0)];
+        let slow: Vec<_> =
+            (0..=920).map(|at| StrokePoint::new(20.0 + at as f32 / 2.0, 50.0)).collect();
+        for ink in [Ink::MaskPaint, Ink::MaskErase, Ink::SketchPaint([200, 100, 50])] {
+            let (fast_mask, fast_sketch) = drawn(brush, ink, &fast, 500);
+            let (slow_mask, slow_sketch) = drawn(brush, ink, &slow, 500);
+            for (x, y) in fast_mask.bounds().pixels() {
+                let near = |a: u8, b: u8| a.abs_diff(b) <= 1;
+                assert!(
+                    near(fast_mask.get(x, y).unwrap(), slow_mask.get(x, y).unwrap()),
+                    "{ink:?} {x} {y}"
+                );
+                let (a, b) = (fast_sketch.get(x, y).unwrap(), slow_sketch.get(x, y).unwrap());
+                assert!(near(a[3], b[3]), "{ink:?} {x} {y} {a:?} {b:?}");
+            }
+        }
+        let (mask, _) = drawn(brush, Ink::MaskPaint, &fast, 500);
+        let column = |x: u32| (0..500).map(|y| mask.get(x, y).unwrap()).collect::<Vec<_>>();
+        assert!((20..480).all(|x| column(x) == column(250)), "the same width all along");
+    }
+
+    #[test]
+    fn pressure_narrows_the_stroke() {
+        let brush = Brush { size: 60.0, hardness: 1.0 };
+        let point = |x: f32, pressure: f32| StrokePoint { at: Point::new(x, 100.0), pressure };
+        let (mask, _) = drawn(brush, Ink::MaskPaint, &[point(40.0, 1.0), point(160.0, 0.2)], 200);
+        let width = |x: u32| (0..200).filter(|&y| mask.get(x, y).unwrap() > 127).count();
+        assert_eq!(width(40), 60);
+        assert!(width(100) > 30 && width(100) < 50, "{}", width(100));
+        assert_eq!(width(159), 12);
+    }
+
+    #[test]
+    fn colours_lie_over_each_other_and_are_erased() {
+        let brush = Brush { size: 30.0, hardness: 1.0 };
+        let mut mask = TiledImage::new(64, 64, 0);
+        let mut sketch = TiledImage::new(64, 64, CLEAR);
+        let dab = |ink: Ink, x: f32, mask: &mut _, sketch: &mut _| {
+            let mut stroke = Stroke::new(brush, ink, sketch);
+            stroke.extend(StrokePoint::new(x, 32.0), mask, sketch);
+        };
+        dab(Ink::SketchPaint([255, 0, 0]), 20.0, &mut mask, &mut sketch);
+        dab(Ink::SketchPaint([0, 0, 255]), 35.0, &mut mask, &mut sketch);
+        assert_eq!(sketch.get(10, 32), Some([255, 0, 0, 255]));
+        assert_eq!(sketch.get(30, 32), Some([0, 0, 255, 255]));
+        dab(Ink::SketchErase, 35.0, &mut mask, &mut sketch);
+        assert_eq!(sketch.get(30, 32), Some(CLEAR));
+        assert_eq!(sketch.get(10, 32), Some([255, 0, 0, 255]));
+        assert!(mask.is_all(0));
+    }
+
+    #[test]
+    fn a_stroke_looks_only_at_its_own_surroundings() {
+        let mut mask = TiledImage::new(4096, 4096, 0);
+        let mut sketch = TiledImage::new(4096, 4096, CLEAR);
+        let mut stroke = Stroke::new(Brush { size: 64.0, hardness: 0.5 }, Ink::MaskPaint, &sketch);
+        stroke.extend(StrokePoint::new(1000.0, 1000.0), &mut mask, &mut sketch);
+        let area = stroke.extend(StrokePoint::new(1020.0, 1005.0), &mut mask, &mut sketch);
+        assert!(area.width() <= 64 + 20 + 4 && area.height() <= 64 + 5 + 4, "{area:?}");
+        let off = stroke.extend(
+            StrokePoint { at: Point::new(f32::NAN, 0.0), pressure: 1.0 },
+            &mut mask,
+            &mut sketch,
+        );
+        assert!(off.is_empty());
+    }
+}

@@ -1,0 +1,478 @@
+//! The centre of the Canvas place: the picture, what is drawn on it, and the pointer.
+
+use egui::{
+    Color32, CornerRadius, CursorIcon, Event, Key, Painter, PointerButton, Pos2, Rect, Response,
+    Role, Sense, Shape, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+};
+
+use super::{
+    brush::StrokePoint,
+    editor::{Editor, Gesture},
+    geometry::Point,
+    textures::{Overlay, OverlayColours, PictureCache, draw_part},
+    tools::Tool,
+    view::{View, Viewport},
+};
+use crate::window::theme::Colours;
+
+/// How opaque the mask's tint is.
+const TINT: f32 = 0.4;
+
+/// How far a turn of the wheel by a point zooms, as an exponent.
+const WHEEL_ZOOM: f32 = 1.0 / 240.0;
+
+/// From this far outside, an edge of the picture can be dragged, in points.
+const HANDLE_REACH: f32 = 18.0;
+
+/// Length of the mark that shows that an edge can be dragged, in points.
+const HANDLE_LENGTH: f32 = 36.0;
+
+/// A side of the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Left,
+    Top,
+    Right,
+    Bottom,
+}
+
+/// How a picture is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// All of it.
+    Fit,
+    /// A pixel of it for a pixel of the screen.
+    ActualSize,
+}
+
+/// How the picture lies in the window, and the textures that it is drawn with.
+#[derive(Debug, Default)]
+pub(super) struct Surface {
+    view: Option<View>,
+    next: Option<Look>,
+    /// Whether the view follows the window's size.
+    is_fitted: bool,
+    shown_size: (u32, u32),
+    shown_room: Vec2,
+    pan: bool,
+    side: Option<Side>,
+    pictures: PictureCache,
+    mask: Overlay<u8>,
+    sketch: Overlay<[u8; 4]>,
+}
+
+/// A picture that is drawn over a part of the document while a fill is made.
+pub(super) struct Preview<'a> {
+    /// The preview.
+    pub(super) texture: &'a egui::TextureHandle,
+    /// The part that it shows, in pixels of the document.
+    pub(super) area: Rect,
+    /// The part that the fill replaces, in pixels of the document.
+    pub(super) replaced: Rect,
+}
+
+fn point(at: Pos2) -> Point {
+    Point::new(at.x, at.y)
+}
+
+fn position(at: Point) -> Pos2 {
+    pos2(at.x, at.y)
+}
+
+fn viewport(rect: Rect) -> Viewport {
+    Viewport { least: point(rect.min), most: point(rect.max) }
+}
+
+impl Surface {
+    /// Another document is shown.
+    pub(super) fn reset(&mut self) {
+        self.view = None;
+        self.pictures.clear();
+        self.mask = Overlay::default();
+        self.sketch = Overlay::default();
+    }
+
+    /// Points of the screen for a pixel of the picture.
+    pub(super) fn scale(&self) -> f32 {
+        self.view.map_or(1.0, View::scale)
+    }
+
+    /// Looks at the picture in another way from the next frame on.
+    pub(super) fn look(&mut self, look: Look) {
+        self.next = Some(look);
+    }
+
+    /// Draws the document and lets the pointer work on it. `name` is what the canvas is called.
+    pub(super) fn ui(
+        &mut self,
+        ui: &mut Ui,
+        editor: &mut Editor,
+        name: &str,
+        preview: Option<Preview<'_>>,
+    ) -> Response {
+        let room = ui.available_size();
+        let (rect, response) = ui.allocate_exact_size(room, Sense::click_and_drag());
+        response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, name));
+        let view = self.settle_view(ui, editor, rect);
+        let view = self.move_view(ui, editor, &response, view);
+        self.keys(ui);
+        let view = self.take_look(ui, editor, rect, view);
+        self.view = Some(view);
+        self.point(ui, editor, &response, view);
+        self.paint(ui, editor, rect, &response, view, preview);
+        response
+    }
+
+    fn settle_view(&mut self, ui: &Ui, editor: &Editor, rect: Rect) -> View {
+        let size = editor.document().size();
+        let same = self.shown_size == size && self.shown_room == rect.size();
+        self.shown_size = size;
+        self.shown_room = rect.size();
+        match self.view {
+            Some(view) if same || !self.is_fitted => view,
+            _ => {
+                self.is_fitted = true;
+                fitted(ui, size, rect)
+            }
+        }
+    }
+
+    fn move_view(&mut self, ui: &Ui, editor: &Editor, response: &Response, view: View) -> View {
+        let mut view = view;
+        let (pointer, scroll, zoom, delta, space) = ui.input(|input| {
+            (
+                input.pointer.latest_pos(),
+                input.smooth_scroll_delta().y,
+                input.zoom_delta(),
+                input.pointer.delta(),
+                input.key_down(Key::Space),
+            )
+        });
+        if let Some(pointer) = pointer.filter(|_| response.hovered()) {
+            let factor = (scroll * WHEEL_ZOOM).exp() * zoom;
+            if factor != 1.0 {
+                view = view.zoomed(point(pointer), factor);
+                self.is_fitted = false;
+            }
+        }
+        let typing = ui.ctx().text_edit_focused();
+        let by_hand = editor.tools.tool == Tool::Hand || (space && !typing);
+        let (middle, primary, released) = ui.input(|input| {
+            (
+                input.pointer.button_down(PointerButton::Middle),
+                input.pointer.primary_pressed(),
+                !input.pointer.any_down(),
+            )
+        });
+        if released {
+            self.pan = false;
+        }
+        if response.is_pointer_button_down_on() && (middle || (primary && by_hand)) {
+            self.pan = true;
+        }
+        if self.pan && delta != Vec2::ZERO {
+            let size = editor.document().size();
+            view = view.panned(Point::new(delta.x, delta.y), size, viewport(response.rect));
+            self.is_fitted = false;
+        }
+        view
+    }
+
+    /// Keys that look at the picture in another way.
+    fn keys(&mut self, ui: &Ui) {
+        if ui.ctx().text_edit_focused() {
+            return;
+        }
+        let pressed = |key| ui.input(|input| input.modifiers.is_none() && input.key_pressed(key));
+        if pressed(Key::Num0) {
+            self.next = Some(Look::Fit);
+        }
+        if pressed(Key::Num1) {
+            self.next = Some(Look::ActualSize);
+        }
+    }
+
+    fn take_look(&mut self, ui: &Ui, editor: &Editor, rect: Rect, view: View) -> View {
+        let size = editor.document().size();
+        match self.next.take() {
+            None => view,
+            Some(Look::Fit) => {
+                self.is_fitted = true;
+                fitted(ui, size, rect)
+            }
+            Some(Look::ActualSize) => {
+                self.is_fitted = false;
+                View::actual_size(size, viewport(rect), ui.pixels_per_point())
+            }
+        }
+    }
+
+    fn point(&mut self, ui: &Ui, editor: &mut Editor, response: &Response, view: View) {
+        if self.pan || editor.tools.tool == Tool::Hand {
+            return;
+        }
+        let (pressed, down, at, moves, pressure) = ui.input(|input| {
+            let moves: Vec<Pos2> = input
+                .events
+                .iter()
+                .filter_map(|event| match event {
+                    Event::PointerMoved(at) => Some(*at),
+                    _ => None,
+                })
+                .collect();
+            let pressure = input.events.iter().rev().find_map(|event| match event {
+                Event::Touch { force: Some(force), .. } => Some(*force),
+                _ => None,
+            });
+            let pointer = &input.pointer;
+            (
+                pointer.primary_pressed(),
+                pointer.primary_down(),
+                pointer.interact_pos(),
+                moves,
+                pressure,
+            )
+        });
+        let stroke_point = |at: Pos2| StrokePoint {
+            at: view.to_picture(point(at)),
+            pressure: pressure.unwrap_or(1.0),
+        };
+        if pressed && response.is_pointer_button_down_on() {
+            let origin = ui.input(|input| input.pointer.press_origin()).or(at);
+            if let Some(at) = origin {
+                self.side = side_at(editor, view, at);
+                if self.side.is_none() && editor.candidate().is_none() {
+                    editor.press(stroke_point(at));
+                }
+            }
+        }
+        if let Some(side) = self.side {
+            if let Some(at) = at {
+                drag_side(editor, side, view.to_picture(point(at)));
+            }
+            if !down {
+                self.side = None;
+            }
+            return;
+        }
+        if editor.gesture().is_some() {
+            // Every place that the pointer was at since the last frame, so that quick curves stay
+            // round.
+            for at in moves {
+                editor.drag(stroke_point(at));
+            }
+            if !down {
+                editor.release();
+            }
+        }
+    }
+
+    fn paint(
+        &mut self,
+        ui: &Ui,
+        editor: &Editor,
+        rect: Rect,
+        response: &Response,
+        view: View,
+        preview: Option<Preview<'_>>,
+    ) {
+        let colours = Colours::of_ui(ui);
+        let painter = ui.painter_at(rect);
+        let document = editor.document();
+        let original =
+            !ui.ctx().text_edit_focused() && ui.input(|input| input.key_down(Key::Backslash));
+        let picture = if original { document.picture() } else { editor.shown() };
+        self.pictures.draw(&painter, picture, view);
+        if let Some(preview) = preview.filter(|_| !original) {
+            let corner = |at: Pos2| position(view.to_screen(point(at)));
+            let replaced =
+                Rect::from_min_max(corner(preview.replaced.min), corner(preview.replaced.max));
+            draw_part(
+                &painter.with_clip_rect(replaced.intersect(rect)),
+                preview.texture,
+                preview.area,
+                view,
+            );
+        }
+        if editor.candidate().is_none() && !original {
+            self.sketch.draw_sketch(&painter, document.sketch(), view);
+            let overlay =
+                OverlayColours { tint: colours.accent.gamma_multiply(TINT), edge: colours.accent };
+            self.mask.draw_mask(&painter, document.mask(), view, overlay);
+        }
+        paint_extension(&painter, editor, view, &colours);
+        paint_gesture(&painter, editor, view, &colours);
+        if let Some(at) = response.hover_pos() {
+            self.paint_pointer(ui, &painter, editor, view, at);
+        }
+    }
+
+    fn paint_pointer(&self, ui: &Ui, painter: &Painter, editor: &Editor, view: View, at: Pos2) {
+        let tools = &editor.tools;
+        let icon = match tools.tool {
+            Tool::Hand => CursorIcon::Grab,
+            _ if self.pan => CursorIcon::Grabbing,
+            _ if ui.input(|input| input.key_down(Key::Space)) => CursorIcon::Grab,
+            _ if editor.candidate().is_some() => CursorIcon::Default,
+            _ => match self.side.or_else(|| side_at(editor, view, at)) {
+                Some(Side::Left | Side::Right) => CursorIcon::ResizeHorizontal,
+                Some(Side::Top | Side::Bottom) => CursorIcon::ResizeVertical,
+                None => CursorIcon::Crosshair,
+            },
+        };
+        let radius = tools.brush.size / 2.0 * view.scale();
+        if icon == CursorIcon::Crosshair && tools.tool.is_brush() && radius > 2.0 {
+            let dark = Stroke::new(2.5, Color32::from_black_alpha(140));
+            let light = Stroke::new(1.0, Color32::WHITE);
+            painter.circle_stroke(at, radius, dark);
+            painter.circle_stroke(at, radius, light);
+            let inner = radius * tools.brush.hardness;
+            if inner > 2.0 && inner < radius - 2.0 {
+                painter.circle_stroke(at, inner, Stroke::new(1.0, Color32::from_white_alpha(110)));
+            }
+            painter.circle_filled(at, 1.0, Color32::WHITE);
+            ui.ctx().set_cursor_icon(CursorIcon::None);
+        } else {
+            ui.ctx().set_cursor_icon(icon);
+        }
+    }
+}
+
+fn fitted(ui: &Ui, size: (u32, u32), rect: Rect) -> View {
+    // Small pictures are enlarged by whole pixels of the screen.
+    let largest = size.0.max(size.1) as f32;
+    let room = rect.size().min_elem() * ui.pixels_per_point();
+    let enlarged = (room / largest).floor().clamp(1.0, 8.0);
+    View::fit(size, viewport(rect), enlarged / ui.pixels_per_point())
+}
+
+/// The picture's corners on the screen.
+fn bounds(editor: &Editor, view: View) -> Rect {
+    let (width, height) = editor.document().size();
+    Rect::from_min_max(
+        position(view.to_screen(Point::new(0.0, 0.0))),
+        position(view.to_screen(Point::new(width as f32, height as f32))),
+    )
+}
+
+/// The side that can be dragged from `at`: only from outside of the picture, so that the pointer
+/// can paint up to its edge.
+fn side_at(editor: &Editor, view: View, at: Pos2) -> Option<Side> {
+    if editor.candidate().is_some() || editor.gesture().is_some() {
+        return None;
+    }
+    let bounds = extended(editor, view);
+    let within = |value: f32, low: f32, high: f32| value >= low && value <= high;
+    let near = |distance: f32| within(distance, 0.5, HANDLE_REACH);
+    let along = |value: f32, middle: f32| (value - middle).abs() <= HANDLE_LENGTH;
+    let (x, y) = (at.x, at.y);
+    match () {
+        () if near(bounds.left() - x) && along(y, bounds.center().y) => Some(Side::Left),
+        () if near(x - bounds.right()) && along(y, bounds.center().y) => Some(Side::Right),
+        () if near(bounds.top() - y) && along(x, bounds.center().x) => Some(Side::Top),
+        () if near(y - bounds.bottom()) && along(x, bounds.center().x) => Some(Side::Bottom),
+        () => None,
+    }
+}
+
+/// The picture with what is added to it, on the screen.
+fn extended(editor: &Editor, view: View) -> Rect {
+    let bounds = bounds(editor, view);
+    let extension = editor.extension;
+    let scale = view.scale();
+    Rect::from_min_max(
+        bounds.min - vec2(extension.left as f32, extension.top as f32) * scale,
+        bounds.max + vec2(extension.right as f32, extension.bottom as f32) * scale,
+    )
+}
+
+fn drag_side(editor: &mut Editor, side: Side, at: Point) {
+    let (width, height) = editor.document().size();
+    let added = |distance: f32, side: u32| distance.round().clamp(0.0, side as f32) as u32;
+    let extension = &mut editor.extension;
+    match side {
+        Side::Left => extension.left = added(-at.x, width),
+        Side::Right => extension.right = added(at.x - width as f32, width),
+        Side::Top => extension.top = added(-at.y, height),
+        Side::Bottom => extension.bottom = added(at.y - height as f32, height),
+    }
+}
+
+fn paint_extension(painter: &Painter, editor: &Editor, view: View, colours: &Colours) {
+    let bounds = bounds(editor, view);
+    let line = Stroke::new(1.0, colours.line);
+    painter.rect_stroke(bounds, CornerRadius::ZERO, line, StrokeKind::Outside);
+    if editor.candidate().is_some() {
+        return;
+    }
+    let extended = extended(editor, view);
+    if extended != bounds {
+        let corners = [
+            extended.left_top(),
+            extended.right_top(),
+            extended.right_bottom(),
+            extended.left_bottom(),
+            extended.left_top(),
+        ];
+        let tint = colours.accent.gamma_multiply(TINT * 0.5);
+        for band in bands(extended, bounds) {
+            painter.rect_filled(band, CornerRadius::ZERO, tint);
+        }
+        painter.extend(Shape::dashed_line(&corners, Stroke::new(1.0, colours.accent), 6.0, 4.0));
+    }
+    let half = HANDLE_LENGTH / 2.0;
+    let (left, right) = (extended.left() - 6.0, extended.right() + 6.0);
+    let (top, bottom) = (extended.top() - 6.0, extended.bottom() + 6.0);
+    let (middle_x, middle_y) = (extended.center().x, extended.center().y);
+    for (from, to) in [
+        (pos2(left, middle_y - half), pos2(left, middle_y + half)),
+        (pos2(right, middle_y - half), pos2(right, middle_y + half)),
+        (pos2(middle_x - half, top), pos2(middle_x + half, top)),
+        (pos2(middle_x - half, bottom), pos2(middle_x + half, bottom)),
+    ] {
+        painter.line_segment([from, to], Stroke::new(3.0, colours.dim.gamma_multiply(0.6)));
+    }
+}
+
+/// What `outer` has beyond `inner`.
+fn bands(outer: Rect, inner: Rect) -> [Rect; 4] {
+    [
+        Rect::from_min_max(outer.min, pos2(outer.right(), inner.top())),
+        Rect::from_min_max(pos2(outer.left(), inner.bottom()), outer.max),
+        Rect::from_min_max(pos2(outer.left(), inner.top()), inner.left_bottom()),
+        Rect::from_min_max(inner.right_top(), pos2(outer.right(), inner.bottom())),
+    ]
+}
+
+fn paint_gesture(painter: &Painter, editor: &Editor, view: View, colours: &Colours) {
+    let screen = |at: Point| position(view.to_screen(at));
+    let (dark, light) =
+        (Stroke::new(3.0, Color32::from_black_alpha(120)), Stroke::new(1.0, colours.accent));
+    let line = |points: &[Pos2]| {
+        painter.add(Shape::line(points.to_vec(), dark));
+        painter.extend(Shape::dashed_line(points, light, 5.0, 3.0));
+    };
+    match editor.gesture() {
+        Some(Gesture::Span { from, to }) if editor.tools.tool == Tool::Gradient => {
+            line(&[screen(*from), screen(*to)]);
+            painter.circle_filled(screen(*to), 4.0, colours.accent);
+        }
+        Some(Gesture::Span { from, to }) => {
+            let rect = Rect::from_two_pos(screen(*from), screen(*to));
+            painter.rect_filled(rect, CornerRadius::ZERO, colours.accent.gamma_multiply(0.15));
+            line(&[
+                rect.left_top(),
+                rect.right_top(),
+                rect.right_bottom(),
+                rect.left_bottom(),
+                rect.left_top(),
+            ]);
+        }
+        Some(Gesture::Lasso(points)) => {
+            let mut points: Vec<Pos2> = points.iter().map(|&at| screen(at)).collect();
+            points.extend(points.first().copied());
+            line(&points);
+        }
+        _ => {}
+    }
+}

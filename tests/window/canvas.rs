@@ -1,0 +1,540 @@
+//! The Canvas place, worked by pointer and keyboard.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use eframe::egui::{self, Key, Modifiers, Pos2, Role, Vec2, pos2};
+use emberbrush::{
+    canvas::{document::Document, editor::Editor, ember_file, mask, tools::Tool},
+    engine::{
+        Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, ModelSource,
+        TokenCount, TokenCounter,
+    },
+    window::{Start, Window, journal::Journal},
+};
+use emberbrush_pipeline::{
+    device::{self, DeviceChoice, DeviceInfo},
+    editing::Sources,
+    picture::{self, FileFormat, Picture, Rectangle},
+    request::{GenerationRequest, Mode},
+    rng::RngSource,
+    schedulers::{Sampler, Schedule},
+};
+use emberbrush_tests::egui_kittest::{Harness, kittest::Queryable};
+use image::{DynamicImage, Rgb, Rgb32FImage, RgbImage};
+use tempfile::TempDir;
+
+const SIZE: (u32, u32) = (96, 64);
+
+/// Fills with one colour for each variation; a prompt with `fail` fails.
+#[derive(Default)]
+struct FakeEngine;
+
+/// The colour of a variation.
+fn colour(index: u32) -> [f32; 3] {
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]][index as usize % 3]
+}
+
+impl Engine for FakeEngine {
+    fn load(&mut self, model: &ModelSource, _: DeviceChoice) -> Result<LoadedModel, Failure> {
+        Ok(LoadedModel {
+            source: model.clone(),
+            name: "fake".to_owned(),
+            family: "Stable Diffusion 1",
+            device: device::list()[0].clone(),
+            dtype: "f32".to_owned(),
+            defaults: GenerationRequest {
+                mode: Mode::TextToImage,
+                prompt: String::new(),
+                negative_prompt: String::new(),
+                width: 64,
+                height: 64,
+                steps: 4,
+                guidance_scale: 3.0,
+                sampler: Sampler::Dpmpp2m,
+                schedule: Schedule::Automatic,
+                seed: 0,
+                rng: RngSource::Torch,
+                count: 1,
+            },
+            native_side: 64,
+            tokens: TokenCounter::new(|_| TokenCount { tokens: 1, room: 75 }),
+            took: Duration::ZERO,
+        })
+    }
+
+    fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
+        if job.request.prompt.contains("fail") {
+            return JobEnd::Failed(Failure::new("the device has no memory left"));
+        }
+        let sources = job.sources.as_ref().expect("a fill has pictures");
+        let mask = sources.mask.as_deref();
+        let sources = Sources::new(&job.request.mode, Picture::clone(&sources.init), mask).unwrap();
+        let (width, height) = sources.init.pixels.as_rgb8().unwrap().dimensions();
+        for index in job.first..job.request.count {
+            let seed = job.request.seed_of(index);
+            let _ = on_event(JobEvent::Started { index, seed });
+            for step in 1..=job.request.steps {
+                let preview = Some(RgbImage::from_pixel(8, 8, Rgb([90, 90, 90])));
+                let steps = job.request.steps;
+                let event =
+                    JobEvent::Step { step, steps, duration: Duration::from_millis(1), preview };
+                if on_event(event).is_break() {
+                    return JobEnd::Cancelled;
+                }
+                if job.request.prompt.contains("slow") {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            }
+            let painted = Rgb32FImage::from_pixel(width, height, Rgb(colour(index)));
+            let all = Rectangle { left: 0, top: 0, width, height };
+            let picture = picture::paste(&sources.init, painted, all, sources.weights().unwrap());
+            let _ = on_event(JobEvent::Picture(FinishedPicture {
+                index,
+                request: GenerationRequest { seed, count: 1, ..job.request.clone() },
+                model: "fake".to_owned(),
+                picture: Arc::new(picture),
+                path: None,
+                took: Duration::from_millis(1),
+            }));
+        }
+        JobEnd::Done
+    }
+
+    fn devices(&mut self) -> Vec<DeviceInfo> {
+        device::list()
+    }
+}
+
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|error| error.to_string())
+    }
+}
+
+fn picture() -> RgbImage {
+    RgbImage::from_fn(SIZE.0, SIZE.1, |x, y| Rgb([(x * 2) as u8, (y * 3) as u8, 80]))
+}
+
+/// A window on a folder of its own, with the Canvas place in view.
+struct Desk<'a> {
+    folder: TempDir,
+    harness: Harness<'a, Option<Window>>,
+}
+
+impl Desk<'_> {
+    fn new() -> Self {
+        Self::on(TempDir::new().unwrap())
+    }
+
+    fn on(folder: TempDir) -> Self {
+        let journal = Journal::open(folder.path().join("data")).unwrap();
+        let mut start = Some(Start { journal, engine: FakeEngine::default });
+        let mut harness = Harness::builder().with_size(Vec2::new(1280.0, 800.0)).build_ui_state(
+            move |ui, window: &mut Option<Window>| match window {
+                // Fonts are there from the frame after the first.
+                None => *window = Some(Window::new(ui.ctx(), start.take().unwrap()).unwrap()),
+                Some(window) => {
+                    window.logic(&ui.ctx().clone());
+                    window.ui(ui);
+                }
+            },
+            None,
+        );
+        harness.run_steps(3);
+        harness.key_press_modifiers(Modifiers::COMMAND, Key::Num2);
+        harness.run_steps(3);
+        Self { folder, harness }
+    }
+
+    /// The same folder after the program ended without being asked to.
+    fn killed(self) -> Self {
+        self.window().canvas().flush();
+        self.window().journal().flush();
+        let Self { folder, harness } = self;
+        drop(harness);
+        Self::on(folder)
+    }
+
+    fn window(&self) -> &Window {
+        self.harness.state().as_ref().expect("the window is there")
+    }
+
+    #[track_caller]
+    fn wait(&mut self, what: &str, is_so: impl Fn(&Window) -> bool) {
+        for _ in 0..1000 {
+            self.harness.step();
+            if is_so(self.window()) {
+                self.harness.run_steps(2);
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("waited for: {what}");
+    }
+
+    fn editor(&self) -> &Editor {
+        self.window().canvas().editor().expect("a document is open")
+    }
+
+    fn document(&self) -> &Document {
+        self.editor().document()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn drop_file(&mut self, path: &Path) {
+        let dropped: egui::DroppedFileHandle = Arc::new(Dropped(path.to_owned()));
+        self.harness.input_mut().dropped_files.push(dropped);
+        self.harness.step();
+        self.harness.input_mut().dropped_files.clear();
+    }
+
+    fn open_picture(&mut self) {
+        let path = self.path("cat.png");
+        let picture = Picture::new(DynamicImage::ImageRgb8(picture()));
+        std::fs::write(&path, picture::encode(&picture, FileFormat::Png, &[]).unwrap()).unwrap();
+        self.drop_file(&path);
+        self.wait("the picture is open", |window| window.canvas().editor().is_some());
+    }
+
+    /// Where a pixel of the picture is in the window, while all of it is in view.
+    fn at(&self, x: f32, y: f32) -> Pos2 {
+        let canvas = self.harness.get_by_role_and_label(Role::Canvas, "Canvas").rect();
+        let (width, height) = self.document().size();
+        let (width, height) = (width as f32, height as f32);
+        let enlarged = (canvas.size().min_elem() / width.max(height)).floor().clamp(1.0, 8.0);
+        let room = canvas.size() - Vec2::splat(48.0);
+        let scale = (room.x / width).min(room.y / height).min(enlarged);
+        pos2(
+            canvas.center().x + (x - width / 2.0) * scale,
+            canvas.center().y + (y - height / 2.0) * scale,
+        )
+    }
+
+    fn drag(&mut self, from: (f32, f32), to: (f32, f32)) {
+        let (from, to) = (self.at(from.0, from.1), self.at(to.0, to.1));
+        self.drag_points(from, to);
+    }
+
+    fn drag_points(&mut self, from: Pos2, to: Pos2) {
+        self.harness.hover_at(from);
+        self.harness.step();
+        self.harness.drag_at(from);
+        self.harness.step();
+        for part in 1..=4 {
+            self.harness.hover_at(from + (to - from) * (part as f32 / 4.0));
+            self.harness.step();
+        }
+        self.harness.drop_at(to);
+        self.harness.step();
+        self.harness.remove_cursor();
+        self.harness.step();
+    }
+
+    fn press(&mut self, key: Key) {
+        self.harness.key_press(key);
+        self.harness.run_steps(2);
+    }
+
+    fn press_with(&mut self, modifiers: Modifiers, key: Key) {
+        self.harness.key_press_modifiers(modifiers, key);
+        self.harness.run_steps(2);
+    }
+
+    fn click(&mut self, label: &str) {
+        self.harness.get_by_label(label).scroll_to_me();
+        self.harness.run_steps(12);
+        self.harness.get_by_label(label).click();
+        self.harness.run_steps(2);
+    }
+
+    /// Fills and waits for all three variations.
+    fn fill(&mut self) {
+        self.press_with(Modifiers::COMMAND, Key::Enter);
+        self.wait("three variations", |window| {
+            let editor = window.canvas().editor().unwrap();
+            editor.candidate().is_some_and(|candidate| candidate.variations().len() == 3)
+        });
+    }
+
+    fn masked(&self, x: u32, y: u32) -> bool {
+        self.document().mask().get(x, y).unwrap() > 127
+    }
+
+    /// The picture that is seen.
+    fn seen(&self, x: u32, y: u32) -> [u8; 3] {
+        self.editor().shown().pixels.as_rgb8().unwrap().get_pixel(x, y).0
+    }
+}
+
+fn original(x: u32, y: u32) -> [u8; 3] {
+    picture().get_pixel(x, y).0
+}
+
+const RED: [u8; 3] = [255, 0, 0];
+const GREEN: [u8; 3] = [0, 255, 0];
+
+#[test]
+fn a_picture_is_opened_painted_filled_compared_accepted_undone_saved_and_opened_again() {
+    let mut desk = Desk::new();
+    let file = desk.path("cat.ember");
+    let base = Picture::new(DynamicImage::ImageRgb8(picture()));
+    ember_file::save(&Document::new("cat", base), &file).unwrap();
+    desk.drop_file(&file);
+    desk.wait("the document is open", |window| window.canvas().editor().is_some());
+    assert_eq!(desk.window().canvas().document_name(), Some("cat"));
+
+    desk.drag((40.0, 32.0), (60.0, 32.0));
+    assert!(desk.masked(50, 32) && !desk.masked(5, 5));
+    desk.fill();
+    assert_eq!(desk.seen(50, 32), RED, "the first variation is shown");
+    assert_eq!(desk.seen(1, 1), original(1, 1));
+    desk.press(Key::ArrowRight);
+    assert_eq!(desk.seen(50, 32), GREEN, "arrows compare");
+    assert!(desk.document().layers().is_empty(), "nothing is accepted yet");
+    desk.press(Key::Enter);
+    assert_eq!(desk.document().layers().len(), 1);
+    assert_eq!(desk.document().layers()[0].variations().len(), 3);
+    assert!(mask::is_empty(desk.document().mask()));
+    assert_eq!(desk.seen(50, 32), GREEN);
+
+    desk.press_with(Modifiers::COMMAND, Key::Z);
+    assert!(desk.document().layers().is_empty() && desk.masked(50, 32));
+    assert_eq!(desk.seen(50, 32), original(50, 32));
+    desk.press_with(Modifiers::COMMAND | Modifiers::SHIFT, Key::Z);
+    assert_eq!(desk.seen(50, 32), GREEN);
+
+    assert!(desk.editor().state().unsaved);
+    desk.press_with(Modifiers::COMMAND, Key::S);
+    desk.wait("it is saved", |window| !window.canvas().editor().unwrap().state().unsaved);
+    let composite = desk.document().composite();
+    assert_eq!(ember_file::open(&file).unwrap().composite(), composite);
+    desk.open_picture();
+    desk.wait("the picture", |window| window.canvas().editor().unwrap().state().file.is_none());
+    desk.drop_file(&file);
+    desk.wait("the document", |window| window.canvas().editor().unwrap().state().file.is_some());
+    assert_eq!(desk.document().composite(), composite);
+    assert_eq!(desk.document().layers()[0].chosen(), 1);
+}
+
+#[test]
+fn nothing_is_lost_when_the_program_is_killed() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    desk.drag((40.0, 32.0), (60.0, 32.0));
+    desk.fill();
+    desk.press(Key::Enter);
+    desk.drag((10.0, 10.0), (20.0, 10.0));
+    let (mask, composite) = (desk.document().mask().to_vec(0), desk.document().composite());
+    let desk = desk.killed();
+    assert_eq!(desk.document().mask().to_vec(0), mask);
+    assert_eq!(desk.document().composite(), composite);
+    assert_eq!(desk.document().layers()[0].variations().len(), 3);
+    assert!(desk.editor().state().unsaved);
+}
+
+#[test]
+fn a_stroke_that_is_being_drawn_survives_too_and_escape_takes_it_back() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    let (from, to) = (desk.at(40.0, 32.0), desk.at(60.0, 32.0));
+    desk.harness.drag_at(from);
+    desk.harness.step();
+    desk.harness.hover_at(to);
+    desk.harness.run_steps(60);
+    assert!(desk.masked(50, 32), "seen before the button is let go");
+    let mut desk = desk.killed();
+    assert!(desk.masked(50, 32));
+    let mask = desk.document().mask().to_vec(0);
+    desk.harness.drag_at(from);
+    desk.harness.step();
+    desk.harness.hover_at(desk.at(60.0, 5.0));
+    desk.harness.step();
+    assert_ne!(desk.document().mask().to_vec(0), mask);
+    desk.press(Key::Escape);
+    assert_eq!(desk.document().mask().to_vec(0), mask);
+}
+
+#[test]
+fn every_tool_has_its_key_and_works() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    desk.press(Key::R);
+    desk.drag((10.0, 10.0), (30.0, 20.0));
+    assert!(desk.masked(20, 15) && desk.masked(10, 10) && !desk.masked(31, 15));
+    desk.press(Key::E);
+    desk.press(Key::OpenBracket);
+    let size = desk.editor().tools.brush.size;
+    assert!(size < 48.0);
+    desk.press_with(Modifiers::SHIFT, Key::CloseBracket);
+    assert_eq!(desk.editor().tools.brush.hardness, 0.9);
+    desk.drag((20.0, 15.0), (21.0, 15.0));
+    assert!(!desk.masked(20, 15), "erased");
+    desk.press(Key::D);
+    assert_eq!(desk.editor().tools.brush.size, 48.0);
+    desk.press(Key::X);
+    desk.drag((80.0, 50.0), (81.0, 50.0));
+    assert!(desk.masked(80, 50), "a swapped eraser paints");
+    desk.press(Key::X);
+
+    desk.click("Clear the mask");
+    assert!(mask::is_empty(desk.document().mask()));
+    desk.press(Key::W);
+    desk.drag((20.0, 15.0), (20.0, 15.0));
+    assert!(desk.masked(20, 15) && desk.masked(25, 15) && !desk.masked(60, 15));
+    desk.click("Invert the mask");
+    assert!(!desk.masked(20, 15) && desk.masked(60, 15));
+    desk.click("Clear the mask");
+
+    desk.press(Key::L);
+    let corners = [(10.0, 10.0), (50.0, 10.0), (50.0, 50.0), (10.0, 50.0)];
+    desk.harness.drag_at(desk.at(10.0, 10.0));
+    desk.harness.step();
+    for (x, y) in corners {
+        desk.harness.hover_at(desk.at(x, y));
+        desk.harness.step();
+    }
+    desk.harness.drop_at(desk.at(10.0, 50.0));
+    desk.harness.step();
+    assert!(desk.masked(30, 30) && !desk.masked(55, 30));
+    desk.click("Grow");
+    assert!(desk.masked(55, 30));
+    desk.click("Shrink");
+    assert!(!desk.masked(55, 30) && desk.masked(30, 30));
+    desk.click("Clear the mask");
+
+    desk.press(Key::G);
+    desk.drag((0.0, 32.0), (96.0, 32.0));
+    let row: Vec<u8> = (0..96).map(|x| desk.document().mask().get(x, 32).unwrap()).collect();
+    assert!(row.windows(2).all(|pair| pair[0] <= pair[1]) && row[0] < 5 && row[95] > 250);
+    desk.click("Clear the mask");
+
+    desk.press(Key::I);
+    desk.drag((30.0, 20.0), (30.0, 20.0));
+    assert_eq!(desk.editor().tools.colour, original(30, 20));
+    assert_eq!(desk.editor().tools.tool, Tool::ColourBrush);
+    desk.drag((70.0, 50.0), (71.0, 50.0));
+    let [red, green, blue, alpha] = desk.document().sketch().get(70, 50).unwrap();
+    assert_eq!(([red, green, blue], alpha), (original(30, 20), 255));
+    assert!(mask::is_empty(desk.document().mask()));
+    desk.press(Key::H);
+    desk.drag((30.0, 20.0), (60.0, 30.0));
+    assert!(mask::is_empty(desk.document().mask()), "the hand paints nothing");
+}
+
+#[test]
+fn layers_are_hidden_moved_named_deleted_and_made_anew() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    desk.drag((40.0, 32.0), (60.0, 32.0));
+    desk.fill();
+    desk.click("Variation 2");
+    assert_eq!(desk.seen(50, 32), GREEN);
+    desk.press(Key::Enter);
+    desk.drag((44.0, 32.0), (56.0, 32.0));
+    desk.fill();
+    desk.press(Key::Enter);
+    assert_eq!(desk.seen(50, 32), RED);
+    desk.click("Hide Fill 2");
+    assert_eq!(desk.seen(50, 32), GREEN);
+    desk.click("Show Fill 2");
+    desk.click("Choose Fill 2");
+    desk.click("Move down");
+    assert_eq!(desk.seen(50, 32), GREEN, "below the first");
+    desk.click("Name of the layer");
+    desk.harness.get_by_label("Name of the layer").type_text("eye");
+    desk.harness.run_steps(2);
+    assert_eq!(desk.document().layers()[0].name(), "eye");
+    assert_eq!(desk.editor().tools.tool, Tool::Brush, "typing chooses no tool");
+    desk.click("Make new variations");
+    desk.wait("six variations", |window| {
+        let editor = window.canvas().editor().unwrap();
+        editor.candidate().is_some_and(|candidate| candidate.variations().len() == 3)
+    });
+    desk.press(Key::Enter);
+    assert_eq!(desk.document().layers()[0].variations().len(), 6);
+    desk.click("Delete the layer");
+    assert_eq!(desk.document().layers().len(), 1);
+    desk.press_with(Modifiers::COMMAND, Key::Z);
+    assert_eq!(desk.document().layers().len(), 2);
+}
+
+#[test]
+fn dragging_the_border_extends_the_picture() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    let edge = desk.at(96.0, 32.0);
+    let scale = desk.at(96.0, 0.0).x - desk.at(95.0, 0.0).x;
+    desk.drag_points(edge + Vec2::new(6.0, 0.0), edge + Vec2::new(32.0 * scale, 0.0));
+    assert_eq!(desk.editor().extension.right, 32);
+    assert!(mask::is_empty(desk.document().mask()), "beside the picture nothing is painted");
+    desk.fill();
+    assert_eq!(desk.editor().shown().width(), 128);
+    desk.press(Key::Enter);
+    assert_eq!(desk.document().size(), (128, 64));
+    assert_eq!(desk.seen(120, 30), RED);
+    assert_eq!(desk.seen(90, 30), original(90, 30));
+    assert_eq!(desk.editor().extension.right, 0);
+    desk.press_with(Modifiers::COMMAND, Key::Z);
+    assert_eq!(desk.document().size(), SIZE);
+}
+
+#[test]
+fn what_goes_wrong_is_said_and_changes_nothing() {
+    let mut desk = Desk::new();
+    desk.press_with(Modifiers::COMMAND, Key::Enter);
+    assert!(desk.harness.query_by_label_contains("Open a picture first").is_some());
+    desk.open_picture();
+    desk.press_with(Modifiers::COMMAND, Key::Enter);
+    for _ in 0..200 {
+        desk.harness.step();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(desk.harness.query_by_label_contains("paint a mask first").is_some());
+    let broken = desk.path("broken.ember");
+    std::fs::write(&broken, "no zip").unwrap();
+    desk.drop_file(&broken);
+    for _ in 0..100 {
+        desk.harness.step();
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(desk.harness.query_by_label_contains("broken.ember").is_some());
+    assert_eq!(desk.document().size(), SIZE, "the open document stays");
+}
+
+#[test]
+fn a_fill_is_cancelled_and_keeps_what_is_done() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    desk.harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").focus();
+    desk.harness.step();
+    desk.harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").type_text("slow apple");
+    desk.harness.run_steps(2);
+    assert_eq!(desk.window().settings().prompt, "slow apple");
+    desk.drag((40.0, 32.0), (60.0, 32.0));
+    desk.press_with(Modifiers::COMMAND, Key::Enter);
+    desk.wait("the first variation", |window| {
+        window.canvas().editor().unwrap().candidate().is_some()
+    });
+    desk.click("Cancel the fill");
+    desk.wait("the end", |window| window.queue().open_count() == 0);
+    let candidate = desk.editor().candidate().unwrap();
+    assert!(candidate.variations().len() < 3);
+    assert_eq!(candidate.job().request.prompt, "slow apple");
+}
