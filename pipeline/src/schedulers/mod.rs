@@ -286,4 +286,6 @@ fn refuse_pair(sampler: Sampler, schedule: Schedule) -> Result<(), SchedulerErro
 }
 
 #[cfg(test)]
+mod convergence_tests;
+#[cfg(test)]
 mod tests;

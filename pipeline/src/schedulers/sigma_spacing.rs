@@ -121,6 +121,12 @@ impl SigmaSpacing {
         Some(sigmas.into_iter().map(place).collect())
     }
 
+    /// Whether Euler's class takes its range from the timesteps of `timestep_spacing`, and not
+    /// from all of the training: so with the spacings that diffusers has.
+    pub(super) fn spans_the_timesteps(self) -> bool {
+        matches!(self, Self::Timesteps | Self::Karras { .. } | Self::Exponential | Self::Beta)
+    }
+
     /// The sigma after the last step, where the spacing has one of its own.
     pub(super) fn end(self, smallest: f64) -> Option<f64> {
         match self {

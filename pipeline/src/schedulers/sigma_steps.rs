@@ -46,7 +46,11 @@ impl SigmaSteps {
                 linspace(most.ln(), least.ln(), steps + 1).into_iter().map(f64::exp).collect()
             }
         };
-        let (largest, smallest) = range(config, sigmas[0], sigmas[sigmas.len() - 1])?;
+        let (largest, smallest) = if spacing.spans_the_timesteps() {
+            range(config, sigmas[0], sigmas[sigmas.len() - 1])?
+        } else {
+            range(config, most, least)?
+        };
         if let Some(places) = spacing.places(&training, (largest, smallest), steps) {
             timesteps = places.iter().map(|place| place.timestep).collect();
             sigmas = places.iter().map(|place| place.sigma).collect();
