@@ -185,3 +185,89 @@ layer-anew = Make new variations
 layer-use-mask = Use its mask again
 layer-delete = Delete the layer
 layer-seed = Seed { $seed }
+# Pages
+close = Close
+strength = Strength
+palette-hint = Type a command
+history-hint = Search prompts
+history-empty = No prompt yet
+queue = Queue
+queue-go-on = Go on
+queue-pause = Pause
+queue-cancel-all = Cancel all that wait
+queue-clear = Take finished ones off the list
+queue-left = { $pictures ->
+    [one] 1 picture, about { $time }
+   *[other] { $pictures } pictures, about { $time }
+}
+queue-empty = Nothing waits
+queue-waiting = Waiting
+queue-running = Running
+queue-done = Done
+queue-cancelled = Cancelled
+queue-failed = Failed
+queue-earlier = Earlier
+queue-later = Later
+queue-retry = Try again
+export = Many pictures
+export-of-file = { $jobs ->
+    [one] 1 job from { $file }
+   *[other] { $jobs } jobs from { $file }
+}
+export-folder = Folder
+export-pattern = Names
+export-pattern-tip = Fields in braces: index, seed, prompt, model, sampler, steps, cfg, width, height, date
+export-names = They will be called
+export-more = and { $more } more
+export-add = { $pictures ->
+    [one] Queue 1 picture
+   *[other] Queue { $pictures } pictures
+}
+models = Models
+models-found = Checkpoints
+models-box = The model in the box
+models-add = Add a folder
+models-forget = Forget this folder
+models-device = Device
+models-device-auto = Automatic
+models-devices-asked = Looking for devices
+preferences = Settings
+preferences-look = Look
+preferences-theme = Theme
+preferences-language = Language
+preferences-scale = Scale
+preferences-motion = Motion
+preferences-motion-off = Reduce motion
+preferences-pictures = Pictures
+preferences-folder = Folder of new pictures
+preferences-format = Format
+preferences-previews = Previews while drawing
+preferences-notify = Notification
+preferences-notify-when = When the last picture is done and the window is not in front
+preferences-keys = Keys
+preferences-keys-reset = Use the usual keys
+preferences-keys-press = Press keys
+preferences-keys-help = Click, then press keys. Backspace takes them away, Escape keeps them.
+
+# Gallery
+gallery-nothing-found = Nothing found
+gallery-search = Search prompts and settings
+gallery-starred = Only those with a star
+gallery-compare = Compare two (Ctrl+click chooses the second)
+gallery-count = { $pictures ->
+    [one] 1 picture
+   *[other] { $pictures } pictures
+}
+gallery-scanning = Reading the folder
+gallery-star = Give a star
+gallery-unstar = Take the star
+gallery-copy = Copy the picture
+gallery-copy-settings = Copy its settings
+gallery-delete = Put into the bin
+gallery-use-settings = Use these settings
+gallery-another = Same prompt, new seed
+gallery-to-canvas = Open on the canvas
+notice-copied = Copied
+notice-not-deleted = The file stays where it is: { $error }
+notice-not-taken = Not taken over: { $fields }
+notice-taken = Settings taken from a picture by { $program }

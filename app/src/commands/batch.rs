@@ -167,7 +167,7 @@ fn wildcard_folder(arguments: &BatchArguments) -> Option<PathBuf> {
 
 /// The date in UTC, as `2026-01-31` (Howard Hinnant, "chrono-Compatible Low-Level Date
 /// Algorithms", `civil_from_days`).
-fn today() -> String {
+pub(crate) fn today() -> String {
     let days = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |elapsed| elapsed.as_secs() / 86_400);

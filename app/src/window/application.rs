@@ -1,15 +1,22 @@
 //! The state of the window, and how events and commands change it.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use egui::Context;
-use emberbrush_pipeline::device::DeviceInfo;
+use emberbrush_pipeline::{device::DeviceInfo, metadata};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::{
     actions::Action,
+    gallery::{GalleryAction, GalleryPlace},
+    history::History,
     journal::Journal,
+    models_page::FoundModel,
+    overlay::Overlay,
+    palette::Palette,
     preferences::Preferences,
+    preferences_page::PreferencesPage,
     queue::{NewJob, Origin, Queue},
     results::Results,
     session::{PREFERENCES, PROMPTS, QUEUE, SESSION, Session},
@@ -90,6 +97,9 @@ pub struct PlaceContext<'a> {
     pub notices: &'a mut Vec<Notice>,
 }
 
+/// Puts a file into the system's bin, or tells why it could not.
+pub type Bin = Box<dyn Fn(&Path) -> Result<(), String>>;
+
 /// The whole window.
 pub struct Window {
     pub(super) journal: Journal,
@@ -104,7 +114,13 @@ pub struct Window {
     pub(super) queue: Queue,
     pub(super) results: Results,
     pub(super) canvas: CanvasPlace,
+    pub(super) gallery: GalleryPlace,
+    pub(super) bin: Bin,
     pub(super) notices: Vec<Notice>,
+    /// The notice in view, and since when.
+    pub(super) shown_notice: Option<(Notice, f64)>,
+    pub(super) overlay: Overlay,
+    pub(super) models: Vec<FoundModel>,
     /// Why the last job failed, until the next one begins.
     pub(super) failure: Option<Failure>,
     saved_session: Session,
@@ -146,7 +162,12 @@ impl Window {
             timeline: Timeline::default(),
             results: Results::default(),
             canvas: CanvasPlace::new(&journal),
+            gallery: GalleryPlace::new(ctx, journal.folder())?,
+            bin: Box::new(|path| trash::delete(path).map_err(|error| error.to_string())),
             notices: Vec::new(),
+            shown_notice: None,
+            overlay: Overlay::None,
+            models: Vec::new(),
             failure: None,
             saved_session: session.clone(),
             saved_queue: String::new(),
@@ -157,6 +178,7 @@ impl Window {
             journal,
         };
         window.apply_preferences(ctx);
+        window.gallery.scan(ctx, &window.preferences.pictures_folder);
         Ok(window)
     }
 
@@ -196,6 +218,7 @@ impl Window {
         while let Some(event) = self.engine.poll() {
             self.on_event(ctx, event);
         }
+        self.gallery.logic(ctx);
         self.begin_next_job();
         self.remember();
     }
@@ -228,8 +251,11 @@ impl Window {
     fn on_job_event(&mut self, ctx: &Context, id: JobId, event: JobEvent) {
         let Some(entry) = self.queue.get(id) else { return };
         let (origin, steps) = (entry.origin, entry.request.steps);
-        if matches!(event, JobEvent::Picture(_)) {
+        if let JobEvent::Picture(finished) = &event {
             self.queue.picture_made(id);
+            if let Some(path) = &finished.path {
+                self.gallery.added(path);
+            }
         }
         if origin == Origin::Canvas {
             let event = Event::Job(id, event);
@@ -308,9 +334,93 @@ impl Window {
         self.engine.send(Command::Load { model: source, device: self.preferences.device });
     }
 
+    /// Puts files somewhere else than into the system's bin.
+    pub fn set_bin(&mut self, bin: Bin) {
+        self.bin = bin;
+    }
+
     /// The Gallery place.
-    pub(super) fn gallery(&mut self, ui: &mut egui::Ui) {
-        ui.centered_and_justified(|ui| ui.label(self.words.get("gallery-empty")));
+    pub(super) fn gallery_place(&mut self, ui: &mut egui::Ui) {
+        if let Some(action) = self.gallery.ui(ui, &self.words) {
+            self.act_on_gallery(ui.ctx(), action);
+        }
+    }
+
+    fn act_on_gallery(&mut self, ctx: &Context, action: GalleryAction) {
+        match action {
+            GalleryAction::UseSettings(fields) => {
+                self.take_fields(&fields);
+                self.session.place = Place::Prompt;
+            }
+            GalleryAction::MakeAnother(fields) => {
+                self.take_fields(&fields);
+                self.settings.seed_is_locked = false;
+                self.session.place = Place::Prompt;
+                self.queue_settings();
+            }
+            GalleryAction::ToCanvas(path) => self.open_on_canvas(&path),
+            GalleryAction::CopyPicture(path) => match emberbrush_pipeline::picture::read(&path) {
+                Ok(picture) => ctx.copy_image(super::results::colour_image(&picture.pixels)),
+                Err(error) => self.tell_error(error.to_string()),
+            },
+            GalleryAction::CopySettings(fields) => {
+                let mut settings = self.settings.clone();
+                settings.take_fields(&fields);
+                let model = fields.get("model").and_then(|model| model.as_str()).unwrap_or("");
+                let request = settings.request();
+                ctx.copy_text(metadata::parameters(&request, request.seed, model));
+                self.tell(self.words.get("notice-copied"));
+            }
+            GalleryAction::Delete(id, path) => match (self.bin)(&path) {
+                Ok(()) => self.gallery.removed(id),
+                Err(error) => {
+                    let arguments = [("error", error.into())];
+                    self.tell_error(self.words.with("notice-not-deleted", arguments));
+                }
+            },
+        }
+    }
+
+    /// Takes over the settings of a picture, and tells what could not be.
+    pub(super) fn take_fields(&mut self, fields: &Map<String, Value>) {
+        let mut left = Vec::new();
+        self.change_settings("taken", |settings| left = settings.take_fields(fields));
+        if !left.is_empty() {
+            let arguments = [("fields", left.join(", ").into())];
+            self.tell(self.words.with("notice-not-taken", arguments));
+        }
+    }
+
+    /// Takes over the settings that a picture file carries.
+    pub fn take_settings_of(&mut self, path: &Path) {
+        match metadata::read(path) {
+            Ok(settings) => {
+                self.take_fields(&settings.fields);
+                self.session.place = Place::Prompt;
+                let program = settings.program.to_string();
+                self.tell(self.words.with("notice-taken", [("program", program.into())]));
+            }
+            Err(error) => self.tell_error(error.to_string()),
+        }
+    }
+
+    /// Opens a picture file on the canvas.
+    pub(super) fn open_on_canvas(&mut self, path: &Path) {
+        match emberbrush_pipeline::picture::read(path) {
+            Ok(picture) => {
+                self.canvas.open(Arc::new(picture), Some(path));
+                self.session.place = Place::Canvas;
+            }
+            Err(error) => self.tell_error(error.to_string()),
+        }
+    }
+
+    pub(super) fn tell(&mut self, message: String) {
+        self.notices.push(Notice { message, details: None, is_error: false });
+    }
+
+    pub(super) fn tell_error(&mut self, message: String) {
+        self.notices.push(Notice { message, details: None, is_error: true });
     }
 
     /// Stops the job that runs.
@@ -373,15 +483,35 @@ impl Window {
             Action::ToggleSidePanel => {
                 self.session.shows_side_panel = !self.session.shows_side_panel;
             }
-            Action::ShowQueue
-            | Action::ShowModels
-            | Action::ShowPreferences
-            | Action::ShowPalette
-            | Action::ShowHistory
-            | Action::ShowExport
-            | Action::ImportJobs
-            | Action::OpenPicture
-            | Action::OpenSettings => {}
+            Action::ShowQueue => self.overlay = Overlay::Queue,
+            Action::ShowModels => {
+                self.refresh_models();
+                self.overlay = Overlay::Models;
+            }
+            Action::ShowPreferences => {
+                self.overlay = Overlay::Preferences(PreferencesPage::default());
+            }
+            Action::ShowPalette => self.overlay = Overlay::Palette(Palette::default()),
+            Action::ShowHistory => {
+                self.overlay = Overlay::History(History::read(&self.journal));
+            }
+            Action::ShowExport => self.open_export(),
+            Action::ImportJobs => {
+                let dialog = rfd::FileDialog::new().add_filter("jobs", &["txt", "csv", "jsonl"]);
+                if let Some(path) = dialog.pick_file() {
+                    self.import_jobs(path);
+                }
+            }
+            Action::OpenPicture => {
+                if let Some(path) = picture_dialog().pick_file() {
+                    self.open_on_canvas(&path);
+                }
+            }
+            Action::OpenSettings => {
+                if let Some(path) = picture_dialog().pick_file() {
+                    self.take_settings_of(&path);
+                }
+            }
         }
     }
 
@@ -461,9 +591,15 @@ impl Window {
         }
         if let Some(error) = self.journal.take_error() {
             let message = self.words.with("notice-journal-failed", [("error", error.into())]);
-            self.notices.push(Notice { message, details: None, is_error: true });
+            self.tell_error(message);
         }
     }
+}
+
+/// A dialog for picture files.
+fn picture_dialog() -> rfd::FileDialog {
+    let extensions = ["png", "jpg", "jpeg", "webp", "tiff", "tif", "bmp"];
+    rfd::FileDialog::new().add_filter("pictures", &extensions)
 }
 
 impl eframe::App for Window {

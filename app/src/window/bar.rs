@@ -59,7 +59,12 @@ impl Window {
     /// From right to left: pages, the queue, the device.
     fn bar_right(&mut self, ui: &mut Ui, wanted: &mut Option<Action>) {
         let colours = Colours::of_ui(ui);
-        for (action, icon) in [(Action::SwitchTheme, icons::CIRCLE_HALF)] {
+        for (action, icon) in [
+            (Action::ShowPreferences, icons::GEAR_SIX),
+            (Action::ShowPalette, icons::COMMAND),
+            (Action::ShowModels, icons::CUBE),
+            (Action::ShowQueue, icons::QUEUE),
+        ] {
             let name = self.words.get(action.message());
             if icon_button(ui, icon, &name, self.preferences.shortcuts.of(action)).clicked() {
                 *wanted = Some(action);

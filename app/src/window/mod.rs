@@ -4,11 +4,19 @@ pub mod actions;
 mod application;
 mod bar;
 pub mod controls;
+mod export;
+pub mod gallery;
+mod history;
 pub mod icons;
 pub mod journal;
+mod models_page;
+mod overlay;
+mod palette;
 pub mod preferences;
+mod preferences_page;
 mod prompt_panel;
 pub mod queue;
+mod queue_panel;
 pub mod results;
 pub mod session;
 pub mod settings;
@@ -20,7 +28,7 @@ mod viewer;
 pub mod words;
 
 use anyhow::Context as _;
-pub use application::{Place, PlaceContext, Start, Window};
+pub use application::{Bin, Notice, Place, PlaceContext, Start, Window};
 
 use crate::engine::DiffusionEngine;
 

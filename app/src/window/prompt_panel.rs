@@ -6,6 +6,8 @@ use emberbrush_pipeline::{
     schedulers::{Sampler, Schedule},
 };
 
+use crate::engine::ModelSource;
+
 use super::{
     actions::Action,
     application::{ModelState, Window},
@@ -116,7 +118,23 @@ impl Window {
         let label = self.words.get("model");
         let tip = self.words.get("model-tip");
         field(ui, &label, &tip, |ui| {
-            ui.label(self.settings.model.name());
+            let name = match &self.settings.model {
+                ModelSource::InTheBox => self.words.get("models-box"),
+                other => other.name(),
+            };
+            let keys = self.preferences.shortcuts.of(Action::ShowModels);
+            let colours = Colours::of_ui(ui);
+            let button = egui::Button::new(format!("{}  {name}", icons::CUBE))
+                .right_text(RichText::new(icons::CARET_DOWN).size(SMALL).color(colours.dim))
+                .truncate()
+                .min_size(vec2(ui.available_width(), CONTROL_HEIGHT));
+            let response = ui.add(button).on_hover_text(match keys {
+                Some(keys) => format!("{tip}  ·  {keys}"),
+                None => tip.clone(),
+            });
+            if response.clicked() {
+                self.act(&ui.ctx().clone(), Action::ShowModels);
+            }
         });
     }
 

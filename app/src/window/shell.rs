@@ -3,7 +3,9 @@
 use egui::{Frame, Margin, Panel, Stroke, Ui};
 
 use super::{
+    actions::Action,
     application::{Place, Window},
+    overlay::Overlay,
     theme::{Colours, space},
 };
 
@@ -74,8 +76,10 @@ impl Window {
             Place::Canvas => {
                 self.with_canvas(|canvas, context| canvas.ui(ui, context));
             }
-            Place::Gallery => self.gallery(ui),
+            Place::Gallery => self.gallery_place(ui),
         });
+        self.dropped(&ctx);
+        self.overlays(&ctx);
         self.note_changes(&ctx, &before);
     }
 
@@ -88,9 +92,42 @@ impl Window {
     }
 
     fn keys(&mut self, ctx: &egui::Context) {
+        if matches!(&self.overlay, Overlay::Preferences(page) if page.is_listening()) {
+            return;
+        }
         let actions = ctx.input_mut(|input| self.preferences.shortcuts.consume(input));
         for action in actions {
             self.act(ctx, action);
+        }
+        // Escape closes what is open first, and lets the canvas drop a stroke.
+        let cancel = self.preferences.shortcuts.of(Action::Cancel);
+        if let Some(cancel) = cancel
+            && matches!(self.overlay, Overlay::None)
+            && self.session.place != Place::Canvas
+            && self.queue.running().is_some()
+            && !egui::Popup::is_any_open(ctx)
+            && ctx.input_mut(|input| input.consume_shortcut(&cancel.0))
+        {
+            self.cancel_running();
+        }
+    }
+
+    /// Takes in files that were dropped: jobs, or a picture with its settings. On the canvas,
+    /// pictures are the canvas's own.
+    fn dropped(&mut self, ctx: &egui::Context) {
+        let is_canvas = self.session.place == Place::Canvas;
+        let files = ctx.input(|input| input.raw.dropped_files.clone());
+        for file in files {
+            let path = file.path();
+            let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+            if path.is_dir() {
+                self.add_model_folder(path.to_owned());
+                self.overlay = Overlay::Models;
+            } else if matches!(extension.as_str(), "txt" | "csv" | "jsonl") {
+                self.import_jobs(path.to_owned());
+            } else if !is_canvas {
+                self.take_settings_of(path);
+            }
         }
     }
 

@@ -73,6 +73,9 @@ pub enum FileFormat {
 pub struct UnknownFormat(String);
 
 impl FileFormat {
+    /// Every format, in the order in which a list shows them.
+    pub const ALL: [Self; 5] = [Self::Png, Self::Jpeg, Self::WebP, Self::Tiff, Self::Bmp];
+
     /// The extension of its files.
     pub fn extension(self) -> &'static str {
         match self {

@@ -1,0 +1,391 @@
+//! The Gallery place: every picture that was made, found again.
+
+mod details;
+pub mod index;
+mod thumbnails;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+};
+
+use egui::{
+    Align2, Color32, Context, CornerRadius, FontId, Key, Modifiers, Rect, Sense, Stroke,
+    StrokeKind, TextEdit, Ui, Vec2, pos2, vec2,
+};
+use serde_json::{Map, Value};
+
+use self::{
+    index::{Filter, GalleryIndex, GalleryPicture},
+    thumbnails::Thumbnails,
+};
+use super::{
+    controls::{icon_button, icon_toggle, small},
+    icons,
+    theme::{BODY, CONTROL_HEIGHT, Colours, RADIUS, space},
+    viewer::fitted,
+    words::Words,
+};
+
+/// The side of a picture in the grid, in points.
+const CELL: f32 = 168.0;
+
+/// The file of the index in the data folder.
+const INDEX: &str = "gallery.sqlite";
+
+/// What a person asked for in the gallery.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GalleryAction {
+    /// Use the settings of a picture.
+    UseSettings(Map<String, Value>),
+    /// Make a picture with its settings and a new seed.
+    MakeAnother(Map<String, Value>),
+    /// Open it on the canvas.
+    ToCanvas(PathBuf),
+    /// Put its pixels on the clipboard.
+    CopyPicture(PathBuf),
+    /// Put its settings on the clipboard.
+    CopySettings(Map<String, Value>),
+    /// Put its file into the system's bin.
+    Delete(i64, PathBuf),
+}
+
+/// The Gallery place.
+pub struct GalleryPlace {
+    database: PathBuf,
+    index: Option<GalleryIndex>,
+    thumbnails: Thumbnails,
+    pictures: Vec<GalleryPicture>,
+    filter: Filter,
+    /// Whether `pictures` has to be asked for again.
+    stale: bool,
+    /// Ids of the pictures that are chosen, at most two.
+    chosen: Vec<i64>,
+    /// Where the line between two compared pictures is, from 0 to 1.
+    split: f32,
+    is_comparing: bool,
+    scanned: Receiver<Result<bool, String>>,
+    scanner: Sender<Result<bool, String>>,
+    is_scanning: bool,
+    error: Option<String>,
+    columns: usize,
+}
+
+impl GalleryPlace {
+    /// Opens the index in the data folder.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses a thread.
+    pub fn new(ctx: &Context, data: &Path) -> std::io::Result<Self> {
+        let waker = ctx.clone();
+        let (scanner, scanned) = channel();
+        let database = data.join(INDEX);
+        let (index, error) = match GalleryIndex::open(&database) {
+            Ok(index) => (Some(index), None),
+            Err(error) => (None, Some(error.to_string())),
+        };
+        Ok(Self {
+            database,
+            index,
+            thumbnails: Thumbnails::start(move || waker.request_repaint())?,
+            pictures: Vec::new(),
+            filter: Filter::default(),
+            stale: true,
+            chosen: Vec::new(),
+            split: 0.5,
+            is_comparing: false,
+            scanned,
+            scanner,
+            is_scanning: false,
+            error,
+            columns: 1,
+        })
+    }
+
+    /// Reads the folder of pictures again, beside the window.
+    pub fn scan(&mut self, ctx: &Context, folder: &Path) {
+        if self.is_scanning {
+            return;
+        }
+        let (database, folder) = (self.database.clone(), folder.to_owned());
+        let (sender, waker) = (self.scanner.clone(), ctx.clone());
+        let scanning = thread::Builder::new().name("gallery".to_owned()).spawn(move || {
+            let result = GalleryIndex::open(&database)
+                .and_then(|mut index| index.update_from_folder(&folder))
+                .map_err(|error| error.to_string());
+            let _ = sender.send(result);
+            waker.request_repaint();
+        });
+        self.is_scanning = scanning.is_ok();
+    }
+
+    /// A picture was just written.
+    pub fn added(&mut self, path: &Path) {
+        if let Some(index) = &self.index {
+            self.error = index.add_file(path).err().map(|error| error.to_string());
+            self.stale = true;
+        }
+    }
+
+    /// A picture was put into the bin.
+    pub fn removed(&mut self, id: i64) {
+        if let Some(index) = &self.index {
+            self.error = index.remove(id).err().map(|error| error.to_string());
+        }
+        self.chosen.retain(|&chosen| chosen != id);
+        self.stale = true;
+    }
+
+    /// The pictures in view.
+    pub fn pictures(&self) -> &[GalleryPicture] {
+        &self.pictures
+    }
+
+    /// Whether the folder is being read.
+    pub fn is_scanning(&self) -> bool {
+        self.is_scanning
+    }
+
+    /// Takes in what happened beside the window. Called before each frame.
+    pub fn logic(&mut self, ctx: &Context) {
+        self.thumbnails.logic(ctx);
+        while let Ok(result) = self.scanned.try_recv() {
+            self.is_scanning = false;
+            match result {
+                Ok(changed) => self.stale |= changed,
+                Err(error) => self.error = Some(error),
+            }
+        }
+        if self.stale
+            && let Some(index) = &self.index
+        {
+            self.stale = false;
+            match index.search(&self.filter) {
+                Ok(pictures) => self.pictures = pictures,
+                Err(error) => self.error = Some(error.to_string()),
+            }
+        }
+    }
+
+    /// Draws the place.
+    pub fn ui(&mut self, ui: &mut Ui, words: &Words) -> Option<GalleryAction> {
+        let mut action = None;
+        if self.chosen_pictures().first().is_some() {
+            egui::Panel::right("gallery-details")
+                .exact_size(264.0)
+                .resizable(false)
+                .frame(egui::Frame::new().fill(Colours::of_ui(ui).panel).inner_margin(space::M))
+                .show(ui, |ui| action = self.details(ui, words));
+        }
+        egui::Panel::top("gallery-tools")
+            .exact_size(CONTROL_HEIGHT + 2.0 * space::S)
+            .resizable(false)
+            .show_separator_line(false)
+            .frame(egui::Frame::new().inner_margin(egui::Margin::symmetric(16, 8)))
+            .show(ui, |ui| self.tools(ui, words));
+        egui::CentralPanel::no_frame().show(ui, |ui| {
+            if self.is_comparing && self.chosen.len() == 2 {
+                self.compare(ui, words);
+            } else if self.pictures.is_empty() {
+                let text = if self.filter == Filter::default() {
+                    words.get("gallery-empty")
+                } else {
+                    words.get("gallery-nothing-found")
+                };
+                let area = ui.available_rect_before_wrap();
+                let font = FontId::proportional(BODY);
+                let dim = Colours::of_ui(ui).dim;
+                ui.painter().text(area.center(), Align2::CENTER_CENTER, text, font, dim);
+            } else {
+                self.keys(ui);
+                self.grid(ui);
+            }
+        });
+        action
+    }
+
+    fn tools(&mut self, ui: &mut Ui, words: &Words) {
+        ui.horizontal_centered(|ui| {
+            let label = words.get("gallery-search");
+            let search = TextEdit::singleline(&mut self.filter.text)
+                .hint_text(format!("{}  {label}", icons::MAGNIFYING_GLASS))
+                .align(egui::Align2::LEFT_CENTER)
+                .desired_width(320.0);
+            if ui.add(search).accessible_name(label).changed() {
+                self.stale = true;
+            }
+            let name = words.get("gallery-starred");
+            let on = self.filter.starred_only;
+            let icon = if on { icons::STAR_FILL } else { icons::STAR };
+            if icon_toggle(ui, icon, &name, None, on).clicked() {
+                self.filter.starred_only = !on;
+                self.stale = true;
+            }
+            ui.add_enabled_ui(self.chosen.len() == 2, |ui| {
+                let name = words.get("gallery-compare");
+                if icon_toggle(ui, icons::SPLIT_HORIZONTAL, &name, None, self.is_comparing)
+                    .clicked()
+                {
+                    self.is_comparing = !self.is_comparing;
+                }
+            });
+            let count = self.pictures.len();
+            small(ui, &words.with("gallery-count", [("pictures", count.into())]));
+            if let Some(error) = &self.error {
+                ui.colored_label(Colours::of_ui(ui).bad, error);
+            }
+            if self.is_scanning {
+                small(ui, &words.get("gallery-scanning"));
+            }
+        });
+    }
+
+    fn grid(&mut self, ui: &mut Ui) {
+        let colours = Colours::of_ui(ui);
+        let width = ui.available_width() - 2.0 * space::L;
+        let columns = (((width + space::S) / (CELL + space::S)).floor() as usize).max(1);
+        self.columns = columns;
+        let cell = (width + space::S) / columns as f32 - space::S;
+        let rows = self.pictures.len().div_ceil(columns);
+        ui.spacing_mut().item_spacing = Vec2::splat(space::S);
+        let mut clicked = None;
+        egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, cell, rows, |ui, shown| {
+            for row in shown {
+                ui.horizontal(|ui| {
+                    ui.add_space(space::S);
+                    for place in row * columns..((row + 1) * columns).min(self.pictures.len()) {
+                        let picture = &self.pictures[place];
+                        let (rect, response) =
+                            ui.allocate_exact_size(Vec2::splat(cell), Sense::click());
+                        let name = picture.path.file_name().unwrap_or_default().to_string_lossy();
+                        response.widget_info(|| {
+                            egui::WidgetInfo::labeled(egui::Role::Button, true, name.as_ref())
+                        });
+                        let painter = ui.painter();
+                        let radius = CornerRadius::same(RADIUS);
+                        painter.rect_filled(rect, radius, colours.panel);
+                        if let Some(texture) = self.thumbnails.get(&picture.path, picture.modified)
+                        {
+                            let size = texture.size_vec2();
+                            let inner = fitted(rect, size, f32::INFINITY);
+                            painter.image(texture.id(), inner, whole(), Color32::WHITE);
+                        }
+                        if picture.starred {
+                            let place = rect.right_top() + vec2(-14.0, 14.0);
+                            let font = FontId::proportional(16.0);
+                            let icon = icons::STAR_FILL;
+                            painter.text(place, Align2::CENTER_CENTER, icon, font, colours.accent);
+                        }
+                        let is_chosen = self.chosen.contains(&picture.id);
+                        if is_chosen || response.hovered() {
+                            let colour = if is_chosen { colours.accent } else { colours.line };
+                            let stroke = Stroke::new(2.0, colour);
+                            painter.rect_stroke(rect, radius, stroke, StrokeKind::Inside);
+                        }
+                        super::controls::focus_ring(ui, &response);
+                        if response.clicked() {
+                            clicked = Some(picture.id);
+                        }
+                    }
+                });
+            }
+        });
+        if let Some(id) = clicked {
+            self.choose(id, ui.input(|input| input.modifiers.command));
+        }
+    }
+
+    /// Chooses a picture, or a second one beside it.
+    fn choose(&mut self, id: i64, beside: bool) {
+        self.is_comparing = false;
+        if self.chosen.contains(&id) {
+            self.chosen.retain(|&chosen| chosen != id);
+        } else if beside && !self.chosen.is_empty() {
+            self.chosen.truncate(1);
+            self.chosen.push(id);
+        } else {
+            self.chosen = vec![id];
+        }
+    }
+
+    fn keys(&mut self, ui: &Ui) {
+        if ui.ctx().egui_wants_keyboard_input() {
+            return;
+        }
+        let Some(&id) = self.chosen.first() else { return };
+        let Some(place) = self.pictures.iter().position(|picture| picture.id == id) else { return };
+        let steps = [
+            (Key::ArrowLeft, -1),
+            (Key::ArrowRight, 1),
+            (Key::ArrowUp, -(self.columns as isize)),
+            (Key::ArrowDown, self.columns as isize),
+        ];
+        for (key, step) in steps {
+            if ui.input_mut(|input| input.consume_key(Modifiers::NONE, key))
+                && let Some(next) = place.checked_add_signed(step)
+                && let Some(picture) = self.pictures.get(next)
+            {
+                self.chosen = vec![picture.id];
+            }
+        }
+    }
+
+    fn compare(&mut self, ui: &mut Ui, words: &Words) {
+        let colours = Colours::of_ui(ui);
+        let pictures = self.chosen_pictures();
+        let [left, right] = pictures.as_slice() else { return };
+        let area = ui.available_rect_before_wrap().shrink(space::L);
+        let response = ui.interact(area, ui.scope_id().with("compare"), Sense::click_and_drag());
+        response.widget_info(|| {
+            egui::WidgetInfo::slider(true, f64::from(self.split), words.get("gallery-compare"))
+        });
+        let textures = [left, right].map(|picture| {
+            self.thumbnails.get(&picture.path, picture.modified).map(|texture| (texture, picture))
+        });
+        let [Some((first, left)), Some((second, _))] = textures else { return };
+        let size = vec2(left.width as f32, left.height as f32);
+        let rect = fitted(area, size, f32::INFINITY);
+        if let Some(pointer) = response.interact_pointer_pos() {
+            self.split = ((pointer.x - rect.left()) / rect.width()).clamp(0.0, 1.0);
+        }
+        let line = egui::lerp(rect.x_range(), self.split);
+        let painter = ui.painter();
+        let uv = |from: f32, to: f32| Rect::from_min_max(pos2(from, 0.0), pos2(to, 1.0));
+        let before = Rect::from_min_max(rect.min, pos2(line, rect.bottom()));
+        let after = Rect::from_min_max(pos2(line, rect.top()), rect.max);
+        painter.image(first.id(), before, uv(0.0, self.split), Color32::WHITE);
+        painter.image(second.id(), after, uv(self.split, 1.0), Color32::WHITE);
+        painter.vline(line, rect.y_range(), Stroke::new(2.0, colours.accent));
+    }
+
+    fn chosen_pictures(&self) -> Vec<GalleryPicture> {
+        self.chosen
+            .iter()
+            .filter_map(|id| self.pictures.iter().find(|picture| picture.id == *id))
+            .cloned()
+            .collect()
+    }
+
+    fn star(&mut self, picture: &GalleryPicture) {
+        if let Some(index) = &self.index {
+            let result = index.set_starred(picture.id, !picture.starred);
+            self.error = result.err().map(|error| error.to_string());
+            self.stale = true;
+        }
+    }
+
+    /// The close button of the details.
+    fn close_button(&mut self, ui: &mut Ui, words: &Words) {
+        if icon_button(ui, icons::X, &words.get("close"), None).clicked() {
+            self.chosen.clear();
+            self.is_comparing = false;
+        }
+    }
+}
+
+/// All of a texture.
+fn whole() -> Rect {
+    Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0))
+}

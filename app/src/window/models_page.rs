@@ -1,0 +1,208 @@
+//! The models page: the checkpoints in the folders that a person names, and the device.
+
+use std::path::{Path, PathBuf};
+
+use egui::{Button, RichText, ScrollArea, Ui, vec2};
+use emberbrush_pipeline::{checkpoint::inspect::inspect, device::DeviceChoice};
+
+use super::{
+    application::{ModelState, Window},
+    controls::{divider, section, small},
+    icons,
+    overlay::Flow,
+    theme::{Colours, ROW_HEIGHT, SMALL, space},
+};
+use crate::engine::{Command, ModelSource};
+
+/// The deepest folder below one that a person names in which checkpoints are found.
+const MAX_DEPTH: usize = 3;
+
+/// A checkpoint that was found.
+#[derive(Debug, Clone)]
+pub(super) struct FoundModel {
+    /// Where it is.
+    pub(super) source: ModelSource,
+    /// Its family and size, or what is wrong with it.
+    pub(super) facts: Result<String, String>,
+}
+
+impl FoundModel {
+    fn look(source: ModelSource) -> Self {
+        let path = match &source {
+            ModelSource::InTheBox => None,
+            ModelSource::Folder(path) => Some(path.as_path()),
+        };
+        let facts = crate::model::files(path)
+            .and_then(|files| inspect(&files))
+            .map(|found| {
+                let size = bytesize(found.stored_bytes);
+                let side =
+                    found.native_size.map_or_else(String::new, |side| format!("  ·  {side} px"));
+                format!("{}  ·  {size}{side}", found.family.name())
+            })
+            .map_err(|error| error.to_string());
+        Self { source, facts }
+    }
+}
+
+fn bytesize(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
+        bytes => format!("{:.0} MB", bytes / 1e6),
+    }
+}
+
+/// The checkpoints in folders: those that hold `model_index.json`.
+pub(super) fn find_models(folders: &[PathBuf]) -> Vec<FoundModel> {
+    let mut found = vec![FoundModel::look(ModelSource::InTheBox)];
+    let mut paths = Vec::new();
+    for folder in folders {
+        collect(folder, MAX_DEPTH, &mut paths);
+    }
+    paths.sort();
+    paths.dedup();
+    found.extend(paths.into_iter().map(|path| FoundModel::look(ModelSource::Folder(path))));
+    found
+}
+
+fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    if folder.join("model_index.json").is_file() {
+        found.push(folder.to_owned());
+        return;
+    }
+    if depth == 0 {
+        return;
+    }
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            collect(&entry.path(), depth - 1, found);
+        }
+    }
+}
+
+impl Window {
+    /// Looks for checkpoints again.
+    pub(super) fn refresh_models(&mut self) {
+        self.models = find_models(&self.preferences.model_folders);
+    }
+
+    /// Adds a folder in which checkpoints are looked for.
+    pub(super) fn add_model_folder(&mut self, folder: PathBuf) {
+        if !self.preferences.model_folders.contains(&folder) {
+            self.preferences.model_folders.push(folder);
+        }
+        self.refresh_models();
+    }
+
+    pub(super) fn models_page(&mut self, ui: &mut Ui) -> Flow {
+        let mut flow = Flow::Stay;
+        ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
+            section(ui, &self.words.get("models-found"));
+            for model in self.models.clone() {
+                if self.model_row(ui, &model) {
+                    self.choose_model(model.source);
+                    flow = Flow::Close;
+                }
+            }
+            ui.add_space(space::S);
+            self.model_folders(ui);
+            divider(ui);
+            section(ui, &self.words.get("models-device"));
+            self.device_choice(ui);
+        });
+        flow
+    }
+
+    /// Whether the model was chosen.
+    fn model_row(&self, ui: &mut Ui, model: &FoundModel) -> bool {
+        let colours = Colours::of_ui(ui);
+        let is_chosen = self.settings.model == model.source;
+        let name = match &model.source {
+            ModelSource::InTheBox => self.words.get("models-box"),
+            ModelSource::Folder(_) => model.source.name(),
+        };
+        let (facts, colour) = match &model.facts {
+            Ok(facts) => (facts.clone(), colours.dim),
+            Err(error) => (error.clone(), colours.bad),
+        };
+        let icon = if is_chosen { icons::CHECK_CIRCLE_FILL } else { icons::CUBE };
+        let button = Button::selectable(is_chosen, format!("{icon}  {name}"))
+            .right_text(RichText::new(facts).size(SMALL).color(colour))
+            .truncate()
+            .min_size(vec2(ui.available_width(), ROW_HEIGHT));
+        ui.add_enabled(model.facts.is_ok(), button).clicked()
+    }
+
+    fn model_folders(&mut self, ui: &mut Ui) {
+        let mut removed = None;
+        for (place, folder) in self.preferences.model_folders.iter().enumerate() {
+            ui.horizontal(|ui| {
+                small(ui, &folder.display().to_string());
+                let name = self.words.get("models-forget");
+                if super::controls::icon_button(ui, icons::X, &name, None).clicked() {
+                    removed = Some(place);
+                }
+            });
+        }
+        if let Some(place) = removed {
+            self.preferences.model_folders.remove(place);
+            self.refresh_models();
+        }
+        let label = format!("{}  {}", icons::FOLDER_PLUS, self.words.get("models-add"));
+        if ui.button(label).clicked()
+            && let Some(folder) = rfd::FileDialog::new().pick_folder()
+        {
+            self.add_model_folder(folder);
+        }
+    }
+
+    fn device_choice(&mut self, ui: &mut Ui) {
+        let Some(devices) = self.devices.clone() else {
+            small(ui, &self.words.get("models-devices-asked"));
+            return;
+        };
+        let mut wanted = None;
+        let automatic = devices.iter().find(|device| device.automatic);
+        let name = automatic.map_or_else(String::new, |device| device.name.clone());
+        let auto = (DeviceChoice::Auto, self.words.get("models-device-auto"), name);
+        let others = devices.iter().map(|device| {
+            let memory = device.memory.map(bytesize).unwrap_or_default();
+            (device.id, device.name.clone(), format!("{}  {memory}", device.kind))
+        });
+        for (choice, name, facts) in std::iter::once(auto).chain(others) {
+            let is_chosen = self.preferences.device == choice;
+            let icon = if is_chosen { icons::CHECK_CIRCLE_FILL } else { icons::CPU };
+            let colours = Colours::of_ui(ui);
+            let button = Button::selectable(is_chosen, format!("{icon}  {name}"))
+                .right_text(RichText::new(facts).size(SMALL).color(colours.dim))
+                .truncate()
+                .min_size(vec2(ui.available_width(), ROW_HEIGHT));
+            if ui.add(button).clicked() && !is_chosen {
+                wanted = Some(choice);
+            }
+        }
+        if let Some(device) = wanted {
+            self.preferences.device = device;
+            let model = self.settings.model.clone();
+            self.model = ModelState::Loading(model.clone());
+            self.engine.send(Command::Load { model, device });
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_are_found_below_folders_and_told_what_they_are() {
+        let checkpoint = emberbrush_tests::checkpoint("sd1");
+        let found = find_models(&[checkpoint.parent().unwrap().to_owned()]);
+        let folder = ModelSource::Folder(checkpoint.to_path_buf());
+        let model = found.iter().find(|model| model.source == folder).unwrap();
+        assert!(model.facts.as_ref().unwrap().contains("Stable Diffusion 1.x"));
+        assert_eq!(found[0].source, ModelSource::InTheBox);
+        assert!(found[0].facts.is_ok());
+    }
+}
