@@ -271,3 +271,11 @@ notice-copied = Copied
 notice-not-deleted = The file stays where it is: { $error }
 notice-not-taken = Not taken over: { $fields }
 notice-taken = Settings taken from a picture by { $program }
+
+# Styles
+style = Style
+style-tip = Named settings. Where a style's prompt holds {"{prompt}"}, the prompt that you typed is put in.
+style-none = No style yet
+style-name = Name
+style-save = Save
+style-remove = Remove { $style }

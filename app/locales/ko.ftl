@@ -256,3 +256,11 @@ notice-copied = 복사했습니다
 notice-not-deleted = 파일을 옮기지 못했습니다: { $error }
 notice-not-taken = 가져오지 못한 설정: { $fields }
 notice-taken = { $program } 그림에서 설정을 가져왔습니다
+
+# 스타일
+style = 스타일
+style-tip = 이름 붙인 설정입니다. 스타일의 프롬프트에 {"{prompt}"}가 있으면 입력한 프롬프트가 들어갑니다.
+style-none = 아직 스타일이 없습니다
+style-name = 이름
+style-save = 저장
+style-remove = { $style } 지우기

@@ -21,6 +21,7 @@ use super::{
     results::Results,
     session::{PREFERENCES, PROMPTS, QUEUE, SESSION, Session},
     settings::{GenerationSettings, random_seed},
+    styles::Styles,
     theme,
     timeline::Timeline,
     words::Words,
@@ -121,6 +122,9 @@ pub struct Window {
     pub(super) shown_notice: Option<(Notice, f64)>,
     pub(super) overlay: Overlay,
     pub(super) models: Vec<FoundModel>,
+    pub(super) styles: Styles,
+    /// The name under which the settings are to be saved.
+    pub(super) style_name: String,
     /// Why the last job failed, until the next one begins.
     pub(super) failure: Option<Failure>,
     saved_session: Session,
@@ -168,6 +172,8 @@ impl Window {
             shown_notice: None,
             overlay: Overlay::None,
             models: Vec::new(),
+            styles: Styles::read(journal.folder()),
+            style_name: String::new(),
             failure: None,
             saved_session: session.clone(),
             saved_queue: String::new(),
@@ -185,6 +191,16 @@ impl Window {
     /// The settings of the next pictures.
     pub fn settings(&self) -> &GenerationSettings {
         &self.settings
+    }
+
+    /// Puts a prompt in the place of the one that is there, as one step that can be undone.
+    pub fn set_prompt(&mut self, prompt: &str) {
+        self.change_settings("prompt-set", |settings| settings.prompt = prompt.to_owned());
+    }
+
+    /// The Gallery place.
+    pub fn gallery(&self) -> &GalleryPlace {
+        &self.gallery
     }
 
     /// The list of jobs.

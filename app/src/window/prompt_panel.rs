@@ -1,6 +1,11 @@
 //! The left panel: the prompt and the settings of the next pictures.
 
-use egui::{ComboBox, Frame, Id, Margin, RichText, ScrollArea, TextEdit, Ui, vec2};
+use egui::{
+    ComboBox, Frame, Id, Key, Margin, Modifiers, RichText, ScrollArea, TextEdit, Ui,
+    text::{CCursor, CCursorRange, CharIndex},
+    text_edit::TextEditState,
+    vec2,
+};
 use emberbrush_pipeline::{
     request::LATENT_CELL,
     schedulers::{Sampler, Schedule},
@@ -15,7 +20,9 @@ use super::{
         divider, field, icon_button, icon_toggle, number, primary_button, small, wide_button,
     },
     icons,
+    prompt_weight::{STEP, change_weight},
     settings::{Ratio, random_seed},
+    styles::Style,
     theme::{BUTTON_HEIGHT, CONTROL_HEIGHT, Colours, SMALL, space},
 };
 
@@ -56,6 +63,7 @@ impl Window {
                     self.prompts(ui);
                     divider(ui);
                     self.model_choice(ui);
+                    self.style_choice(ui);
                     self.size(ui);
                     self.seed_and_count(ui);
                     self.steps_and_guidance(ui);
@@ -68,6 +76,7 @@ impl Window {
     fn prompts(&mut self, ui: &mut Ui) {
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = space::XS;
+            self.weight_keys(ui);
             let hint = self.words.get("prompt-hint");
             text_area(ui, prompt_id(), &mut self.settings.prompt, &hint, 5)
                 .accessible_name(self.words.get("prompt"));
@@ -90,6 +99,88 @@ impl Window {
                 let hint = self.words.get("negative-hint");
                 text_area(ui, Id::unique("negative"), &mut self.settings.negative, &hint, 2)
                     .accessible_name(self.words.get("negative"));
+            }
+        });
+    }
+
+    /// Ctrl+Up and Ctrl+Down change the weight of what is selected in the prompt.
+    fn weight_keys(&mut self, ui: &Ui) {
+        let id = prompt_id();
+        if !ui.memory(|memory| memory.has_focus(id)) {
+            return;
+        }
+        for (key, change) in [(Key::ArrowUp, STEP), (Key::ArrowDown, -STEP)] {
+            if !ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, key)) {
+                continue;
+            }
+            let Some(mut state) = TextEditState::load(ui.ctx(), id) else { continue };
+            let Some(selected) = state.cursor.char_range() else { continue };
+            let range = selected.as_sorted_char_range();
+            let changed = change_weight(&self.settings.prompt, range.start.0..range.end.0, change);
+            if let Some((prompt, range)) = changed {
+                self.settings.prompt = prompt;
+                let [start, end] = [range.start, range.end].map(|at| CCursor::new(CharIndex(at)));
+                state.cursor.set_char_range(Some(CCursorRange::two(start, end)));
+                state.store(ui.ctx(), id);
+            }
+        }
+    }
+
+    fn style_choice(&mut self, ui: &mut Ui) {
+        let label = self.words.get("style");
+        let tip = self.words.get("style-tip");
+        let colours = Colours::of_ui(ui);
+        let button = egui::Button::new(format!("{}  {label}", icons::PALETTE))
+            .right_text(RichText::new(icons::CARET_DOWN).size(SMALL).color(colours.dim))
+            .min_size(vec2(ui.available_width(), CONTROL_HEIGHT));
+        let response = ui.add(button).on_hover_text(tip);
+        if response.clicked() {
+            self.styles.refresh();
+        }
+        egui::Popup::menu(&response)
+            .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
+            .show(|ui| self.style_menu(ui));
+    }
+
+    fn style_menu(&mut self, ui: &mut Ui) {
+        ui.set_width(280.0);
+        let styles: Vec<Style> = self.styles.all().cloned().collect();
+        if styles.is_empty() {
+            small(ui, &self.words.get("style-none"));
+        }
+        for style in styles {
+            ui.horizontal(|ui| {
+                let width = ui.available_width() - CONTROL_HEIGHT - space::S;
+                let button = egui::Button::selectable(false, &style.name)
+                    .truncate()
+                    .min_size(vec2(width, CONTROL_HEIGHT));
+                if ui.add(button).clicked() {
+                    self.change_settings("style", |settings| style.apply(settings));
+                    ui.close();
+                }
+                let name = self.words.with("style-remove", [("style", style.name.clone().into())]);
+                if icon_button(ui, icons::TRASH, &name, None).clicked()
+                    && let Err(error) = self.styles.remove(&style.name)
+                {
+                    self.tell_error(error.to_string());
+                }
+            });
+        }
+        divider(ui);
+        ui.horizontal(|ui| {
+            let hint = self.words.get("style-name");
+            let edit = TextEdit::singleline(&mut self.style_name)
+                .hint_text(hint.clone())
+                .desired_width(180.0);
+            ui.add(edit).accessible_name(hint);
+            let named = !self.style_name.trim().is_empty();
+            let save = egui::Button::new(self.words.get("style-save"));
+            if ui.add_enabled(named, save).clicked() {
+                let name = std::mem::take(&mut self.style_name).trim().to_owned();
+                let style = Style { name, settings: self.settings.clone() };
+                if let Err(error) = self.styles.save(&style) {
+                    self.tell_error(error.to_string());
+                }
             }
         });
     }
