@@ -3,7 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use egui::Context;
-use emberbrush_pipeline::{device::DeviceInfo, metadata};
+use emberbrush_pipeline::{
+    device::DeviceInfo,
+    metadata::{self, MadeWith},
+    prompt::PromptSyntax,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -382,9 +386,15 @@ impl Window {
             GalleryAction::CopySettings(fields) => {
                 let mut settings = self.settings.clone();
                 settings.take_fields(&fields);
-                let model = fields.get("model").and_then(|model| model.as_str()).unwrap_or("");
+                let text = |name: &str| fields.get(name).and_then(|value| value.as_str());
+                let with = MadeWith {
+                    model: text("model").unwrap_or_default().to_owned(),
+                    model_hash: text("model-hash").map(str::to_owned),
+                    dtype: text("dtype").unwrap_or_default().to_owned(),
+                    prompt_syntax: PromptSyntax::default(),
+                };
                 let request = settings.request();
-                ctx.copy_text(metadata::parameters(&request, request.seed, model));
+                ctx.copy_text(metadata::parameters(&request, request.seed, &with));
                 self.tell(self.words.get("notice-copied"));
             }
             GalleryAction::Delete(id, path) => match (self.bin)(&path) {

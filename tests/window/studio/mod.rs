@@ -21,7 +21,7 @@ use emberbrush::{
 };
 use emberbrush_pipeline::{
     device::{DeviceChoice, DeviceInfo, list},
-    metadata,
+    metadata::{self, MadeWith},
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture},
     progress::Stage,
@@ -124,7 +124,13 @@ impl FakeEngine {
         let request = GenerationRequest { seed, count: 1, ..job.request.clone() };
         let pixels = drawing(request.width, request.height, seed);
         let picture = Picture::new(DynamicImage::ImageRgb8(pixels));
-        let texts = metadata::texts(&request, 0, "fake", "f32", PromptSyntax::Weighted);
+        let with = MadeWith {
+            model: "fake".to_owned(),
+            model_hash: None,
+            dtype: "f32".to_owned(),
+            prompt_syntax: PromptSyntax::Weighted,
+        };
+        let texts = metadata::texts(&request, 0, &with);
         let write = |wanted: &Path, format: FileFormat| {
             std::fs::create_dir_all(wanted.parent().unwrap()).unwrap();
             let bytes = picture::encode(&picture, format, &texts).unwrap();
