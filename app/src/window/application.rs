@@ -19,7 +19,7 @@ use super::{
     models_page::FoundModel,
     overlay::Overlay,
     palette::Palette,
-    preferences::Preferences,
+    preferences::{Preferences, Previews},
     preferences_page::PreferencesPage,
     queue::{NewJob, Origin, Queue},
     results::Results,
@@ -132,7 +132,9 @@ pub struct Window {
     /// Why the last job failed, until the next one begins.
     pub(super) failure: Option<Failure>,
     saved_session: Session,
-    saved_queue: String,
+    saved_queue: (u64, bool, bool),
+    /// When settings were last changed, in seconds since the start.
+    pub(super) last_change: f64,
     saved_preferences: Preferences,
 }
 
@@ -180,7 +182,8 @@ impl Window {
             style_name: String::new(),
             failure: None,
             saved_session: session.clone(),
-            saved_queue: String::new(),
+            saved_queue: queue.revision(),
+            last_change: 0.0,
             saved_preferences: preferences.clone(),
             session,
             queue,
@@ -200,6 +203,14 @@ impl Window {
     /// Puts a prompt in the place of the one that is there, as one step that can be undone.
     pub fn set_prompt(&mut self, prompt: &str) {
         self.change_settings("prompt-set", |settings| settings.prompt = prompt.to_owned());
+    }
+
+    /// Sets a seed, which stays.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.change_settings("seed-set", |settings| {
+            settings.seed = seed;
+            settings.seed_is_locked = true;
+        });
     }
 
     /// The Gallery place.
@@ -268,7 +279,12 @@ impl Window {
         self.model = ModelState::Ready(model);
     }
 
-    fn on_job_event(&mut self, ctx: &Context, id: JobId, event: JobEvent) {
+    fn on_job_event(&mut self, ctx: &Context, id: JobId, mut event: JobEvent) {
+        if let JobEvent::Step { preview, .. } = &mut event
+            && self.preferences.previews == Previews::Off
+        {
+            *preview = None;
+        }
         let Some(entry) = self.queue.get(id) else { return };
         let (origin, steps) = (entry.origin, entry.request.steps);
         if let JobEvent::Picture(finished) = &event {
@@ -288,6 +304,13 @@ impl Window {
     fn on_job_ended(&mut self, ctx: &Context, id: JobId, end: JobEnd) {
         let origin = self.queue.get(id).map(|entry| entry.origin);
         self.queue.ended(id, end.clone());
+        if self.queue.open_count() == 0
+            && self.preferences.notify
+            && !ctx.input(|input| input.focused)
+        {
+            let attention = egui::UserAttentionType::Informational;
+            ctx.send_viewport_cmd(egui::ViewportCommand::RequestUserAttention(attention));
+        }
         if origin == Some(Origin::Canvas) {
             self.canvas.on_event(ctx, &Event::Ended(id, end));
             return;
@@ -610,10 +633,9 @@ impl Window {
             self.journal.write(PREFERENCES, &self.preferences);
             self.saved_preferences = self.preferences.clone();
         }
-        let queue = serde_json::to_string(&self.queue.for_journal()).unwrap_or_default();
-        if queue != self.saved_queue {
-            self.journal.write_bytes(QUEUE, queue.clone().into_bytes());
-            self.saved_queue = queue;
+        if self.queue.revision() != self.saved_queue {
+            self.journal.write(QUEUE, &self.queue.for_journal());
+            self.saved_queue = self.queue.revision();
         }
         if let Some(error) = self.journal.take_error() {
             let message = self.words.with("notice-journal-failed", [("error", error.into())]);

@@ -91,11 +91,14 @@ pub struct Queue {
     /// Whether the settings of the Prompt place are made again and again.
     pub forever: bool,
     next_id: u64,
+    /// Counts changes, so that the journal knows of them without comparing.
+    #[serde(skip)]
+    revision: u64,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { entries: Vec::new(), paused: false, forever: false, next_id: 1 }
+        Self { entries: Vec::new(), paused: false, forever: false, next_id: 1, revision: 0 }
     }
 }
 
@@ -120,6 +123,11 @@ impl Queue {
         copy
     }
 
+    /// A value that is another one after each change.
+    pub fn revision(&self) -> (u64, bool, bool) {
+        (self.revision, self.paused, self.forever)
+    }
+
     /// All jobs.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
@@ -131,6 +139,7 @@ impl Queue {
     }
 
     fn get_mut(&mut self, id: JobId) -> Option<&mut Entry> {
+        self.revision += 1;
         self.entries.iter_mut().find(|entry| entry.id == id)
     }
 
@@ -155,6 +164,7 @@ impl Queue {
 
     /// Adds a job at the end.
     pub fn add(&mut self, job: NewJob) -> JobId {
+        self.revision += 1;
         let id = JobId(self.next_id);
         self.next_id += 1;
         let NewJob { origin, request, model, delivery, sources } = job;
@@ -184,6 +194,7 @@ impl Queue {
         }
         let entry = self.entries.iter_mut().find(|entry| entry.state == EntryState::Waiting)?;
         entry.state = EntryState::Running;
+        self.revision += 1;
         Some(Job {
             id: entry.id,
             request: entry.request.clone(),
@@ -225,6 +236,7 @@ impl Queue {
 
     /// Takes all waiting jobs back.
     pub fn cancel_all_waiting(&mut self) {
+        self.revision += 1;
         for entry in &mut self.entries {
             if entry.state == EntryState::Waiting {
                 entry.state = EntryState::Cancelled;
@@ -234,6 +246,7 @@ impl Queue {
 
     /// Lets a job that was stopped or failed wait again, for the pictures that it lacks.
     pub fn retry(&mut self, id: JobId) {
+        self.revision += 1;
         if let Some(place) = self.entries.iter().position(|entry| entry.id == id) {
             let entry = &self.entries[place];
             // The pictures that a canvas job started from are gone; the canvas asks anew.
@@ -250,6 +263,7 @@ impl Queue {
     /// Moves a waiting job before the waiting one that stands before it, or after the one that
     /// follows it.
     pub fn move_waiting(&mut self, id: JobId, direction: Direction) {
+        self.revision += 1;
         let waiting: Vec<usize> = (0..self.entries.len())
             .filter(|&place| self.entries[place].state == EntryState::Waiting)
             .collect();
@@ -267,6 +281,7 @@ impl Queue {
 
     /// Takes jobs that are done, stopped or failed off the list.
     pub fn clear_ended(&mut self) {
+        self.revision += 1;
         self.entries.retain(Entry::is_open);
     }
 }
@@ -366,6 +381,10 @@ mod tests {
         queue.add(NewJob { origin: Origin::Canvas, ..job("fill", 3) });
         queue.begin_next(DeviceChoice::Cpu);
         queue.picture_made(id);
+        let before = queue.revision();
+        queue.picture_made(id);
+        assert_ne!(queue.revision(), before, "the journal is told");
+        queue.entries[0].made = 1;
         let text = serde_json::to_string(&queue.for_journal()).unwrap();
         let mut restored = serde_json::from_str::<Queue>(&text).unwrap().restored();
         assert_eq!(prompts(&restored), ["a"]);

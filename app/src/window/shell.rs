@@ -27,6 +27,9 @@ const STRIP_HEIGHT: f32 = 96.0;
 /// Height of the status line in points.
 const STATUS_HEIGHT: f32 = 28.0;
 
+/// Changes that are further apart than this are undone one by one.
+const PAUSE_SECONDS: f64 = 1.0;
+
 impl Window {
     /// Draws the window and takes in what a person does.
     pub fn ui(&mut self, ui: &mut Ui) {
@@ -151,6 +154,11 @@ impl Window {
             () if after.count != before.count => "count",
             () => "choice",
         };
+        // After a pause, typing goes on in a step of its own.
+        let now = ctx.time();
+        if now - std::mem::replace(&mut self.last_change, now) > PAUSE_SECONDS {
+            self.timeline.end_step();
+        }
         self.timeline.changed(before, subject);
     }
 }
