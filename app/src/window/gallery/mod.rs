@@ -172,7 +172,7 @@ impl GalleryPlace {
     /// Draws the place.
     pub fn ui(&mut self, ui: &mut Ui, words: &Words) -> Option<GalleryAction> {
         let mut action = None;
-        if self.chosen_pictures().first().is_some() {
+        if !self.chosen_pictures().is_empty() {
             egui::Panel::right("gallery-details")
                 .exact_size(264.0)
                 .resizable(false)
