@@ -50,8 +50,7 @@ await() {
 open_window() {
     "$program" >>"$work/window.log" 2>&1 &
     window=$!
-    await "the window is there" 60 xdotool search --name '^Emberbrush$'
-    xdotool search --name '^Emberbrush$' windowfocus
+    await "the window is there" 60 xdotool search --onlyvisible --name '^Emberbrush$' windowfocus
     sleep 3
 }
 
