@@ -52,6 +52,11 @@ impl EngineHandle {
 
     /// Asks for something. Commands are done in order.
     pub fn send(&self, command: Command) {
+        if let Command::Run(job) = &command {
+            // A job that was stopped before runs again when it is asked for again.
+            let _ =
+                self.cancelled.compare_exchange(job.id.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
         // The thread ends only with the program.
         let _ = self.commands.send(command);
     }

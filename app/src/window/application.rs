@@ -135,6 +135,10 @@ pub struct Window {
     saved_queue: (u64, bool, bool),
     /// When settings were last changed, in seconds since the start.
     pub(super) last_change: f64,
+    /// Whether a run was asked for before the checkpoint was ready.
+    generates_when_ready: bool,
+    /// Whether the timeline knows already what was changed in this frame.
+    pub(super) is_recorded: bool,
     saved_preferences: Preferences,
 }
 
@@ -184,6 +188,8 @@ impl Window {
             saved_session: session.clone(),
             saved_queue: queue.revision(),
             last_change: 0.0,
+            generates_when_ready: false,
+            is_recorded: false,
             saved_preferences: preferences.clone(),
             session,
             queue,
@@ -268,7 +274,8 @@ impl Window {
     fn on_loaded(&mut self, model: Arc<LoadedModel>) {
         if self.settings.model == model.source {
             // A first start takes what the checkpoint recommends; later ones keep what was set.
-            if self.session.settings.is_none() {
+            if self.session.awaits_recommendation {
+                self.session.awaits_recommendation = false;
                 let prompts = (self.settings.prompt.clone(), self.settings.negative.clone());
                 self.settings =
                     GenerationSettings::recommended(model.source.clone(), &model.defaults);
@@ -277,6 +284,9 @@ impl Window {
             }
         }
         self.model = ModelState::Ready(model);
+        if std::mem::take(&mut self.generates_when_ready) {
+            self.queue_settings();
+        }
     }
 
     fn on_job_event(&mut self, ctx: &Context, id: JobId, mut event: JobEvent) {
@@ -341,6 +351,11 @@ impl Window {
 
     /// Puts the settings into the queue and draws the next seed.
     pub(super) fn queue_settings(&mut self) {
+        if self.session.awaits_recommendation {
+            // Size and steps are not known yet; the first run begins with those of the checkpoint.
+            self.generates_when_ready = true;
+            return;
+        }
         if !self.settings.seed_is_locked {
             self.settings.seed = random_seed();
         }
@@ -495,11 +510,17 @@ impl Window {
             Action::ShowGallery => self.session.place = Place::Gallery,
             Action::Undo => match self.session.place {
                 Place::Canvas => self.canvas.undo(),
-                _ => self.timeline.undo(&mut self.settings),
+                _ => {
+                    self.timeline.undo(&mut self.settings);
+                    self.is_recorded = true;
+                }
             },
             Action::Redo => match self.session.place {
                 Place::Canvas => self.canvas.redo(),
-                _ => self.timeline.redo(&mut self.settings),
+                _ => {
+                    self.timeline.redo(&mut self.settings);
+                    self.is_recorded = true;
+                }
             },
             Action::NewSeed => self.change_settings("seed", |settings| {
                 settings.seed = random_seed();
@@ -574,6 +595,7 @@ impl Window {
         change(&mut self.settings);
         if self.settings != before {
             self.timeline.changed(&before, subject);
+            self.is_recorded = true;
         }
     }
 

@@ -22,6 +22,9 @@ pub const PROMPTS: &str = "prompts.jsonl";
 pub struct Session {
     /// The settings; `None` until a checkpoint has recommended some.
     pub settings: Option<GenerationSettings>,
+    /// Whether the settings beside the prompts are still to come from a checkpoint.
+    #[serde(default)]
+    pub awaits_recommendation: bool,
     /// The place in view.
     #[serde(default)]
     pub place: Place,
@@ -44,6 +47,7 @@ impl Default for Session {
     fn default() -> Self {
         Self {
             settings: None,
+            awaits_recommendation: true,
             place: Place::default(),
             shows_negative: false,
             shows_more: false,

@@ -136,6 +136,9 @@ impl Window {
 
     /// Puts what the controls changed into the timeline.
     fn note_changes(&mut self, ctx: &egui::Context, before: &super::settings::GenerationSettings) {
+        if std::mem::take(&mut self.is_recorded) {
+            return;
+        }
         let after = &self.settings;
         if after == before {
             // A change after a pause, or after the pointer was let go, is a step of its own.

@@ -77,7 +77,8 @@ impl Engine for FakeEngine {
     }
 
     fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
-        match self.control.next.lock().unwrap().take() {
+        let trouble = self.control.next.lock().unwrap().take();
+        match trouble {
             Some(Trouble::Panic) => panic!("the engine was told to"),
             Some(Trouble::Fail(failure)) => return JobEnd::Failed(failure),
             None => {}
@@ -259,13 +260,9 @@ impl Studio {
                 },
                 Scene { window: None },
             );
-        wait(&mut harness, |screen| status(screen) == "Ready" || is_busy(screen));
+        wait(&mut harness, |screen| !status(screen).starts_with("Loading"));
         harness
     }
-}
-
-fn is_busy(screen: &Screen<'_>) -> bool {
-    window(screen).results().running.is_some()
 }
 
 /// The window.
