@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn checkpoints_are_found_below_folders_and_told_what_they_are() {
-        let checkpoint = emberbrush_tests::checkpoint("sd1");
+        let checkpoint = emberbrush_tests::checkpoint("sd15-tiny");
         let found = find_models(&[checkpoint.parent().unwrap().to_owned()]);
         let folder = ModelSource::Folder(checkpoint.to_path_buf());
         let model = found.iter().find(|model| model.source == folder).unwrap();

@@ -107,7 +107,7 @@ mod tests {
         assert_eq!(changed("a red cat", "red", STEP), "a (red:1.1) cat");
         assert_eq!(changed("a (red:1.1) cat", "red", STEP), "a (red:1.2) cat");
         assert_eq!(changed("a (red:1.1) cat", "(red:1.1)", -STEP), "a red cat");
-        assert_eq!(changed("a red cat", "red cat ", -STEP), "a (red cat:0.9)");
+        assert_eq!(changed("a red cat ", "red cat ", -STEP), "a (red cat:0.9) ");
         assert_eq!(changed("빨간 고양이", "고양이", STEP), "빨간 (고양이:1.1)");
         assert_eq!(changed("a (red:2) cat", "red", STEP), "a (red:2) cat");
     }

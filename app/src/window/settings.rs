@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn what_cannot_be_taken_over_is_named() {
         let mut taken = settings();
-        let fields = json!({ "steps": 9, "strength": 0.5, "sampler": "restart" });
+        let fields = json!({ "steps": 9, "strength": 0.5, "sampler": "guess" });
         assert_eq!(taken.take_fields(fields.as_object().unwrap()), ["sampler", "strength"]);
         assert_eq!((taken.steps, taken.sampler), (9, Sampler::Dpmpp2m));
     }
