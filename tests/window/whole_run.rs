@@ -52,6 +52,7 @@ fn a_prompt_becomes_a_file_with_its_settings() {
                 rng: RngSource::Torch,
                 count: 1,
             }),
+            awaits_recommendation: false,
             ..Session::default()
         },
     );
