@@ -9,14 +9,14 @@ use std::{
     time::Duration,
 };
 
-use eframe::egui::{self, Key, Modifiers, Pos2, Role, Vec2, pos2};
+use eframe::egui::{self, Key, Modifiers, Pos2, Role, Vec2};
 use emberbrush::{
-    canvas::{document::Document, editor::Editor, ember_file, mask, tools::Tool},
+    canvas::{document::Document, editor::Editor, ember_file, geometry::Point, mask, tools::Tool},
     engine::{
-        Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, ModelSource,
-        TokenCount, TokenCounter,
+        DiffusionEngine, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
+        ModelSource, TokenCount, TokenCounter,
     },
-    window::{Start, Window, journal::Journal},
+    window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
     device::{self, DeviceChoice, DeviceInfo},
@@ -88,8 +88,11 @@ impl Engine for FakeEngine {
                 if on_event(event).is_break() {
                     return JobEnd::Cancelled;
                 }
-                if job.request.prompt.contains("slow") {
-                    std::thread::sleep(Duration::from_millis(50));
+                while index == 1 && job.request.prompt.contains("slow") {
+                    if on_event(JobEvent::Checkpoint).is_break() {
+                        return JobEnd::Cancelled;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
                 }
             }
             let painted = Rgb32FImage::from_pixel(width, height, Rgb(colour(index)));
@@ -141,8 +144,19 @@ impl Desk<'_> {
     }
 
     fn on(folder: TempDir) -> Self {
+        Self::with(folder, FakeEngine::default)
+    }
+
+    fn with<E: Engine>(folder: TempDir, engine: impl Fn() -> E + Send + 'static) -> Self {
         let journal = Journal::open(folder.path().join("data")).unwrap();
-        let mut start = Some(Start { journal, engine: FakeEngine::default });
+        let preferences = Preferences {
+            pictures_folder: folder.path().join("pictures"),
+            language: Language::English,
+            ..Default::default()
+        };
+        journal.write("preferences.json", &preferences);
+        journal.flush();
+        let mut start = Some(Start { journal, engine });
         let mut harness = Harness::builder().with_size(Vec2::new(1280.0, 800.0)).build_ui_state(
             move |ui, window: &mut Option<Window>| match window {
                 // Fonts are there from the frame after the first.
@@ -213,18 +227,9 @@ impl Desk<'_> {
         self.wait("the picture is open", |window| window.canvas().editor().is_some());
     }
 
-    /// Where a pixel of the picture is in the window, while all of it is in view.
+    /// Where a place of the picture is in the window.
     fn at(&self, x: f32, y: f32) -> Pos2 {
-        let canvas = self.harness.get_by_role_and_label(Role::Canvas, "Canvas").rect();
-        let (width, height) = self.document().size();
-        let (width, height) = (width as f32, height as f32);
-        let enlarged = (canvas.size().min_elem() / width.max(height)).floor().clamp(1.0, 8.0);
-        let room = canvas.size() - Vec2::splat(48.0);
-        let scale = (room.x / width).min(room.y / height).min(enlarged);
-        pos2(
-            canvas.center().x + (x - width / 2.0) * scale,
-            canvas.center().y + (y - height / 2.0) * scale,
-        )
+        self.window().canvas().screen_position(Point::new(x, y)).expect("the picture is drawn")
     }
 
     fn drag(&mut self, from: (f32, f32), to: (f32, f32)) {
@@ -528,6 +533,8 @@ fn a_fill_is_cancelled_and_keeps_what_is_done() {
     desk.harness.run_steps(2);
     assert_eq!(desk.window().settings().prompt, "slow apple");
     desk.drag((40.0, 32.0), (60.0, 32.0));
+    desk.press(Key::E);
+    assert_eq!(desk.editor().tools.tool, Tool::Eraser, "painting ended typing");
     desk.press_with(Modifiers::COMMAND, Key::Enter);
     desk.wait("the first variation", |window| {
         window.canvas().editor().unwrap().candidate().is_some()
@@ -535,6 +542,89 @@ fn a_fill_is_cancelled_and_keeps_what_is_done() {
     desk.click("Cancel the fill");
     desk.wait("the end", |window| window.queue().open_count() == 0);
     let candidate = desk.editor().candidate().unwrap();
-    assert!(candidate.variations().len() < 3);
+    assert_eq!(candidate.variations().len(), 1);
     assert_eq!(candidate.job().request.prompt, "slow apple");
+}
+
+/// The model in the box, with few steps.
+#[derive(Default)]
+struct QuickEngine(DiffusionEngine);
+
+impl Engine for QuickEngine {
+    fn load(&mut self, model: &ModelSource, device: DeviceChoice) -> Result<LoadedModel, Failure> {
+        let mut loaded = self.0.load(model, device)?;
+        loaded.defaults.steps = 4;
+        Ok(loaded)
+    }
+
+    fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
+        self.0.run(job, on_event)
+    }
+
+    fn devices(&mut self) -> Vec<DeviceInfo> {
+        self.0.devices()
+    }
+}
+
+/// The model in the box on the processor: a prompt becomes a picture, which is opened, painted on,
+/// filled and saved.
+#[test]
+fn the_whole_way_with_the_model_in_the_box() {
+    let mut desk = Desk::with(TempDir::new().unwrap(), QuickEngine::default);
+    let patient = |desk: &mut Desk<'_>, what: &str, is_so: &dyn Fn(&Window) -> bool| {
+        for _ in 0..30_000 {
+            desk.harness.step();
+            if is_so(desk.window()) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("waited for: {what}");
+    };
+    desk.press_with(Modifiers::COMMAND, Key::Num1);
+    let prompt = |desk: &Desk<'_>| {
+        desk.harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").rect().center()
+    };
+    let at = prompt(&desk);
+    desk.drag_points(at, at);
+    desk.harness
+        .get_by_role_and_label(Role::MultilineTextInput, "Prompt")
+        .type_text("a red apple on a blue background");
+    desk.harness.run_steps(2);
+    desk.press_with(Modifiers::COMMAND, Key::Enter);
+    patient(&mut desk, "a picture", &|window| !window.results().pictures.is_empty());
+    let made = desk.window().results().pictures[0].path.clone().expect("it is on disk");
+
+    desk.press_with(Modifiers::COMMAND, Key::Num2);
+    desk.drop_file(&made);
+    desk.wait("it is open", |window| window.canvas().editor().is_some());
+    let (width, height) = desk.document().size();
+    desk.press(Key::R);
+    desk.drag((width as f32 * 0.3, height as f32 * 0.3), (width as f32 * 0.7, height as f32 * 0.7));
+    let mask = desk.document().mask().clone();
+    desk.press_with(Modifiers::COMMAND, Key::Enter);
+    patient(&mut desk, "three variations", &|window| {
+        let candidate = window.canvas().editor().and_then(|editor| editor.candidate());
+        candidate.is_some_and(|candidate| candidate.variations().len() == 3)
+    });
+    desk.harness.run_steps(2);
+    desk.press(Key::ArrowRight);
+    desk.press(Key::Enter);
+    let layer = Arc::clone(&desk.document().layers()[0]);
+    assert_eq!((layer.variations().len(), layer.chosen()), (3, 1));
+    let before = picture::read(&made).unwrap();
+    let after = desk.document().composite();
+    let (before, after) = (before.pixels.to_rgb8(), after.pixels.to_rgb8());
+    let area = layer.patch().area();
+    let mut changed = 0;
+    for (x, y, pixel) in after.enumerate_pixels() {
+        let is_changed = pixel != before.get_pixel(x, y);
+        assert!(!is_changed || area.contains(x, y), "{x} {y} is outside of the fill");
+        changed += u32::from(is_changed && mask.get(x, y) == Some(255));
+    }
+    assert!(changed > 0, "something was painted");
+    assert_ne!(layer.variations()[0].painted(), layer.variations()[1].painted());
+
+    let files = std::fs::read_dir(desk.path("pictures")).unwrap().count();
+    assert_eq!(files, 4, "the picture and three fills are in the folder");
 }

@@ -230,7 +230,7 @@ fn mask_section(place: &mut CanvasPlace, ui: &mut Ui, context: &PlaceContext<'_>
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = space::XS;
         let pixels = &mut place.panel.edge;
-        ui.allocate_ui(vec2(56.0, 28.0), |ui| {
+        ui.allocate_ui(vec2(44.0, 28.0), |ui| {
             number(ui, &words.get("mask-edge"), pixels, 1..=256, 1.0, 8);
         });
         for (message, change) in [

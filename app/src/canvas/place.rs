@@ -105,6 +105,11 @@ impl CanvasPlace {
         self.editor.as_ref()
     }
 
+    /// Where a place of the picture is in the window, in points, once it was drawn.
+    pub fn screen_position(&self, place: super::geometry::Point) -> Option<egui::Pos2> {
+        self.surface.screen_position(place)
+    }
+
     /// Waits until everything is in the journal.
     pub fn flush(&self) {
         if let Some(journal) = &self.journal {

@@ -24,6 +24,9 @@ const WHEEL_ZOOM: f32 = 1.0 / 240.0;
 /// From this far outside, an edge of the picture can be dragged, in points.
 const HANDLE_REACH: f32 = 18.0;
 
+/// Width of the room that the tools take, in points.
+const TOOLS: f32 = 52.0;
+
 /// Length of the mark that shows that an edge can be dragged, in points.
 const HANDLE_LENGTH: f32 = 36.0;
 
@@ -79,8 +82,10 @@ fn position(at: Point) -> Pos2 {
     pos2(at.x, at.y)
 }
 
+/// The room for the picture beside the tools, which float at the left edge.
 fn viewport(rect: Rect) -> Viewport {
-    Viewport { least: point(rect.min), most: point(rect.max) }
+    let left = (rect.left() + TOOLS).min(rect.center().x);
+    Viewport { least: Point::new(left, rect.top()), most: point(rect.max) }
 }
 
 impl Surface {
@@ -95,6 +100,11 @@ impl Surface {
     /// Points of the screen for a pixel of the picture.
     pub(super) fn scale(&self) -> f32 {
         self.view.map_or(1.0, View::scale)
+    }
+
+    /// Where a place of the picture is on the screen.
+    pub(super) fn screen_position(&self, place: Point) -> Option<Pos2> {
+        self.view.map(|view| position(view.to_screen(place)))
     }
 
     /// Looks at the picture in another way from the next frame on.
@@ -238,6 +248,12 @@ impl Surface {
             pressure: pressure.unwrap_or(1.0),
         };
         if pressed && response.is_pointer_button_down_on() {
+            // Who was writing the prompt is painting now, and its keys are those of the tools.
+            ui.memory_mut(|memory| {
+                if let Some(focused) = memory.focused() {
+                    memory.surrender_focus(focused);
+                }
+            });
             let origin = ui.input(|input| input.pointer.press_origin()).or(at);
             if let Some(at) = origin {
                 self.side = side_at(editor, view, at);
@@ -341,7 +357,7 @@ impl Surface {
 fn fitted(ui: &Ui, size: (u32, u32), rect: Rect) -> View {
     // Small pictures are enlarged by whole pixels of the screen.
     let largest = size.0.max(size.1) as f32;
-    let room = rect.size().min_elem() * ui.pixels_per_point();
+    let room = (rect.size() - vec2(TOOLS, 0.0)).min_elem() * ui.pixels_per_point();
     let enlarged = (room / largest).floor().clamp(1.0, 8.0);
     View::fit(size, viewport(rect), enlarged / ui.pixels_per_point())
 }
