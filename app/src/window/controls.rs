@@ -179,6 +179,7 @@ pub fn number<N: Numeric>(
     let widget = DragValue::new(value)
         .range(range.clone())
         .speed(step * 0.25)
+        .clip_text(true)
         .min_decimals(0)
         .max_decimals(decimals);
     let mut response = ui.add_sized(vec2(ui.available_width(), CONTROL_HEIGHT), widget);

@@ -149,8 +149,12 @@ fn page_modal(
             });
         });
         ui.add_space(space::S);
-        ui.set_max_height(room.y);
-        if content(ui) == Flow::Close {
+        // The room is the content's alone, below the title.
+        let inner = ui.vertical(|ui| {
+            ui.set_max_height(room.y);
+            content(ui)
+        });
+        if inner.inner == Flow::Close {
             flow = Flow::Close;
         }
         flow

@@ -38,6 +38,9 @@ const MAX_SIDE: u32 = 4096;
 /// The most pictures of one run.
 const MAX_COUNT: u32 = 1000;
 
+/// Width of the number of pictures, in points.
+const COUNT_WIDTH: f32 = 84.0;
+
 /// The name of the prompt's editor, by which the rest of the window finds it.
 pub(super) fn prompt_id() -> Id {
     Id::unique("prompt")
@@ -279,38 +282,43 @@ impl Window {
     }
 
     fn seed_and_count(&mut self, ui: &mut Ui) {
-        ui.columns_const(|[left, right]| {
-            let label = self.words.get("seed");
-            let tip = self.words.get("seed-tip");
-            field(left, &label, &tip, |ui| {
-                ui.horizontal(|ui| {
-                    ui.spacing_mut().item_spacing.x = space::XS;
-                    let width = ui.available_width() - 2.0 * (CONTROL_HEIGHT + space::XS);
-                    ui.allocate_ui(vec2(width, CONTROL_HEIGHT), |ui| {
-                        let response =
-                            number(ui, &label, &mut self.settings.seed, 0..=u64::MAX >> 11, 1.0, 0);
-                        if response.changed() {
-                            self.settings.seed_is_locked = true;
-                        }
-                    });
-                    let dice = self.words.get(Action::NewSeed.message());
-                    let keys = self.preferences.shortcuts.of(Action::NewSeed);
-                    if icon_button(ui, icons::DICE_FIVE, &dice, keys).clicked() {
-                        self.settings.seed = random_seed();
-                    }
-                    let locked = self.settings.seed_is_locked;
-                    let icon = if locked { icons::LOCK_SIMPLE } else { icons::LOCK_SIMPLE_OPEN };
-                    let name = self.words.get(Action::LockSeed.message());
-                    let keys = self.preferences.shortcuts.of(Action::LockSeed);
-                    if icon_toggle(ui, icon, &name, keys, locked).clicked() {
-                        self.settings.seed_is_locked = !locked;
-                    }
-                });
-            });
+        ui.horizontal_top(|ui| {
+            let width = ui.available_width() - COUNT_WIDTH - space::S;
+            ui.allocate_ui(vec2(width, 0.0), |ui| self.seed(ui));
             let label = self.words.get("count");
             let tip = self.words.get("count-tip");
-            field(right, &label, &tip, |ui| {
+            field(ui, &label, &tip, |ui| {
                 number(ui, &label, &mut self.settings.count, 1..=MAX_COUNT, 1.0, 1);
+            });
+        });
+    }
+
+    fn seed(&mut self, ui: &mut Ui) {
+        let label = self.words.get("seed");
+        let tip = self.words.get("seed-tip");
+        field(ui, &label, &tip, |ui| {
+            ui.horizontal(|ui| {
+                ui.spacing_mut().item_spacing.x = space::XS;
+                let width = ui.available_width() - 2.0 * (CONTROL_HEIGHT + space::XS);
+                ui.allocate_ui(vec2(width, CONTROL_HEIGHT), |ui| {
+                    let response =
+                        number(ui, &label, &mut self.settings.seed, 0..=u64::MAX >> 11, 1.0, 0);
+                    if response.changed() {
+                        self.settings.seed_is_locked = true;
+                    }
+                });
+                let dice = self.words.get(Action::NewSeed.message());
+                let keys = self.preferences.shortcuts.of(Action::NewSeed);
+                if icon_button(ui, icons::DICE_FIVE, &dice, keys).clicked() {
+                    self.settings.seed = random_seed();
+                }
+                let locked = self.settings.seed_is_locked;
+                let icon = if locked { icons::LOCK_SIMPLE } else { icons::LOCK_SIMPLE_OPEN };
+                let name = self.words.get(Action::LockSeed.message());
+                let keys = self.preferences.shortcuts.of(Action::LockSeed);
+                if icon_toggle(ui, icon, &name, keys, locked).clicked() {
+                    self.settings.seed_is_locked = !locked;
+                }
             });
         });
     }
