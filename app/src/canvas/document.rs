@@ -434,6 +434,23 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_variation_that_differs_where_it_has_no_weight_changes_nothing_there() {
+        let mut document = Document::new("test", picture(ColorType::Rgb8, 1));
+        let mask = disc(30.0, 20.0, 12.0);
+        let patch = Patch::of(&mask).unwrap();
+        let below = Arc::new(patch.cut(document.picture()));
+        let other = Arc::new(patch.cut(&picture(ColorType::Rgb8, 9)));
+        let variation = Variation::new(1, other, below).unwrap();
+        let tiles = Arc::new(document.mask().clone());
+        let id = document.new_layer_id();
+        let layer = FillLayer::new(id, request(), tiles, patch, vec![variation]).unwrap();
+        document.add_layer(layer).unwrap();
+        let recount = picture::recount(document.picture(), &document.composite(), &mask);
+        assert_eq!(recount.changed, 0);
+        assert_ne!(&document.composite(), document.picture().as_ref());
+    }
+
+    #[test]
     fn layers_are_chosen_hidden_moved_and_deleted() {
         let mut document = Document::new("test", picture(ColorType::Rgb8, 1));
         let first = document.add_layer(layer(&document, &disc(20.0, 20.0, 9.0), 3)).unwrap();

@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn bombs_are_not_unpacked() {
+    fn bombs_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bomb.ember");
         // 64 MiB of zeros in the place of a picture of 61×47 pixels.
