@@ -44,7 +44,7 @@ impl LatentRgbFactors {
     pub fn published(family: Family) -> Self {
         match family {
             Family::StableDiffusion1 | Family::StableDiffusion2 => STABLE_DIFFUSION,
-            Family::StableDiffusionXl => STABLE_DIFFUSION_XL,
+            Family::StableDiffusionXl | Family::StableDiffusionXlRefiner => STABLE_DIFFUSION_XL,
         }
     }
 

@@ -18,6 +18,9 @@ pub enum Family {
     /// Stable Diffusion XL.
     #[serde(rename = "sdxl")]
     StableDiffusionXl,
+    /// The refiner of Stable Diffusion XL: one text encoder, and pictures rated by their looks.
+    #[serde(rename = "sdxl-refiner")]
+    StableDiffusionXlRefiner,
 }
 
 impl Family {
@@ -27,7 +30,13 @@ impl Family {
             Self::StableDiffusion1 => "Stable Diffusion 1.x",
             Self::StableDiffusion2 => "Stable Diffusion 2.x",
             Self::StableDiffusionXl => "Stable Diffusion XL",
+            Self::StableDiffusionXlRefiner => "Stable Diffusion XL refiner",
         }
+    }
+
+    /// Whether it is Stable Diffusion XL or its refiner.
+    pub fn is_xl(self) -> bool {
+        matches!(self, Self::StableDiffusionXl | Self::StableDiffusionXlRefiner)
     }
 }
 
@@ -37,6 +46,10 @@ pub struct ModelIndex {
     /// `_class_name`, such as `StableDiffusionPipeline`.
     #[serde(rename = "_class_name")]
     pub class_name: String,
+    /// `requires_aesthetics_score`: whether the UNet is told how good the picture should look, as
+    /// the refiner is.
+    #[serde(default)]
+    pub requires_aesthetics_score: bool,
 }
 
 /// What a checkpoint itself recommends; all of it optional, in `defaults.json` beside
@@ -91,11 +104,15 @@ pub fn locate(path: &Path) -> Result<CheckpointFiles, CheckpointError> {
 
 /// Recognises the family from `model_index.json` and the UNet's configuration.
 pub fn family(files: &CheckpointFiles) -> Result<Family, CheckpointError> {
-    let ModelIndex { class_name } = files.json("model_index.json")?;
+    let ModelIndex { class_name, requires_aesthetics_score } = files.json("model_index.json")?;
     match class_name.as_str() {
         "StableDiffusionXLPipeline"
         | "StableDiffusionXLImg2ImgPipeline"
-        | "StableDiffusionXLInpaintPipeline" => Ok(Family::StableDiffusionXl),
+        | "StableDiffusionXLInpaintPipeline" => Ok(if requires_aesthetics_score {
+            Family::StableDiffusionXlRefiner
+        } else {
+            Family::StableDiffusionXl
+        }),
         "StableDiffusionPipeline"
         | "StableDiffusionImg2ImgPipeline"
         | "StableDiffusionInpaintPipeline" => {

@@ -10,7 +10,10 @@ use super::{
     DiffusionPipeline,
     text_encoders::{Encoded, PromptKey, TextEncoders},
 };
-use crate::{device::OpenDevice, error::PipelineError, request::GenerationRequest};
+use crate::{
+    checkpoint::folder::Family, device::OpenDevice, error::PipelineError,
+    request::GenerationRequest,
+};
 
 /// What one batch of the UNet is conditioned on. With guidance the batch is
 /// `[negative prompts, prompts]`, without it `[prompts]`.
@@ -28,7 +31,7 @@ pub struct PooledText {
     /// The second encoder's projected output, `[batch, channels]`.
     pub text_embeds: Tensor<2>,
     /// For each of the batch: original height and width, top and left of the crop, target
-    /// height and width, in pixels.
+    /// height and width, in pixels; for the refiner an aesthetic score in place of the last two.
     pub time_ids: Vec<f64>,
 }
 
@@ -128,9 +131,22 @@ impl DiffusionPipeline {
         } else {
             sizes.clone().chain(sizes).collect()
         };
+        let size_ids = match self.family {
+            Family::StableDiffusionXlRefiner => {
+                let negative = std::iter::repeat_n(NEGATIVE_AESTHETIC_SCORE, negatives.len());
+                let positive = std::iter::repeat_n(AESTHETIC_SCORE, positives.len());
+                let scores = negative.chain(positive);
+                sizes
+                    .iter()
+                    .zip(scores)
+                    .flat_map(|(&size, score)| refiner_ids(size, score))
+                    .collect()
+            }
+            _ => sizes.iter().flat_map(|&size| size_ids(size)).collect(),
+        };
         negatives.append(&mut positives);
         self.finish_with_text_encoders();
-        Ok(conditioning(negatives, &sizes))
+        Ok(conditioning(negatives, size_ids))
     }
 
     /// What of the prompts of `requests`, which will be denoised at once, is not encoded yet.
@@ -209,18 +225,28 @@ impl DiffusionPipeline {
     }
 }
 
-/// Joins encoded prompts, each for a picture of its width and height.
-fn conditioning(batch: Vec<Encoded>, sizes: &[(u32, u32)]) -> Conditioning {
+/// What the refiner is told of the looks of the picture, and of what it should not be: diffusers'
+/// defaults (`pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl_img2img.py`).
+const AESTHETIC_SCORE: f64 = 6.0;
+const NEGATIVE_AESTHETIC_SCORE: f64 = 2.5;
+
+/// What Stable Diffusion XL is told of a picture's width and height: those of an original, where
+/// it was cropped, and those wanted, each height first.
+fn size_ids((width, height): (u32, u32)) -> [f64; 6] {
+    let (height, width) = (f64::from(height), f64::from(width));
+    [height, width, 0.0, 0.0, height, width]
+}
+
+/// The same for the refiner: the score stands in place of the wanted size.
+fn refiner_ids((width, height): (u32, u32), aesthetic_score: f64) -> [f64; 5] {
+    [f64::from(height), f64::from(width), 0.0, 0.0, aesthetic_score]
+}
+
+/// Joins encoded prompts, with what Stable Diffusion XL is told of their pictures.
+fn conditioning(batch: Vec<Encoded>, time_ids: Vec<f64>) -> Conditioning {
     let (hidden, pooled): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|encoded| (encoded.hidden, encoded.pooled)).unzip();
     let pooled: Option<Vec<_>> = pooled.into_iter().collect();
-    let time_ids = |&(width, height): &(u32, u32)| {
-        let (height, width) = (f64::from(height), f64::from(width));
-        [height, width, 0.0, 0.0, height, width]
-    };
-    let added = pooled.map(|pooled| PooledText {
-        text_embeds: Tensor::cat(pooled, 0),
-        time_ids: sizes.iter().flat_map(time_ids).collect(),
-    });
+    let added = pooled.map(|pooled| PooledText { text_embeds: Tensor::cat(pooled, 0), time_ids });
     Conditioning { encoder_hidden_states: Tensor::cat(hidden, 0), added }
 }

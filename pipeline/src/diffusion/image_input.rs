@@ -247,7 +247,7 @@ impl DiffusionPipeline {
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Tensor<4>, PipelineError> {
         if self.vae_encoder.is_none() {
-            let mut encoder = load::encoder(&self.files, &self.device, &self.vae_config)?;
+            let mut encoder = load::encoder(&self.components, &self.vae_config)?;
             encoder.set_attention_slicing(self.attention_slicing());
             self.vae_encoder = Some(encoder);
         }

@@ -3,22 +3,21 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use burn::tensor::FloatDType;
-use emberbrush_layers::weights::Weights;
-use emberbrush_text_encoder::{
-    ClipTextConfig, ClipTextModel, Tokenizer, TokenizerSettings, prompt::PromptSyntax,
-};
+use emberbrush_layers::weights::{WeightError, Weights};
+use emberbrush_text_encoder::{ClipTextConfig, ClipTextModel, prompt::PromptSyntax};
 use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel};
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
 use serde::Deserialize;
 
 use super::{
-    DiffusionPipeline, defaults,
-    text_encoders::{TextEncoders, TextPart, TextSource},
+    DiffusionPipeline,
+    components::Components,
+    defaults,
+    text_encoders::{TextEncoders, TextOutput, TextPart, TextSource},
 };
 use crate::{
     checkpoint::{
         CheckpointError,
-        component::ComponentWeights,
         files::CheckpointFiles,
         folder::{self, Family},
     },
@@ -58,21 +57,32 @@ impl DiffusionPipeline {
     ) -> Result<(Self, LoadReport), PipelineError> {
         let dtype = device.float_dtype(dtype)?;
         let family = folder::family(files)?;
-        let mut loader = Loader { files, device: &device, report: LoadReport::default() };
+        let components = Components::new(files.clone(), device.clone());
+        let mut loader = Loader { components: &components, report: LoadReport::default() };
 
-        let first = loader.text_part("text_encoder", "tokenizer", dtype)?;
-        let (second, zeros_for_empty_prompt) = if family == Family::StableDiffusionXl {
+        let first = match family {
+            Family::StableDiffusionXlRefiner => {
+                loader.text_part("text_encoder_2", "tokenizer_2", dtype)?
+            }
+            _ => loader.text_part("text_encoder", "tokenizer", dtype)?,
+        };
+        let second = match family {
+            Family::StableDiffusionXl => {
+                Some(loader.text_part("text_encoder_2", "tokenizer_2", dtype)?)
+            }
+            _ => None,
+        };
+        let (output, zeros_for_empty_prompt) = if family.is_xl() {
             let PromptRules { force_zeros_for_empty_prompt } = files.json("model_index.json")?;
-            let part = loader.text_part("text_encoder_2", "tokenizer_2", dtype)?;
-            (Some(part), force_zeros_for_empty_prompt)
+            (TextOutput::PenultimateAndPooled, force_zeros_for_empty_prompt)
         } else {
-            (None, false)
+            (TextOutput::Last, false)
         };
         let checkpoint = files.name();
-        let text = TextEncoders { checkpoint, first, second, zeros_for_empty_prompt };
+        let text = TextEncoders { checkpoint, first, second, output, zeros_for_empty_prompt };
 
-        let unet_config: UNet2DConditionConfig = files.json("unet/config.json")?;
-        let vae_config: AutoencoderKlConfig = files.json("vae/config.json")?;
+        let unet_config: UNet2DConditionConfig = components.config("unet")?;
+        let vae_config: AutoencoderKlConfig = components.config("vae")?;
         let latent_channels = vae_config.latent_channels;
         // Stable Diffusion's inpainting models take a mask and the latents of a masked image, too.
         let inpainting = defaults::is_inpainting_model(&unet_config, &vae_config);
@@ -90,16 +100,17 @@ impl DiffusionPipeline {
         }
         let native_side = defaults::native_side(&unet_config);
         let unet = loader
-            .component("unet", dtype, |weights| UNet2DConditionModel::new(&unet_config, weights))?;
+            .network("unet", dtype, |weights| UNet2DConditionModel::new(&unet_config, weights))?;
         // Half precision overflows in the decoders of some checkpoints, and decoding is a small
         // part of a run.
-        let vae = loader
-            .component("vae", FloatDType::F32, |weights| Decoder::new(&vae_config, weights))?;
+        let vae =
+            loader.network("vae", FloatDType::F32, |weights| Decoder::new(&vae_config, weights))?;
 
         let scheduler_config = defaults::scheduler_config(files)?;
-        let scheduler_config = match family {
-            Family::StableDiffusionXl => scheduler_config.for_stable_diffusion_xl(),
-            _ => scheduler_config.for_stable_diffusion(),
+        let scheduler_config = if family.is_xl() {
+            scheduler_config.for_stable_diffusion_xl()
+        } else {
+            scheduler_config.for_stable_diffusion()
         };
         let latent_rgb = if files.contains("latent_rgb.json") {
             files.json("latent_rgb.json")?
@@ -110,6 +121,7 @@ impl DiffusionPipeline {
         let pipeline = Self {
             name: files.name(),
             files: files.clone(),
+            components,
             family,
             dtype,
             text: Arc::new(text),
@@ -136,38 +148,30 @@ impl DiffusionPipeline {
 
 /// The encoder of the autoencoder, in f32 as its decoder.
 pub(super) fn encoder(
-    files: &CheckpointFiles,
-    device: &OpenDevice,
+    components: &Components,
     config: &AutoencoderKlConfig,
 ) -> Result<Encoder, CheckpointError> {
-    let source = ComponentWeights::open(files, "vae")?;
-    Ok(Encoder::new(config, &Weights::new(&source, &device.device, FloatDType::F32))?)
+    let built =
+        components.build("vae", FloatDType::F32, |weights| Encoder::new(config, weights))?;
+    Ok(built.network)
 }
 
 struct Loader<'a> {
-    files: &'a CheckpointFiles,
-    device: &'a OpenDevice,
+    components: &'a Components,
     report: LoadReport,
 }
 
 impl Loader<'_> {
-    /// Builds the network in the folder `name` from its weights.
-    fn component<T>(
+    /// Builds the network in the folder `component`, and reports what its files hold beside it.
+    fn network<T>(
         &mut self,
-        name: &str,
+        component: &str,
         dtype: FloatDType,
-        build: impl FnOnce(&Weights<'_>) -> Result<T, emberbrush_layers::weights::WeightError>,
+        build: impl FnOnce(&Weights<'_>) -> Result<T, WeightError>,
     ) -> Result<T, CheckpointError> {
-        let source = ComponentWeights::open(self.files, name)?;
-        let network = build(&Weights::new(&source, &self.device.device, dtype))?;
-        self.report.unused_keys.extend(
-            source
-                .unused_keys()
-                .into_iter()
-                .filter(|key| !is_expected_unused(name, key))
-                .map(|key| format!("{name}: {key}")),
-        );
-        Ok(network)
+        let built = self.components.build(component, dtype, build)?;
+        self.report.unused_keys.extend(built.unused_keys);
+        Ok(built.network)
     }
 
     fn text_part(
@@ -176,55 +180,10 @@ impl Loader<'_> {
         tokenizer: &str,
         dtype: FloatDType,
     ) -> Result<TextPart, CheckpointError> {
-        let config: ClipTextConfig = self.files.json(&format!("{encoder}/config.json"))?;
-        let model =
-            self.component(encoder, dtype, |weights| ClipTextModel::new(&config, weights))?;
-        let source = TextSource {
-            files: self.files.clone(),
-            component: encoder,
-            config,
-            device: self.device.clone(),
-            dtype,
-        };
-        Ok(TextPart::new(self.tokenizer(tokenizer)?, source, model))
-    }
-
-    fn tokenizer(&self, name: &str) -> Result<Tokenizer, CheckpointError> {
-        let broken =
-            |reason: String| CheckpointError::Tokenizer { path: self.files.display(name), reason };
-        let read = |file: &str| {
-            let path = format!("{name}/{file}");
-            match self.files.read_optional(&path)?.map(String::from_utf8) {
-                None => Ok(None),
-                Some(Ok(text)) => Ok(Some(text)),
-                Some(Err(_)) => Err(broken(format!("{file} is not UTF-8 text"))),
-            }
-        };
-        let settings = TokenizerSettings::new(
-            read("tokenizer_config.json")?.as_deref(),
-            read("special_tokens_map.json")?.as_deref(),
-        )
-        .map_err(|error| broken(error.to_string()))?;
-        let tokenizer = match (read("vocab.json")?, read("merges.txt")?, read("tokenizer.json")?) {
-            (Some(vocab), Some(merges), _) => {
-                Tokenizer::from_vocab_and_merges(&vocab, &merges, &settings)
-            }
-            (_, _, Some(json)) => Tokenizer::from_tokenizer_json(&json, &settings),
-            _ => {
-                return Err(broken(
-                    "neither vocab.json with merges.txt nor tokenizer.json is there".to_owned(),
-                ));
-            }
-        };
-        tokenizer.map_err(|error| broken(error.to_string()))
-    }
-}
-
-/// Tensors that published files carry and a run does not need.
-fn is_expected_unused(component: &str, key: &str) -> bool {
-    match component {
-        "vae" => key.starts_with("encoder.") || key.starts_with("quant_conv."),
-        "unet" => false,
-        _ => emberbrush_text_encoder::keys::expected_unused(key),
+        let config: ClipTextConfig = self.components.config(encoder)?;
+        let model = self.network(encoder, dtype, |weights| ClipTextModel::new(&config, weights))?;
+        let components = self.components.clone();
+        let source = TextSource { components, component: encoder, config, dtype };
+        Ok(TextPart::new(self.components.tokenizer(tokenizer)?, source, model))
     }
 }

@@ -1,5 +1,6 @@
 //! From a prompt to a picture: encode, prepare, denoise, decode.
 
+mod components;
 mod conditioning;
 mod defaults;
 mod denoise;
@@ -25,6 +26,7 @@ pub use vae_tiling::VaeTiling;
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use burn::tensor::{DType, FloatDType, Tensor};
+use components::Components;
 use emberbrush_text_encoder::prompt::PromptSyntax;
 use emberbrush_unet::UNet2DConditionModel;
 use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
@@ -63,6 +65,7 @@ impl<F: FnMut([usize; 4]) -> Tensor<4>> NoiseSource for F {
 pub struct DiffusionPipeline {
     name: String,
     files: CheckpointFiles,
+    components: Components,
     family: Family,
     device: OpenDevice,
     dtype: FloatDType,

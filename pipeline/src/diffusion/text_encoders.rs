@@ -3,16 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::{FloatDType, Tensor, TensorData};
-use emberbrush_layers::{interrupt::Checkpoint, weights::Weights};
+use emberbrush_layers::interrupt::Checkpoint;
 use emberbrush_text_encoder::{
     Chunk, ClipTextConfig, ClipTextModel, ForwardError, Tokenizer, prompt::PromptSyntax,
 };
 
-use crate::{
-    checkpoint::{CheckpointError, component::ComponentWeights, files::CheckpointFiles},
-    device::OpenDevice,
-    error::PipelineError,
-};
+use super::components::Components;
+use crate::error::PipelineError;
 
 /// A text encoder and its tokenizer.
 #[derive(Debug)]
@@ -26,11 +23,10 @@ pub(super) struct TextPart {
 /// Where a text encoder's weights are read from.
 #[derive(Debug, Clone)]
 pub(super) struct TextSource {
-    pub(super) files: CheckpointFiles,
+    pub(super) components: Components,
     /// The folder in the checkpoint.
     pub(super) component: &'static str,
     pub(super) config: ClipTextConfig,
-    pub(super) device: OpenDevice,
     pub(super) dtype: FloatDType,
 }
 
@@ -45,12 +41,21 @@ impl TextPart {
         if let Some(model) = &*model {
             return Ok(Arc::clone(model));
         }
-        let TextSource { files, component, config, device, dtype } = &self.source;
-        let weights = ComponentWeights::open(files, component)?;
-        let weights = Weights::new(&weights, &device.device, *dtype);
-        let read = ClipTextModel::new(config, &weights).map_err(CheckpointError::from)?;
-        Ok(Arc::clone(model.insert(Arc::new(read))))
+        let TextSource { components, component, config, dtype } = &self.source;
+        let read =
+            components.build(component, *dtype, |weights| ClipTextModel::new(config, weights))?;
+        Ok(Arc::clone(model.insert(Arc::new(read.network))))
     }
+}
+
+/// What of the text encoders' output a UNet is conditioned on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextOutput {
+    /// The last hidden state: Stable Diffusion 1 and 2.
+    Last,
+    /// The penultimate hidden states of all encoders side by side, and the pooled output of the
+    /// last encoder: Stable Diffusion XL.
+    PenultimateAndPooled,
 }
 
 /// The text encoders of a checkpoint, which threads share.
@@ -61,6 +66,7 @@ pub(super) struct TextEncoders {
     pub(super) first: TextPart,
     /// SDXL's second.
     pub(super) second: Option<TextPart>,
+    pub(super) output: TextOutput,
     /// Whether an absent negative prompt is zeros and not the encoding of nothing (SDXL).
     pub(super) zeros_for_empty_prompt: bool,
 }
@@ -128,16 +134,17 @@ impl TextEncoders {
                 let output = model
                     .forward(std::slice::from_ref(&chunk.ids), checkpoint)
                     .map_err(|error| self.text_error(error))?;
-                let state = if self.second.is_none() {
-                    output.last_hidden_state()
-                } else {
-                    output.hidden_layer(1).ok_or_else(|| {
-                        self.cannot("its text encoders have fewer than two layers")
-                    })?
+                let state = match self.output {
+                    TextOutput::Last => output.last_hidden_state(),
+                    TextOutput::PenultimateAndPooled => {
+                        output.hidden_layer(1).ok_or_else(|| {
+                            self.cannot("its text encoders have fewer than two layers")
+                        })?
+                    }
                 };
                 states.push(weighted(state, chunk));
                 // That of the last encoder and the first chunk.
-                if index == 0 && self.second.is_some() {
+                if index == 0 && self.output == TextOutput::PenultimateAndPooled {
                     pooled = output.text_embeds();
                 }
             }

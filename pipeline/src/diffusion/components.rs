@@ -1,0 +1,99 @@
+//! Opening the parts of a checkpoint: whatever changes a network's weights on their way from the
+//! files does so here, for the first reading and for every later one.
+
+use burn::tensor::FloatDType;
+use emberbrush_layers::weights::{WeightError, Weights};
+use emberbrush_text_encoder::{Tokenizer, TokenizerSettings};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    checkpoint::{CheckpointError, component::ComponentWeights, files::CheckpointFiles},
+    device::OpenDevice,
+};
+
+/// The parts of one checkpoint, for one device.
+#[derive(Debug, Clone)]
+pub(super) struct Components {
+    files: CheckpointFiles,
+    device: OpenDevice,
+}
+
+/// A network, and what its files hold beside it.
+#[derive(Debug)]
+pub(super) struct Built<T> {
+    pub(super) network: T,
+    /// Tensors that nothing needs, as `unet: some.key`.
+    pub(super) unused_keys: Vec<String>,
+}
+
+impl Components {
+    pub(super) fn new(files: CheckpointFiles, device: OpenDevice) -> Self {
+        Self { files, device }
+    }
+
+    /// The configuration of the network in the folder `component`.
+    pub(super) fn config<T: DeserializeOwned>(
+        &self,
+        component: &str,
+    ) -> Result<T, CheckpointError> {
+        self.files.json(&format!("{component}/config.json"))
+    }
+
+    /// Builds the network in the folder `component` from its weights.
+    pub(super) fn build<T>(
+        &self,
+        component: &str,
+        dtype: FloatDType,
+        build: impl FnOnce(&Weights<'_>) -> Result<T, WeightError>,
+    ) -> Result<Built<T>, CheckpointError> {
+        let source = ComponentWeights::open(&self.files, component)?;
+        let network = build(&Weights::new(&source, &self.device.device, dtype))?;
+        let unused_keys = source
+            .unused_keys()
+            .into_iter()
+            .filter(|key| !is_expected_unused(component, key))
+            .map(|key| format!("{component}: {key}"))
+            .collect();
+        Ok(Built { network, unused_keys })
+    }
+
+    /// The tokenizer in the folder `name`.
+    pub(super) fn tokenizer(&self, name: &str) -> Result<Tokenizer, CheckpointError> {
+        let broken =
+            |reason: String| CheckpointError::Tokenizer { path: self.files.display(name), reason };
+        let read = |file: &str| {
+            let path = format!("{name}/{file}");
+            match self.files.read_optional(&path)?.map(String::from_utf8) {
+                None => Ok(None),
+                Some(Ok(text)) => Ok(Some(text)),
+                Some(Err(_)) => Err(broken(format!("{file} is not UTF-8 text"))),
+            }
+        };
+        let settings = TokenizerSettings::new(
+            read("tokenizer_config.json")?.as_deref(),
+            read("special_tokens_map.json")?.as_deref(),
+        )
+        .map_err(|error| broken(error.to_string()))?;
+        let tokenizer = match (read("vocab.json")?, read("merges.txt")?, read("tokenizer.json")?) {
+            (Some(vocab), Some(merges), _) => {
+                Tokenizer::from_vocab_and_merges(&vocab, &merges, &settings)
+            }
+            (_, _, Some(json)) => Tokenizer::from_tokenizer_json(&json, &settings),
+            _ => {
+                return Err(broken(
+                    "neither vocab.json with merges.txt nor tokenizer.json is there".to_owned(),
+                ));
+            }
+        };
+        tokenizer.map_err(|error| broken(error.to_string()))
+    }
+}
+
+/// Tensors that published files carry and a run does not need.
+fn is_expected_unused(component: &str, key: &str) -> bool {
+    match component {
+        "vae" => key.starts_with("encoder.") || key.starts_with("quant_conv."),
+        "unet" => false,
+        _ => emberbrush_text_encoder::keys::expected_unused(key),
+    }
+}
