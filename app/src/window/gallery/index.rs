@@ -6,11 +6,12 @@ use std::{
     collections::HashMap,
     fs,
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use emberbrush_pipeline::metadata;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
 /// The form of the table; an index of another form is made anew.
@@ -18,6 +19,9 @@ const VERSION: i64 = 1;
 
 /// How long one part of the program waits for another to finish writing.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it waits before it tries again.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// Endings of files that are looked at.
 const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "webp", "tiff", "bmp"];
@@ -93,22 +97,38 @@ pub struct GalleryIndex {
 }
 
 impl GalleryIndex {
-    /// Opens the index, or begins a new one where there is none or it is broken.
+    /// Opens the index, or begins a new one where there is none or it is no database any more.
     ///
     /// # Errors
     ///
-    /// Where a new one cannot be written.
+    /// Where it cannot be read or written, and where others keep it locked.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
-        match Self::try_open(path) {
-            Ok(index) => Ok(index),
-            Err(_) => {
-                let _ = fs::rename(path, path.with_extension("broken"));
-                Self::try_open(path)
+        let started = Instant::now();
+        loop {
+            let error = match Self::try_open(path) {
+                Ok(index) => return Ok(index),
+                Err(error) => error,
+            };
+            match error.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                    let _ = fs::rename(path, path.with_extension("broken"));
+                    for log in ["sqlite-wal", "sqlite-shm"] {
+                        let _ = fs::remove_file(path.with_extension(log));
+                    }
+                    return Ok(Self::try_open(path)?);
+                }
+                // The busy timeout does not cover the change to a write-ahead log.
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+                    if started.elapsed() < PATIENCE =>
+                {
+                    thread::sleep(RETRY);
+                }
+                _ => return Err(error.into()),
             }
         }
     }
 
-    fn try_open(path: &Path) -> Result<Self, IndexError> {
+    fn try_open(path: &Path) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(PATIENCE)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -444,5 +464,28 @@ mod tests {
         studio.make("a.png", "a");
         fs::write(studio.database(), vec![7; 5000]).unwrap();
         assert_eq!(found(&studio.open(), ""), ["a"]);
+    }
+
+    #[test]
+    fn an_index_that_is_in_use_is_waited_for_and_keeps_its_stars() {
+        let studio = Studio::new();
+        studio.make("a.png", "a");
+        let index = studio.open();
+        let id = index.search(&Filter::default()).unwrap()[0].id;
+        index.set_starred(id, true).unwrap();
+        drop(index);
+        let busy = Connection::open(studio.database()).unwrap();
+        busy.pragma_update(None, "journal_mode", "DELETE").unwrap();
+        busy.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let opening = thread::spawn({
+            let database = studio.database();
+            move || GalleryIndex::open(&database).map(|index| index.search(&Filter::default()))
+        });
+        thread::sleep(Duration::from_millis(100));
+        busy.execute_batch("COMMIT").unwrap();
+        drop(busy);
+        let pictures = opening.join().unwrap().unwrap().unwrap();
+        assert!(pictures[0].starred);
+        assert!(!studio.database().with_extension("broken").exists());
     }
 }
