@@ -151,6 +151,14 @@ impl Attention {
         })
     }
 
+    /// Reads the layers again whose tensors have changed.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.to_q.reload(&weights.at("to_q"))?;
+        self.to_k.reload(&weights.at("to_k"))?;
+        self.to_v.reload(&weights.at("to_v"))?;
+        self.to_out.reload(&weights.at("to_out.0"))
+    }
+
     /// Attends from `x` to `context`; the same tensor twice is self-attention.
     ///
     /// # Shapes

@@ -33,6 +33,9 @@ pub struct Conv2d {
     weight: Tensor<4>,
     bias: Tensor<1>,
     options: ConvOptions<2>,
+    inputs: usize,
+    outputs: usize,
+    kernel: Kernel,
 }
 
 impl Conv2d {
@@ -49,7 +52,18 @@ impl Conv2d {
             weight: weights.tensor("weight", [outputs, inputs, kernel.size, kernel.size])?,
             bias: weights.tensor("bias", [outputs])?,
             options,
+            inputs,
+            outputs,
+            kernel,
         })
+    }
+
+    /// Reads the layer again where its tensors have changed.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        if weights.has_changed("weight") || weights.has_changed("bias") {
+            *self = Self::new(weights, self.inputs, self.outputs, self.kernel)?;
+        }
+        Ok(())
     }
 
     /// # Shapes

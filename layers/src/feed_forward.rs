@@ -38,6 +38,12 @@ impl FeedForward {
         })
     }
 
+    /// Reads the layers again whose tensors have changed.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.expand.reload(&weights.at("net.0.proj"))?;
+        self.contract.reload(&weights.at("net.2"))
+    }
+
     /// # Shapes
     ///
     /// - x and output: `[batch, tokens, channels]`

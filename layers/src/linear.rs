@@ -13,6 +13,8 @@ pub struct Linear {
     /// A transposed view `[inputs, outputs]` of the stored `[outputs, inputs]`; no copy is made.
     weight: Tensor<2>,
     bias: Option<Tensor<1>>,
+    inputs: usize,
+    outputs: usize,
 }
 
 impl Linear {
@@ -30,7 +32,18 @@ impl Linear {
         outputs: usize,
     ) -> Result<Self, WeightError> {
         let weight = weights.matrix("weight", [outputs, inputs])?;
-        Ok(Self { weight: weight.transpose(), bias: None })
+        Ok(Self { weight: weight.transpose(), bias: None, inputs, outputs })
+    }
+
+    /// Reads the layer again where its tensors have changed.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        let Self { inputs, outputs, .. } = *self;
+        if self.bias.is_some() && (weights.has_changed("weight") || weights.has_changed("bias")) {
+            *self = Self::new(weights, inputs, outputs)?;
+        } else if self.bias.is_none() && weights.has_changed("weight") {
+            *self = Self::without_bias(weights, inputs, outputs)?;
+        }
+        Ok(())
     }
 
     /// # Shapes

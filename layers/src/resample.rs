@@ -22,6 +22,11 @@ impl Upsample2D {
         Ok(Self { conv: Conv2d::new(&weights.at("conv"), channels, channels, Kernel::THREE)? })
     }
 
+    /// Reads the convolution again where its tensors have changed.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.conv.reload(&weights.at("conv"))
+    }
+
     /// Enlarges to `size`, `[height, width]`; without it to twice the input's.
     ///
     /// # Shapes
@@ -50,6 +55,11 @@ impl Downsample2D {
         kernel: Kernel,
     ) -> Result<Self, WeightError> {
         Ok(Self { conv: Conv2d::new(&weights.at("conv"), channels, channels, kernel)? })
+    }
+
+    /// Reads the convolution again where its tensors have changed.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.conv.reload(&weights.at("conv"))
     }
 
     /// # Shapes

@@ -67,6 +67,19 @@ impl ResnetBlock2D {
         })
     }
 
+    /// Reads the layers again whose tensors have changed.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.conv1.reload(&weights.at("conv1"))?;
+        self.conv2.reload(&weights.at("conv2"))?;
+        if let Some(projection) = &mut self.time_emb_proj {
+            projection.reload(&weights.at("time_emb_proj"))?;
+        }
+        if let Some(convolution) = &mut self.conv_shortcut {
+            convolution.reload(&weights.at("conv_shortcut"))?;
+        }
+        Ok(())
+    }
+
     /// The time embedding comes with its activation applied: it is the same for all blocks.
     ///
     /// # Shapes

@@ -4,7 +4,7 @@
 //! overwrite and no second copy of a checkpoint in memory. Names are the published ones
 //! (`down_blocks.0.resnets.1.conv1.weight`), so a missing key reads like the file's own.
 
-use std::fmt::Display;
+use std::{collections::BTreeSet, fmt::Display};
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use half::{bf16, f16};
@@ -79,6 +79,7 @@ pub struct Weights<'a> {
     device: Device,
     dtype: FloatDType,
     older_name: Option<OlderName>,
+    changed: Option<&'a BTreeSet<String>>,
 }
 
 /// Gives the name under which older files of the same layout hold a tensor, where it differs.
@@ -87,7 +88,14 @@ pub type OlderName = fn(&str) -> Option<String>;
 impl<'a> Weights<'a> {
     /// The root of a source.
     pub fn new(source: &'a dyn WeightSource, device: &Device, dtype: FloatDType) -> Self {
-        Self { source, prefix: String::new(), device: device.clone(), dtype, older_name: None }
+        Self {
+            source,
+            prefix: String::new(),
+            device: device.clone(),
+            dtype,
+            older_name: None,
+            changed: None,
+        }
     }
 
     /// The same place, where a tensor that the source does not hold is looked for under the name
@@ -95,6 +103,18 @@ impl<'a> Weights<'a> {
     #[must_use]
     pub fn with_older_names(&self, older_name: OlderName) -> Self {
         Self { older_name: Some(older_name), ..self.clone() }
+    }
+
+    /// The same place for a network that was built from it before, where only the tensors of these
+    /// full keys have other values now.
+    #[must_use]
+    pub fn with_changed(&self, changed: &'a BTreeSet<String>) -> Self {
+        Self { changed: Some(changed), ..self.clone() }
+    }
+
+    /// Whether the tensor `name` here may have other values than before.
+    pub fn has_changed(&self, name: &str) -> bool {
+        self.changed.is_none_or(|changed| changed.contains(&self.key(name)))
     }
 
     /// The place `name` below this one: `weights.at("resnets").at(0)`.

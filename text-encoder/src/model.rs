@@ -79,6 +79,17 @@ impl EncoderLayer {
         })
     }
 
+    fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        let attention = weights.at("self_attn");
+        self.q_proj.reload(&attention.at("q_proj"))?;
+        self.k_proj.reload(&attention.at("k_proj"))?;
+        self.v_proj.reload(&attention.at("v_proj"))?;
+        self.out_proj.reload(&attention.at("out_proj"))?;
+        let mlp = weights.at("mlp");
+        self.fc1.reload(&mlp.at("fc1"))?;
+        self.fc2.reload(&mlp.at("fc2"))
+    }
+
     fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         let normed = self.layer_norm1.forward(x.clone());
         let attended = multi_head_attention(
@@ -147,6 +158,24 @@ impl ClipTextModel {
             text_projection,
             config: config.clone(),
         })
+    }
+
+    /// Reads the linear layers again whose tensors have changed ([`Weights::with_changed`]).
+    /// Embeddings and normalisations stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Weights that are missing, unreadable or of another shape. The network then holds some of
+    /// the new values and some of the old.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        let layers = weights.at("text_model.encoder.layers");
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            layer.reload(&layers.at(index))?;
+        }
+        match &mut self.text_projection {
+            Some(projection) => projection.reload(&weights.at("text_projection")),
+            None => Ok(()),
+        }
     }
 
     /// The configuration that the network was built from.

@@ -106,6 +106,20 @@ impl DownBlock2D {
         Ok(Self { resnets, attentions: builder.transformers(weights, level)?, downsampler })
     }
 
+    /// Reads the layers again whose tensors have changed.
+    pub(crate) fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        for (layer, resnet) in self.resnets.iter_mut().enumerate() {
+            resnet.reload(&weights.at("resnets").at(layer))?;
+        }
+        for (layer, attention) in self.attentions.iter_mut().enumerate() {
+            attention.reload(&weights.at("attentions").at(layer))?;
+        }
+        match &mut self.downsampler {
+            Some(downsampler) => downsampler.reload(&weights.at("downsamplers.0")),
+            None => Ok(()),
+        }
+    }
+
     /// Pushes the output of each layer, and of the downsampler, to `skips`.
     pub(crate) fn forward(
         &self,
@@ -167,6 +181,17 @@ impl MidBlock2D {
         Ok(Self { first: resnet(0)?, rest })
     }
 
+    /// Reads the layers again whose tensors have changed.
+    pub(crate) fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        let (resnets, attentions) = (weights.at("resnets"), weights.at("attentions"));
+        self.first.reload(&resnets.at(0))?;
+        for (layer, (attention, resnet)) in self.rest.iter_mut().enumerate() {
+            attention.reload(&attentions.at(layer))?;
+            resnet.reload(&resnets.at(layer + 1))?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn forward(
         &self,
         x: Tensor<4>,
@@ -220,6 +245,20 @@ impl UpBlock2D {
         let upsampler =
             upsample.then(|| Upsample2D::new(&weights.at("upsamplers.0"), channels)).transpose()?;
         Ok(Self { resnets, attentions: builder.transformers(weights, level)?, upsampler })
+    }
+
+    /// Reads the layers again whose tensors have changed.
+    pub(crate) fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        for (layer, resnet) in self.resnets.iter_mut().enumerate() {
+            resnet.reload(&weights.at("resnets").at(layer))?;
+        }
+        for (layer, attention) in self.attentions.iter_mut().enumerate() {
+            attention.reload(&weights.at("attentions").at(layer))?;
+        }
+        match &mut self.upsampler {
+            Some(upsampler) => upsampler.reload(&weights.at("upsamplers.0")),
+            None => Ok(()),
+        }
     }
 
     /// Takes one skip connection from the end of `skips` for each layer.

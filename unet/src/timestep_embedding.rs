@@ -87,6 +87,16 @@ impl TimestepEmbedding {
         })
     }
 
+    /// Reads the layers again whose tensors have changed.
+    pub(crate) fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.linear_1.reload(&weights.at("linear_1"))?;
+        self.linear_2.reload(&weights.at("linear_2"))?;
+        match &mut self.cond_proj {
+            Some(projection) => projection.reload(&weights.at("cond_proj")),
+            None => Ok(()),
+        }
+    }
+
     /// # Shapes
     ///
     /// - x: `[batch, inputs]`

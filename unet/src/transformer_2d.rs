@@ -66,6 +66,12 @@ impl BasicTransformerBlock {
         })
     }
 
+    fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.attn1.reload(&weights.at("attn1"))?;
+        self.attn2.reload(&weights.at("attn2"))?;
+        self.ff.reload(&weights.at("ff"))
+    }
+
     fn forward(
         &self,
         x: Tensor<3>,
@@ -113,6 +119,16 @@ impl Transformer2DModel {
                 .collect::<Result<_, _>>()?,
             proj_out: Linear::new(&weights.at("proj_out"), channels, channels)?,
         })
+    }
+
+    /// Reads the layers again whose tensors have changed.
+    pub(crate) fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.proj_in.reload(&weights.at("proj_in"))?;
+        let blocks = weights.at("transformer_blocks");
+        for (layer, block) in self.transformer_blocks.iter_mut().enumerate() {
+            block.reload(&blocks.at(layer))?;
+        }
+        self.proj_out.reload(&weights.at("proj_out"))
     }
 
     /// # Shapes

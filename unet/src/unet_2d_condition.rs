@@ -172,6 +172,31 @@ impl UNet2DConditionModel {
         })
     }
 
+    /// Reads the convolutions and linear layers again whose tensors have changed
+    /// ([`Weights::with_changed`]). Normalisations stay as they are.
+    ///
+    /// # Errors
+    ///
+    /// Weights that are missing, unreadable or of another shape. The network then holds some of
+    /// the new values and some of the old.
+    pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
+        self.time_embedding.reload(&weights.at("time_embedding"))?;
+        if let Some(add) = &mut self.add_embedding {
+            add.embedding.reload(&weights.at("add_embedding"))?;
+        }
+        self.conv_in.reload(&weights.at("conv_in"))?;
+        for (level, block) in self.down_blocks.iter_mut().enumerate() {
+            block.reload(&weights.at("down_blocks").at(level))?;
+        }
+        if let Some(block) = &mut self.mid_block {
+            block.reload(&weights.at("mid_block"))?;
+        }
+        for (level, block) in self.up_blocks.iter_mut().enumerate() {
+            block.reload(&weights.at("up_blocks").at(level))?;
+        }
+        self.conv_out.reload(&weights.at("conv_out"))
+    }
+
     /// Chooses how many queries of an attention are answered at once. At first it is all of them.
     pub fn set_attention_slicing(&mut self, slicing: AttentionSlicing) {
         self.attention_slicing = slicing;
