@@ -1,11 +1,13 @@
 //! The command line: raw arguments, and what they mean.
 
+mod adapters;
 mod batch;
 pub(crate) mod editing;
 mod grid;
 
 use std::path::PathBuf;
 
+pub(crate) use adapters::AdapterArguments;
 pub(crate) use batch::BatchArguments;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -132,6 +134,8 @@ pub(crate) struct GenerateArguments {
     /// [default: 512 for pictures of more than 1024×1024].
     #[arg(long, value_name = "N")]
     pub(crate) vae_tile: Option<u32>,
+    #[command(flatten)]
+    pub(crate) adapters: AdapterArguments,
     #[command(flatten)]
     pub(crate) editing: EditingArguments,
     /// A .png, .jpg, .webp, .tiff or .bmp file, or a folder in which files are named by seed and
@@ -344,6 +348,7 @@ impl GenerateArguments {
             seed: self.seed.unwrap_or(base.seed),
             rng: self.rng.unwrap_or(base.rng),
             count: self.count.unwrap_or(base.count),
+            adapters: self.adapters.selection(base.adapters),
         })
     }
 }
@@ -375,6 +380,7 @@ impl Defaults {
             seed: self.random_seed,
             rng: RngSource::Torch,
             count: 1,
+            adapters: Default::default(),
         }
     }
 }

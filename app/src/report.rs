@@ -8,6 +8,7 @@ use std::{
 };
 
 use emberbrush_pipeline::{
+    adapters::UnusedKeys,
     memory::StepDown,
     picture::Recount,
     progress::{ProgressEvent, Stage},
@@ -62,18 +63,25 @@ impl Reporter {
 
     /// The files hold tensors that nothing needs.
     pub(crate) fn unused_keys(&self, keys: &[String]) {
+        self.unused_keys_of("the checkpoint", keys);
+    }
+
+    /// A file holds tensors that nothing needs.
+    fn unused_keys_of(&self, file: &str, keys: &[String]) {
         if keys.is_empty() {
             return;
         }
         if let Self::Json = self {
-            object(&json!({ "event": "warning", "kind": "unused-keys", "keys": keys }));
+            object(&json!({
+                "event": "warning", "kind": "unused-keys", "file": file, "keys": keys,
+            }));
             return;
         }
         let mut listed = keys.iter().take(LISTED_KEYS).cloned().collect::<Vec<_>>().join(", ");
         if keys.len() > LISTED_KEYS {
             listed.push_str(&format!(" and {} more", keys.len() - LISTED_KEYS));
         }
-        self.line(&format!("Warning: the checkpoint holds tensors that are not used: {listed}"));
+        self.line(&format!("Warning: {file} holds tensors that are not used: {listed}"));
     }
 
     /// A picture is begun.
@@ -96,6 +104,9 @@ impl Reporter {
         match event {
             ProgressEvent::Checkpoint => {}
             ProgressEvent::SteppedDown(step) => self.stepped_down(*step),
+            ProgressEvent::UnusedKeys(UnusedKeys { path, keys }) => {
+                self.unused_keys_of(path, keys);
+            }
             ProgressEvent::Stage(stage) => self.stage(*stage),
             ProgressEvent::Step { step, steps, duration, .. } => {
                 self.step(*step, *steps, *duration)

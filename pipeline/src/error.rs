@@ -4,8 +4,8 @@ use emberbrush_layers::interrupt::Cancelled;
 use thiserror::Error;
 
 use crate::{
-    checkpoint::CheckpointError, device::DeviceError, memory::InsufficientMemory,
-    picture::PictureError, schedulers::SchedulerError,
+    adapters::AdapterError, checkpoint::CheckpointError, device::DeviceError,
+    memory::InsufficientMemory, picture::PictureError, schedulers::SchedulerError,
 };
 
 /// Why an image could not be made.
@@ -25,6 +25,9 @@ pub enum PipelineError {
     /// The checkpoint could not be loaded.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// An adapter cannot be used.
+    #[error(transparent)]
+    Adapter(#[from] AdapterError),
     /// The device could not be used.
     #[error(transparent)]
     Device(#[from] DeviceError),

@@ -3,6 +3,7 @@
 //! [`diffusion::DiffusionPipeline`] runs the whole way from a prompt to a picture; the other
 //! modules are its parts.
 
+pub mod adapters;
 pub mod batch;
 pub mod checkpoint;
 pub mod device;

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use image::RgbImage;
 use serde::Serialize;
 
-use crate::memory::StepDown;
+use crate::{adapters::UnusedKeys, memory::StepDown};
 
 /// The parts of a run, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -36,6 +36,8 @@ pub enum ProgressEvent {
     Checkpoint,
     /// The run takes less memory than was asked for, in this way.
     SteppedDown(StepDown),
+    /// An adapter holds tensors that have no use in the checkpoint.
+    UnusedKeys(UnusedKeys),
     /// A part of the run begins.
     Stage(Stage),
     /// A denoising step is done.

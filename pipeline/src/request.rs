@@ -11,6 +11,7 @@ pub use mode::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    adapters::AdapterSelection,
     error::PipelineError,
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -63,6 +64,9 @@ pub struct GenerationRequest {
     pub rng: RngSource,
     /// Number of images.
     pub count: u32,
+    /// What is added to the checkpoint.
+    #[serde(flatten)]
+    pub adapters: AdapterSelection,
 }
 
 impl GenerationRequest {

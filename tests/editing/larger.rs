@@ -42,6 +42,7 @@ fn request(mode: Mode) -> GenerationRequest {
         seed: 1,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     }
 }
 

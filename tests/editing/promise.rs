@@ -77,6 +77,7 @@ fn request(inpaint: Inpaint) -> GenerationRequest {
         seed: 1,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     }
 }
 

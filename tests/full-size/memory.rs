@@ -58,6 +58,7 @@ fn prediction_is_within_a_fifth(side: u32) {
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     };
     let mut pipeline = load();
     let plan = pipeline.plan_memory(&request, None, 1).unwrap().unwrap();

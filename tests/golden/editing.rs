@@ -90,6 +90,7 @@ fn request(case: &Value) -> GenerationRequest {
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     }
 }
 

@@ -48,6 +48,7 @@ fn requests(sampler: Sampler, side: u32) -> Vec<GenerationRequest> {
         seed,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     };
     vec![
         request("a (red:1.3) apple", "", 3.0, 1),

@@ -69,6 +69,7 @@ fn request(case: &Value, index: usize) -> GenerationRequest {
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     }
 }
 

@@ -41,6 +41,7 @@ fn encode(pipeline: &mut DiffusionPipeline, prompt: &str, negative: &str) -> Con
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     };
     pipeline.encode_prompt(&request, &mut || ControlFlow::Continue(())).unwrap()
 }

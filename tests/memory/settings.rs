@@ -38,6 +38,7 @@ fn make(pipeline: &mut DiffusionPipeline, prompt: &str) -> Result<RgbImage, Pipe
         seed: 3,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     };
     pipeline.generate(&request, 0, &mut |_| ControlFlow::Continue(()))
 }

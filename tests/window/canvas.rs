@@ -62,6 +62,7 @@ impl Engine for FakeEngine {
                 seed: 0,
                 rng: RngSource::Torch,
                 count: 1,
+                adapters: Default::default(),
             },
             native_side: 64,
             tokens: TokenCounter::new(|_| TokenCount { tokens: 1, room: 75 }),

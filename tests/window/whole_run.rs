@@ -51,6 +51,7 @@ fn a_prompt_becomes_a_file_with_its_settings() {
                 seed_is_locked: true,
                 rng: RngSource::Torch,
                 count: 1,
+                adapters: Default::default(),
             }),
             awaits_recommendation: false,
             ..Session::default()

@@ -11,5 +11,5 @@ pub mod tokenizer;
 
 pub use chunks::Chunk;
 pub use config::ClipTextConfig;
-pub use model::{ClipTextModel, ClipTextOutput, ForwardError};
+pub use model::{AddedEmbeddings, ClipTextModel, ClipTextOutput, EndToken, ForwardError};
 pub use tokenizer::{Encoded, Tokenizer, TokenizerError, TokenizerSettings};

@@ -1,6 +1,6 @@
 //! CLIP's text transformer (transformers `models/clip/modeling_clip.py`).
 
-use burn::tensor::{DType, Int, Tensor, TensorData, module};
+use burn::tensor::{Bool, DType, Int, Tensor, TensorData, module};
 use emberbrush_layers::{
     activation::Activation,
     attention::{Visibility, multi_head_attention},
@@ -41,6 +41,39 @@ pub enum ForwardError {
     /// No sequence was given, or those given are empty or differ in length.
     #[error("the token sequences of one batch must be of one length, and not empty")]
     Uneven,
+}
+
+/// Vectors for ids beyond the vocabulary, which textual inversion found (Gal et al. 2022,
+/// arXiv:2208.01618).
+#[derive(Debug, Clone)]
+pub struct AddedEmbeddings {
+    /// The id of the first vector.
+    pub first: u32,
+    /// `[ids, hidden_size]`.
+    pub vectors: Tensor<2>,
+    /// Where the pooled output is read.
+    pub end_token: EndToken,
+}
+
+/// Which token is the last of a sequence, where the configuration has no id for it and the largest
+/// one is taken ([`ClipTextConfig::eos_position`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndToken {
+    /// The largest id of the vocabulary: the end token.
+    OfVocabulary,
+    /// The largest id of all, which may be an added one, as in transformers.
+    OfAll,
+}
+
+impl AddedEmbeddings {
+    fn row(&self, id: u32) -> Option<i32> {
+        let row = id.checked_sub(self.first)?;
+        ((row as usize) < self.vectors.dims()[0]).then_some(row as i32)
+    }
+
+    fn of_vocabulary(&self, ids: &[u32]) -> Vec<u32> {
+        ids.iter().map(|&id| if self.row(id).is_some() { 0 } else { id }).collect()
+    }
 }
 
 /// One pre-norm transformer layer (`CLIPEncoderLayer`).
@@ -188,6 +221,15 @@ impl ClipTextModel {
         self.token_embedding.clone()
     }
 
+    /// [`forward_with`](Self::forward_with) of ids of the vocabulary alone.
+    pub fn forward(
+        &self,
+        ids: &[Vec<u32>],
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<ClipTextOutput<'_>, ForwardError> {
+        self.forward_with(ids, None, checkpoint)
+    }
+
     /// Encodes a batch of token sequences of one length; padding is attended to like any token.
     ///
     /// `checkpoint` is called before each layer.
@@ -195,12 +237,13 @@ impl ClipTextModel {
     /// # Errors
     ///
     /// Where `checkpoint` breaks, or the ids do not fit the network.
-    pub fn forward(
+    pub fn forward_with(
         &self,
         ids: &[Vec<u32>],
+        added: Option<&AddedEmbeddings>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<ClipTextOutput<'_>, ForwardError> {
-        let mut hidden = self.embed(ids)?;
+        let mut hidden = self.embed(ids, added)?;
         let mut hidden_states = Vec::with_capacity(self.layers.len() + 1);
         for layer in &self.layers {
             pass(checkpoint)?;
@@ -211,12 +254,24 @@ impl ClipTextModel {
         Ok(ClipTextOutput {
             model: self,
             hidden_states,
-            eos_positions: ids.iter().map(|ids| self.config.eos_position(ids)).collect(),
+            eos_positions: ids
+                .iter()
+                .map(|ids| match added {
+                    Some(added) if added.end_token == EndToken::OfVocabulary => {
+                        self.config.eos_position(&added.of_vocabulary(ids))
+                    }
+                    _ => self.config.eos_position(ids),
+                })
+                .collect(),
         })
     }
 
     /// Token plus position embeddings, `[batch, tokens, hidden_size]`.
-    fn embed(&self, ids: &[Vec<u32>]) -> Result<Tensor<3>, ForwardError> {
+    fn embed(
+        &self,
+        ids: &[Vec<u32>],
+        added: Option<&AddedEmbeddings>,
+    ) -> Result<Tensor<3>, ForwardError> {
         let batch = ids.len();
         let tokens = ids.first().map_or(0, Vec::len);
         if tokens == 0 || ids.iter().any(|ids| ids.len() != tokens) {
@@ -228,15 +283,31 @@ impl ClipTextModel {
         }
         let vocab_size = self.config.vocab_size;
         let mut flat = Vec::with_capacity(batch * tokens);
+        // The rows of `added` at the places of its ids, and where those are.
+        let (mut rows, mut is_added) = (Vec::new(), Vec::new());
         for &id in ids.iter().flatten() {
+            let row = added.and_then(|added| added.row(id));
             match i32::try_from(id) {
+                _ if row.is_some() => flat.push(0),
                 Ok(index) if (id as usize) < vocab_size => flat.push(index),
                 _ => return Err(ForwardError::UnknownToken { id, vocab_size }),
             }
+            rows.push(row.unwrap_or(0));
+            is_added.push(row.is_some());
         }
-        let indices = integers(TensorData::new(flat, [batch, tokens]), &self.token_embedding);
+        let shape = [batch, tokens];
+        let indices = integers(TensorData::new(flat, shape), &self.token_embedding);
+        let mut embedded = module::embedding(self.token_embedding.clone(), indices);
+        if let Some(added) = added.filter(|_| is_added.contains(&true)) {
+            let rows = integers(TensorData::new(rows, shape), &self.token_embedding);
+            let vectors = added.vectors.clone().cast(embedded.dtype());
+            let vectors = module::embedding(vectors, rows);
+            let mask = TensorData::new(is_added, [batch, tokens, 1]);
+            let mask = Tensor::<3, Bool>::from_data(mask, &embedded.device());
+            embedded = embedded.mask_where(mask.expand(vectors.dims()), vectors);
+        }
         let positions = self.position_embedding.clone().narrow(0, 0, tokens).unsqueeze::<3>();
-        Ok(module::embedding(self.token_embedding.clone(), indices) + positions)
+        Ok(embedded + positions)
     }
 }
 

@@ -359,6 +359,7 @@ pub(super) mod tests {
             seed: 5,
             rng: RngSource::Torch,
             count: 3,
+            adapters: Default::default(),
         }
     }
 

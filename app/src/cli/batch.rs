@@ -11,7 +11,7 @@ use emberbrush_pipeline::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{EffortArguments, ModelArguments};
+use super::{AdapterArguments, EffortArguments, ModelArguments};
 
 /// How files are called by default.
 pub(super) const DEFAULT_NAME: &str = "{index}-{seed}-{prompt}";
@@ -97,6 +97,8 @@ pub(crate) struct JobDefaults {
     /// Pictures of each job [default: 1].
     #[arg(long, value_name = "N")]
     count: Option<u32>,
+    #[command(flatten)]
+    pub(crate) adapters: AdapterArguments,
 }
 
 impl JobDefaults {
@@ -112,6 +114,7 @@ impl JobDefaults {
             ("width", json!(self.width)),
             ("height", json!(self.height)),
             ("count", json!(self.count)),
+            ("lora", json!(self.adapters.stated_loras())),
         ];
         let stated = all.into_iter().filter(|(_, value)| !value.is_null());
         stated.map(|(field, value)| (field.to_owned(), value)).collect()

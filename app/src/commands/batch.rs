@@ -77,7 +77,8 @@ pub(crate) fn make(
             let path = model.path.as_deref();
             let (dtype, limit) = (arguments.model.dtype.into(), arguments.model.memory_limit);
             let found = model::Found::on(device.clone(), path, dtype, limit)?;
-            let (pipeline, report) = found.load()?;
+            let (mut pipeline, report) = found.load()?;
+            pipeline.set_adapter_folders(arguments.defaults.adapters.folders());
             reporter.unused_keys(&report.unused_keys);
             let device = &device.info.name;
             reporter.loaded(pipeline.name(), device, &pipeline.dtype_name(), started.elapsed());

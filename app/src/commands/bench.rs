@@ -57,6 +57,7 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     };
     if arguments.steps == 0 {
         return Err(PipelineError::Request(

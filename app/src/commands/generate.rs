@@ -50,6 +50,7 @@ impl Prepared {
         let checkpoint = CheckpointDefaults::read(&found.files)?;
         let request = arguments.request(checkpoint, sources.as_ref(), &from, random_seed())?;
         request.check()?;
+        arguments.adapters.folders().find_loras(&request.adapters).map_err(PipelineError::from)?;
         let of_image = repeated.as_ref().and_then(|repeated| repeated.prompt_syntax);
         let syntax = arguments.prompt_syntax.or(of_image).unwrap_or_default();
         let workload = Workload::new(&request, sources.as_ref(), checkpoint.native_side);
@@ -81,6 +82,7 @@ pub(crate) fn run(
     );
     pipeline.set_wanted_memory(arguments.wanted_memory());
     pipeline.set_prompt_syntax(syntax);
+    pipeline.set_adapter_folders(arguments.adapters.folders());
     let wildcards = wildcards(arguments.wildcards.as_deref());
     let making = Making {
         sources: sources.as_ref(),
@@ -147,13 +149,14 @@ impl Making<'_> {
                 self.reporter.progress(&event);
                 self.interruption.flow()
             },
-            &mut |GroupPicture { place, batch, took, edited }| {
+            &mut |GroupPicture { place, batch, adapter_hashes, took, edited }| {
                 let request = &group[place];
                 let with = MadeWith {
                     model: name.clone(),
                     model_hash: self.hash.get(),
                     dtype: dtype.clone(),
                     prompt_syntax: self.syntax,
+                    adapter_hashes,
                 };
                 let texts = metadata::texts_of_batch(request, 0, &with, batch);
                 let written = edited

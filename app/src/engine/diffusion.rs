@@ -112,6 +112,7 @@ fn run(
         model_hash: None,
         dtype: pipeline.dtype_name(),
         prompt_syntax: PromptSyntax::Weighted,
+        adapter_hashes: Default::default(),
     };
     for index in job.first..job.request.count {
         let seed = job.request.seed_of(index);
@@ -122,7 +123,9 @@ fn run(
         let started = Instant::now();
         let mut tell = |event| {
             on_event(match event {
-                ProgressEvent::Checkpoint | ProgressEvent::SteppedDown(_) => JobEvent::Checkpoint,
+                ProgressEvent::Checkpoint
+                | ProgressEvent::SteppedDown(_)
+                | ProgressEvent::UnusedKeys(_) => JobEvent::Checkpoint,
                 ProgressEvent::Stage(stage) => JobEvent::Stage(stage),
                 ProgressEvent::Step { step, steps, duration, preview } => {
                     JobEvent::Step { step, steps, duration, preview }
@@ -131,6 +134,7 @@ fn run(
         };
         let picture = editing::edit(pipeline, &request, sources.as_ref(), 0, &mut tell)?.picture;
         with.model_hash = hash.and_then(ModelHash::get);
+        with.adapter_hashes = pipeline.adapter_hashes();
         let path = output.write(&request, &with, &picture)?;
         let _ = on_event(JobEvent::Picture(FinishedPicture {
             index,

@@ -430,6 +430,7 @@ impl Window {
                     model_hash: text("model-hash").map(str::to_owned),
                     dtype: text("dtype").unwrap_or_default().to_owned(),
                     prompt_syntax: PromptSyntax::default(),
+                    adapter_hashes: Default::default(),
                 };
                 let request = settings.request();
                 ctx.copy_text(metadata::parameters(&request, request.seed, &with));

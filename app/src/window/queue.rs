@@ -322,6 +322,7 @@ mod tests {
                 seed: 1,
                 rng: RngSource::Torch,
                 count,
+                adapters: Default::default(),
             },
             model: ModelSource::InTheBox,
             delivery: Delivery::Memory,

@@ -1,6 +1,7 @@
 //! The settings of the next pictures, as a person sets them.
 
 use emberbrush_pipeline::{
+    adapters::AdapterSelection,
     request::{GenerationRequest, LATENT_CELL, Mode},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -40,6 +41,9 @@ pub struct GenerationSettings {
     pub rng: RngSource,
     /// Number of pictures.
     pub count: u32,
+    /// What is added to the checkpoint.
+    #[serde(default)]
+    pub adapters: AdapterSelection,
 }
 
 impl GenerationSettings {
@@ -59,6 +63,7 @@ impl GenerationSettings {
             seed_is_locked: false,
             rng: defaults.rng,
             count: 1,
+            adapters: Default::default(),
         }
     }
 
@@ -90,6 +95,7 @@ impl GenerationSettings {
             seed: self.seed,
             rng: self.rng,
             count: self.count,
+            adapters: self.adapters.clone(),
         }
     }
 
@@ -133,6 +139,7 @@ impl GenerationSettings {
             seed_is_locked: true,
             rng: request.rng,
             count: 1,
+            adapters: request.adapters.clone(),
         };
     }
 
@@ -207,6 +214,7 @@ mod tests {
             seed_is_locked: false,
             rng: RngSource::Torch,
             count: 4,
+            adapters: Default::default(),
         }
     }
 
@@ -224,6 +232,7 @@ mod tests {
                 model_hash: Some("0123456789".to_owned()),
                 dtype: "f32".to_owned(),
                 prompt_syntax: emberbrush_pipeline::prompt::PromptSyntax::Weighted,
+                adapter_hashes: Default::default(),
             },
         );
         let texts: Vec<(String, String)> =

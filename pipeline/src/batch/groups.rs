@@ -144,6 +144,7 @@ mod tests {
             seed: 5,
             rng: RngSource::Torch,
             count: 1,
+            adapters: Default::default(),
         };
         Item { index, line: 1, request, file: String::new(), model: 0 }
     }

@@ -357,6 +357,7 @@ mod tests {
                 seed: 0,
                 rng: RngSource::Torch,
                 count: 1,
+                adapters: Default::default(),
             },
         }
     }

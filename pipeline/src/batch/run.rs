@@ -274,7 +274,7 @@ impl<'a> Maker<'a> {
             pipeline,
             &requests,
             &mut |event| on_event(RunEvent::Progress(event)),
-            &mut |GroupPicture { place, batch, took, edited }| {
+            &mut |GroupPicture { place, batch, adapter_hashes, took, edited }| {
                 let item = items[place];
                 if !self.is_missing(item) {
                     return;
@@ -285,6 +285,7 @@ impl<'a> Maker<'a> {
                         model_hash: hash.get(),
                         dtype: dtype.clone(),
                         prompt_syntax: PromptSyntax::Weighted,
+                        adapter_hashes,
                     };
                     let texts = metadata::texts_of_batch(&item.request, 0, &with, batch);
                     let picture = edited.picture;

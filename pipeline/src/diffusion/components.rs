@@ -1,12 +1,16 @@
 //! Opening the parts of a checkpoint: whatever changes a network's weights on their way from the
 //! files does so here, for the first reading and for every later one.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::FloatDType;
-use emberbrush_layers::weights::{WeightError, Weights};
+use emberbrush_layers::weights::{WeightError, WeightSource, Weights};
 use emberbrush_text_encoder::{Tokenizer, TokenizerSettings};
 use serde::de::DeserializeOwned;
 
+use super::adapters::Merged;
 use crate::{
+    adapters::{AdaptedNetwork, AdaptedWeights, LayerNames},
     checkpoint::{CheckpointError, component::ComponentWeights, files::CheckpointFiles},
     device::OpenDevice,
 };
@@ -16,6 +20,7 @@ use crate::{
 pub(super) struct Components {
     files: CheckpointFiles,
     device: OpenDevice,
+    merged: Merged,
 }
 
 /// A network, and what its files hold beside it.
@@ -28,7 +33,7 @@ pub(super) struct Built<T> {
 
 impl Components {
     pub(super) fn new(files: CheckpointFiles, device: OpenDevice) -> Self {
-        Self { files, device }
+        Self { files, device, merged: Merged::default() }
     }
 
     /// The configuration of the network in the folder `component`.
@@ -47,7 +52,9 @@ impl Components {
         build: impl FnOnce(&Weights<'_>) -> Result<T, WeightError>,
     ) -> Result<Built<T>, CheckpointError> {
         let source = ComponentWeights::open(&self.files, component)?;
-        let network = build(&Weights::new(&source, &self.device.device, dtype))?;
+        let merge = self.merged.of(component);
+        let adapted = AdaptedWeights::new(&source, &merge, &self.device.device);
+        let network = build(&Weights::new(&adapted, &self.device.device, dtype))?;
         let unused_keys = source
             .unused_keys()
             .into_iter()
@@ -55,6 +62,39 @@ impl Components {
             .map(|key| format!("{component}: {key}"))
             .collect();
         Ok(Built { network, unused_keys })
+    }
+
+    /// Reads the tensors of `changed` of the network in the folder `component` again.
+    pub(super) fn reload(
+        &self,
+        component: &str,
+        dtype: FloatDType,
+        changed: &BTreeSet<String>,
+        reload: impl FnOnce(&Weights<'_>) -> Result<(), WeightError>,
+    ) -> Result<(), CheckpointError> {
+        let read = |weights: &Weights<'_>| reload(&weights.with_changed(changed));
+        self.build(component, dtype, read).map(|_| ())
+    }
+
+    /// What is merged into the weights.
+    pub(super) fn merged(&self) -> &Merged {
+        &self.merged
+    }
+
+    /// The layers of networks by the names that adapters have for them.
+    pub(super) fn layer_names(
+        &self,
+        networks: &[AdaptedNetwork],
+    ) -> Result<LayerNames, CheckpointError> {
+        let mut names = LayerNames::default();
+        for &network in networks {
+            let source = ComponentWeights::open(&self.files, network.component())?;
+            for header in source.headers() {
+                let shape = source.shape(header.key).unwrap_or_default();
+                names.add(network, header.key, &shape, None);
+            }
+        }
+        Ok(names)
     }
 
     /// The tokenizer in the folder `name`.

@@ -165,6 +165,10 @@ impl DiffusionPipeline {
             }
         }
         keys.truncate(KEPT_PROMPTS / 2);
+        if requests.iter().any(|request| !self.has_adapters(&request.adapters)) {
+            // The text encoders are to change before.
+            keys.clear();
+        }
         if self.drops_text_encoders() {
             // There is no memory for them beside a run.
             keys.clear();

@@ -12,6 +12,7 @@ use emberbrush_layers::interrupt::Cancelled;
 
 use super::{Denoising, DiffusionPipeline, ImageInput, NoiseSource, denoise::joined};
 use crate::{
+    adapters::AdapterSelection,
     error::PipelineError,
     progress::{ProgressEvent, Stage},
     request::{GenerationRequest, Mode},
@@ -31,6 +32,7 @@ pub struct GroupShape {
     chunks: usize,
     /// Of pictures that start from a picture, which decides the first step.
     strength: Option<f64>,
+    adapters: AdapterSelection,
 }
 
 /// One picture of a group.
@@ -71,6 +73,7 @@ impl DiffusionPipeline {
             uses_guidance: request.uses_guidance(),
             chunks: self.prompt_chunks(request),
             strength,
+            adapters: request.adapters.clone(),
         })
     }
 
@@ -100,6 +103,9 @@ impl DiffusionPipeline {
             request.check()?;
         }
         let mut scheduler = self.scheduler(first)?;
+        for unused in self.use_adapters(&first.adapters)? {
+            tell(ProgressEvent::UnusedKeys(unused), on_event)?;
+        }
 
         begin(Stage::Encode, on_event)?;
         let conditioning =
@@ -150,7 +156,14 @@ fn begin(
     stage: Stage,
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<(), PipelineError> {
-    match on_event(ProgressEvent::Stage(stage)) {
+    tell(ProgressEvent::Stage(stage), on_event)
+}
+
+fn tell(
+    event: ProgressEvent,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<(), PipelineError> {
+    match on_event(event) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(Cancelled.into()),
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::{
     DiffusionPipeline,
+    adapters::Adapters,
     components::Components,
     defaults,
     text_encoders::{TextEncoders, TextOutput, TextPart, TextSource},
@@ -140,6 +141,7 @@ impl DiffusionPipeline {
             native_side,
             prompt_syntax: PromptSyntax::Literal,
             kept_prompts: VecDeque::new(),
+            adapters: Adapters::default(),
             device,
         };
         Ok((pipeline, report))

@@ -1,5 +1,6 @@
 //! From a prompt to a picture: encode, prepare, denoise, decode.
 
+mod adapters;
 mod components;
 mod conditioning;
 mod defaults;
@@ -90,6 +91,7 @@ pub struct DiffusionPipeline {
     native_side: u32,
     prompt_syntax: PromptSyntax,
     kept_prompts: VecDeque<conditioning::KeptPrompt>,
+    adapters: adapters::Adapters,
 }
 
 impl DiffusionPipeline {

@@ -1,6 +1,9 @@
 //! The text encoders of a checkpoint: from a prompt to hidden states.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use burn::tensor::{FloatDType, Tensor, TensorData};
 use emberbrush_layers::interrupt::Checkpoint;
@@ -9,7 +12,7 @@ use emberbrush_text_encoder::{
 };
 
 use super::components::Components;
-use crate::error::PipelineError;
+use crate::{checkpoint::CheckpointError, error::PipelineError};
 
 /// A text encoder and its tokenizer.
 #[derive(Debug)]
@@ -33,6 +36,23 @@ pub(super) struct TextSource {
 impl TextPart {
     pub(super) fn new(tokenizer: Tokenizer, source: TextSource, model: ClipTextModel) -> Self {
         Self { tokenizer, source, model: Mutex::new(Some(Arc::new(model))) }
+    }
+
+    /// Reads single tensors again, where the weights are not given up.
+    pub(super) fn reload(&self, changed: &BTreeSet<String>) -> Result<(), CheckpointError> {
+        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+        match model.as_mut().map(Arc::get_mut) {
+            None => Ok(()),
+            Some(Some(network)) => {
+                let TextSource { components, component, dtype, .. } = &self.source;
+                components.reload(component, *dtype, changed, |weights| network.reload(weights))
+            }
+            // Whoever still encodes with it keeps it; what comes later is read as a whole.
+            Some(None) => {
+                *model = None;
+                Ok(())
+            }
+        }
     }
 
     /// The network, read again where its weights were given up.
@@ -95,6 +115,11 @@ impl TextEncoders {
         for part in self.parts() {
             *part.model.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
+    }
+
+    /// The text encoder in the folder `component`.
+    pub(super) fn part_of(&self, component: &str) -> Option<&TextPart> {
+        self.parts().find(|part| part.source.component == component)
     }
 
     fn parts(&self) -> impl Iterator<Item = &TextPart> {

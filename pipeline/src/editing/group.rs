@@ -11,7 +11,7 @@ use super::{Edited, PreparedRun, Sources, edit};
 use crate::{
     diffusion::{DiffusionPipeline, GroupMember},
     error::PipelineError,
-    metadata::BatchPlace,
+    metadata::{AdapterHashes, BatchPlace},
     progress::ProgressEvent,
     request::GenerationRequest,
     rng::NoiseGenerator,
@@ -24,6 +24,8 @@ pub struct GroupPicture {
     pub place: usize,
     /// Where it was among the pictures that went through the UNet at once.
     pub batch: BatchPlace,
+    /// The adapters that it was made with.
+    pub adapter_hashes: AdapterHashes,
     /// How long it took: its share of the time for all of them, and its own.
     pub took: Duration,
     /// The picture.
@@ -57,7 +59,8 @@ fn edit_from_place(
     let started = Instant::now();
     if let [(request, sources)] = group {
         let edited = edit(pipeline, request, *sources, 0, on_event);
-        return deliver(first, BatchPlace::ALONE, started.elapsed(), edited, on_picture);
+        let took = started.elapsed();
+        return deliver(pipeline, first, BatchPlace::ALONE, took, edited, on_picture);
     }
     if group.is_empty() {
         return Ok(());
@@ -121,12 +124,14 @@ fn edit_from_place(
         );
         let edited = image.map(|image| prepared.finish(image));
         let batch = BatchPlace { size: group.len(), position: place };
-        deliver(first + place, batch, share + started.elapsed(), edited, on_picture)?;
+        let took = share + started.elapsed();
+        deliver(pipeline, first + place, batch, took, edited, on_picture)?;
     }
     Ok(())
 }
 
 fn deliver(
+    pipeline: &DiffusionPipeline,
     place: usize,
     batch: BatchPlace,
     took: Duration,
@@ -136,6 +141,7 @@ fn deliver(
     if let Err(PipelineError::Cancelled(cancelled)) = edited {
         return Err(cancelled);
     }
-    on_picture(GroupPicture { place, batch, took, edited });
+    let adapter_hashes = pipeline.adapter_hashes();
+    on_picture(GroupPicture { place, batch, adapter_hashes, took, edited });
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! Fields are named as the flags of the command line: `prompt`, `negative`, `steps`, `cfg`,
 //! `sampler`, `schedule`, `seed`, `rng`, `width`, `height`, `model`, `strength`…
 
+pub(crate) mod adapters;
 mod comfyui;
 pub(crate) mod exif;
 mod fooocus;
@@ -17,6 +18,7 @@ use std::fmt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+pub use adapters::AdapterHashes;
 pub use model_hash::ModelHash;
 pub use read::{SettingsError, interpret, read};
 pub use write::{BatchPlace, EMBERBRUSH, MadeWith, PARAMETERS, parameters, texts, texts_of_batch};

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::adapters::{self, AdapterHashes};
 use crate::{
     diffusion::SoftInpainting,
     prompt::PromptSyntax,
@@ -35,6 +36,8 @@ pub struct MadeWith {
     pub dtype: String,
     /// How prompts were read.
     pub prompt_syntax: PromptSyntax,
+    /// The adapters.
+    pub adapter_hashes: AdapterHashes,
 }
 
 /// Where an image was among those that went through the UNet at once, which changes rounding.
@@ -73,6 +76,7 @@ pub fn texts_of_batch(
     single.count = 1;
     let mut complete = serde_json::to_value(&single).unwrap_or_default();
     if let Value::Object(fields) = &mut complete {
+        fields.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
         fields.insert("model".to_owned(), json!(with.model));
         if let Some(hash) = &with.model_hash {
             fields.insert("model-hash".to_owned(), json!(hash));
@@ -117,6 +121,8 @@ fn parameters_of_batch(
     pairs.push(("Model", quoted(&with.model)));
     pairs.push(("RNG", random_number_source(request.rng).to_owned()));
     pairs.extend(of_mode(&request.mode));
+    let hashes = with.adapter_hashes.pairs().into_iter();
+    pairs.extend(hashes.map(|(key, hashes)| (key, quoted(&hashes))));
     if batch.size > 1 {
         pairs.push(("Batch size", batch.size.to_string()));
         pairs.push(("Batch pos", batch.position.to_string()));
@@ -124,8 +130,9 @@ fn parameters_of_batch(
     pairs.push(("Version", VERSION.to_owned()));
     let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect();
     format!(
-        "{}\nNegative prompt: {}\n{}",
+        "{}{}\nNegative prompt: {}\n{}",
         request.prompt,
+        adapters::tags(&request.adapters),
         request.negative_prompt,
         pairs.join(", ")
     )

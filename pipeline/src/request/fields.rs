@@ -137,6 +137,7 @@ mod tests {
             seed: 0,
             rng: RngSource::Torch,
             count: 1,
+            adapters: Default::default(),
         }
     }
 

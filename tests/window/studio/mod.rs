@@ -130,6 +130,7 @@ impl FakeEngine {
             model_hash: None,
             dtype: "f32".to_owned(),
             prompt_syntax: PromptSyntax::Weighted,
+            adapter_hashes: Default::default(),
         };
         let texts = metadata::texts(&request, 0, &with);
         let write = |wanted: &Path, format: FileFormat| {
@@ -180,6 +181,7 @@ pub fn defaults() -> GenerationRequest {
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
+        adapters: Default::default(),
     }
 }
 

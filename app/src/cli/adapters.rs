@@ -1,0 +1,36 @@
+//! What is added to a checkpoint.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use emberbrush_pipeline::adapters::{AdapterFolders, AdapterSelection, LoraSelection};
+
+/// Adapters, and where they are.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct AdapterArguments {
+    /// A LoRA, LoCon, LoHa, LoKr or DoRA file that is merged into the checkpoint, or its name in
+    /// --lora-dir, and how much of it, such as ink.safetensors:0.8; FILE:TEXT:UNET weighs the text
+    /// encoders and the UNet apart. May be given several times.
+    #[arg(long, value_name = "FILE:WEIGHT")]
+    lora: Vec<LoraSelection>,
+    /// The folder in which LoRAs are found by name, also those that prompts and images name.
+    #[arg(long, value_name = "FOLDER")]
+    lora_dir: Option<PathBuf>,
+}
+
+impl AdapterArguments {
+    /// Where adapters that are given by name are looked for.
+    pub(crate) fn folders(&self) -> AdapterFolders {
+        AdapterFolders { lora: self.lora_dir.clone() }
+    }
+
+    /// The LoRAs that are asked for, where any are.
+    pub(crate) fn stated_loras(&self) -> Option<&[LoraSelection]> {
+        (!self.lora.is_empty()).then_some(self.lora.as_slice())
+    }
+
+    /// The adapters that are asked for; where none are, those of `base`.
+    pub(crate) fn selection(&self, base: AdapterSelection) -> AdapterSelection {
+        AdapterSelection { lora: self.stated_loras().map_or(base.lora, <[_]>::to_vec), ..base }
+    }
+}

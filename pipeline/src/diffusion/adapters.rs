@@ -1,0 +1,167 @@
+//! Adapters of requests: merged before pictures are made, always from the checkpoint's own
+//! weights, and only into the layers that change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::DiffusionPipeline;
+use crate::{
+    adapters::{
+        AdaptedNetwork, AdapterFolders, AdapterSelection, FoundFile, FoundLora, LayerNames,
+        LoraFile, Merge, NetworkMerge, UnusedKeys, WeightedLora,
+    },
+    checkpoint::CheckpointError,
+    error::PipelineError,
+    metadata::AdapterHashes,
+};
+
+/// What is merged into the networks of a checkpoint, for all who read their weights.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Merged(Arc<Mutex<BTreeMap<&'static str, Arc<NetworkMerge>>>>);
+
+impl Merged {
+    /// What is merged into the network in the folder `component`.
+    pub(super) fn of(&self, component: &str) -> Arc<NetworkMerge> {
+        let merged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        merged.get(component).cloned().unwrap_or_default()
+    }
+
+    fn set(&self, network: AdaptedNetwork, merge: Arc<NetworkMerge>) {
+        let mut merged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        merged.insert(network.component(), merge);
+    }
+}
+
+/// The adapters of a loaded checkpoint.
+#[derive(Debug, Default)]
+pub(super) struct Adapters {
+    folders: AdapterFolders,
+    /// What was merged last, with the files of it.
+    loras: Vec<(FoundLora, Arc<LoraFile>)>,
+    /// Weights that a merge which failed may have changed or not.
+    unsure: BTreeMap<AdaptedNetwork, BTreeSet<String>>,
+    /// Read when the first adapter is merged.
+    names: Option<LayerNames>,
+}
+
+impl Adapters {
+    /// Whether these are merged, and nothing else.
+    fn are(&self, loras: &[FoundLora]) -> bool {
+        self.unsure.is_empty()
+            && self.loras.len() == loras.len()
+            && self.loras.iter().zip(loras).all(|((merged, _), wanted)| merged == wanted)
+    }
+
+    /// Opens the file of an adapter, where it is not open already.
+    fn open(&self, file: &FoundFile) -> Result<Arc<LoraFile>, PipelineError> {
+        match self.loras.iter().find(|(open, _)| open.file == *file) {
+            Some((_, open)) => Ok(Arc::clone(open)),
+            None => Ok(Arc::new(LoraFile::open(&file.path)?)),
+        }
+    }
+}
+
+impl DiffusionPipeline {
+    /// Chooses where adapters that are given by name are looked for.
+    pub fn set_adapter_folders(&mut self, folders: AdapterFolders) {
+        self.adapters.folders = folders;
+    }
+
+    /// Merges a request's adapters, where others are merged or none, and gives the keys that have
+    /// no use. Pictures are made with what their requests say; this is for merging ahead of them.
+    ///
+    /// # Errors
+    ///
+    /// Adapters that are not found, broken or for another model. What was merged before stays
+    /// then, or, where a file could not be read to its end, is merged anew with the next request.
+    pub fn use_adapters(
+        &mut self,
+        selection: &AdapterSelection,
+    ) -> Result<Vec<UnusedKeys>, PipelineError> {
+        let found = self.adapters.folders.find_loras(selection)?;
+        if self.adapters.are(&found) {
+            return Ok(Vec::new());
+        }
+        let mut loras = Vec::with_capacity(found.len());
+        for lora in found {
+            let file = self.adapters.open(&lora.file)?;
+            loras.push((lora, file));
+        }
+        let weighted: Vec<WeightedLora> = loras
+            .iter()
+            .map(|(lora, file)| WeightedLora {
+                file: Arc::clone(file),
+                unet: lora.unet,
+                text: lora.text,
+            })
+            .collect();
+        let merge = if weighted.is_empty() {
+            Merge::default()
+        } else {
+            let names = match self.adapters.names.take() {
+                Some(names) => names,
+                None => self.components.layer_names(&self.adapted_networks())?,
+            };
+            let names = self.adapters.names.insert(names);
+            Merge::new(&weighted, names, &self.name)?
+        };
+        for network in self.adapted_networks() {
+            self.merge(network, merge.network(network))?;
+        }
+        self.adapters.loras = loras;
+        self.kept_prompts.clear();
+        Ok(merge.unused_keys)
+    }
+
+    /// Names and hashes of what is merged; a file that cannot be read any more is left out.
+    pub fn adapter_hashes(&self) -> AdapterHashes {
+        let named =
+            |(found, open): &(FoundLora, Arc<LoraFile>)| Some((found.file.name(), open.hash()?));
+        AdapterHashes {
+            lora: self.adapters.loras.iter().filter_map(named).collect(),
+            embedding: Vec::new(),
+        }
+    }
+
+    /// Whether these adapters are merged, and nothing else.
+    pub(super) fn has_adapters(&self, selection: &AdapterSelection) -> bool {
+        self.adapters.folders.find_loras(selection).is_ok_and(|found| self.adapters.are(&found))
+    }
+
+    /// The networks that adapters can change.
+    fn adapted_networks(&self) -> Vec<AdaptedNetwork> {
+        let has = |network: &AdaptedNetwork| {
+            *network == AdaptedNetwork::UNet || self.text.part_of(network.component()).is_some()
+        };
+        AdaptedNetwork::ALL.into_iter().filter(has).collect()
+    }
+
+    /// Reads the layers of a network again that `merge` changes in another way than what is
+    /// merged now.
+    fn merge(
+        &mut self,
+        network: AdaptedNetwork,
+        merge: Arc<NetworkMerge>,
+    ) -> Result<(), CheckpointError> {
+        let component = network.component();
+        let merged = self.components.merged().of(component);
+        let mut changed = self.adapters.unsure.remove(&network).unwrap_or_default();
+        changed.extend(merged.difference(&merge).cloned());
+        if changed.is_empty() {
+            return Ok(());
+        }
+        self.components.merged().set(network, merge);
+        let read = match self.text.part_of(component) {
+            Some(part) => part.reload(&changed),
+            None => self
+                .components
+                .reload(component, self.dtype, &changed, |weights| self.unet.reload(weights)),
+        };
+        if read.is_err() {
+            self.adapters.unsure.insert(network, changed);
+        }
+        read
+    }
+}

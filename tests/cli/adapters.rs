@@ -1,0 +1,237 @@
+//! `--lora`, as a person uses it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
+
+mod program;
+
+use std::{fs, path::PathBuf};
+
+use emberbrush_tests::{Golden, checkpoint, fixtures, values};
+use image::RgbImage;
+use program::{Run, Workshop, text};
+use serde_json::{Value, json};
+
+fn lora(name: &str) -> PathBuf {
+    fixtures().join("checkpoints/lora").join(name)
+}
+
+/// The flags of the goldens' pictures.
+const FLAGS: [&str; 20] = [
+    "generate",
+    "a photo of a cat",
+    "--negative",
+    "blurry",
+    "--steps",
+    "3",
+    "--cfg",
+    "5",
+    "--sampler",
+    "ddim",
+    "--seed",
+    "7",
+    "--width",
+    "64",
+    "--height",
+    "64",
+    "--device",
+    "cpu",
+    "--prompt-syntax",
+    "literal",
+];
+
+fn generate(workshop: &Workshop, more: &[&str]) -> Run {
+    workshop.run(&[&FLAGS[..], more].concat())
+}
+
+fn picture(workshop: &Workshop, name: &str) -> RgbImage {
+    image::open(workshop.path(name)).unwrap().to_rgb8()
+}
+
+fn golden(name: &str) -> RgbImage {
+    let golden = Golden::open("adapters", &burn::tensor::Device::flex());
+    let values = values(&golden.tensor::<3>(&format!("{name}.image")));
+    RgbImage::from_raw(64, 64, values.into_iter().map(|value| value as u8).collect()).unwrap()
+}
+
+fn furthest(one: &RgbImage, other: &RgbImage) -> u8 {
+    one.as_raw().iter().zip(other.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+}
+
+/// A safetensors file of f32 tensors.
+fn write_file(path: &std::path::Path, tensors: &[(&str, &[usize], f32)]) {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (key, shape, value) in tensors {
+        let begin = data.len();
+        for _ in 0..shape.iter().product() {
+            data.extend(value.to_le_bytes());
+        }
+        let offsets = [begin, data.len()];
+        let entry = json!({ "dtype": "F32", "shape": shape, "data_offsets": offsets });
+        header.insert((*key).to_owned(), entry);
+    }
+    let header = Value::from(header).to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.extend(data);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn every_kind_gives_the_picture_of_diffusers() {
+    let cases = fs::read(fixtures().join("goldens/adapters.json")).unwrap();
+    let cases: Value = serde_json::from_slice(&cases).unwrap();
+    let model = checkpoint("sd15-tiny");
+    let folder = fixtures().join("checkpoints/lora");
+    for case in cases["cases"].as_array().unwrap() {
+        let name = case["name"].as_str().unwrap();
+        let workshop = Workshop::new();
+        let mut more = vec!["--model", text(&model), "-o", "out.png", "--lora-dir", text(&folder)];
+        for lora in case["loras"].as_array().unwrap() {
+            more.extend(["--lora", lora.as_str().unwrap()]);
+        }
+        generate(&workshop, &more).succeeded();
+        let furthest = furthest(&picture(&workshop, "out.png"), &golden(name));
+        assert!(furthest <= 1, "{name}: {furthest} grey levels");
+    }
+}
+
+#[test]
+fn adapters_are_written_into_the_picture_and_read_back() {
+    let workshop = Workshop::new();
+    let model = checkpoint("sd15-tiny");
+    let folder = fixtures().join("checkpoints/lora");
+    let model = ["--model", text(&model), "--lora-dir", text(&folder)];
+    let selected = ["--lora", "sd15-loha:0.5", "--lora", "sd15-kohya:0:-0.7", "-o", "a.png"];
+    generate(&workshop, &[&model[..], &selected].concat()).succeeded();
+    let settings = workshop.run(&["settings", "a.png", "--json"]).succeeded();
+    let settings: Value = serde_json::from_str(&settings.stdout()).unwrap();
+    assert_eq!(settings["lora"], json!(["sd15-loha:0.5", "sd15-kohya:0:-0.7"]));
+    let file = fs::File::open(workshop.path("a.png")).unwrap();
+    let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
+    let parameters = &reader.info().uncompressed_latin1_text[0].text;
+    assert!(
+        parameters.starts_with("a photo of a cat <lora:sd15-loha:0.5> <lora:sd15-kohya:0:-0.7>\n"),
+        "{parameters}"
+    );
+    let hashes = parameters.split("Lora hashes: ").nth(1).unwrap();
+    let pattern = regex::Regex::new(r#"^"sd15-loha: [0-9a-f]{12}, sd15-kohya: [0-9a-f]{12}", "#);
+    assert!(pattern.unwrap().is_match(hashes), "{hashes}");
+
+    let again = ["generate", "--from", "a.png", "--device", "cpu", "-o", "again.png"];
+    workshop.run(&[&again[..], &model].concat()).succeeded();
+    assert_eq!(picture(&workshop, "again.png"), picture(&workshop, "a.png"));
+}
+
+/// Adapters come and go between the jobs of one loaded checkpoint, and each picture is the one
+/// that is made alone.
+#[test]
+fn jobs_have_their_own_adapters() {
+    let workshop = Workshop::new();
+    let model = checkpoint("sd15-tiny");
+    let folder = fixtures().join("checkpoints/lora");
+    let selections = [json!("sd15-dora:0.8"), json!([]), json!(["sd15-lokr", "sd15-dora:-0.5"])];
+    let jobs: Vec<String> = selections
+        .iter()
+        .chain(&selections[..1])
+        .map(|lora| json!({ "prompt": "a cat", "seed": 3, "lora": lora }).to_string())
+        .collect();
+    fs::write(workshop.path("jobs.jsonl"), jobs.join("\n")).unwrap();
+    let common = ["--steps", "2", "--cfg", "3", "--width", "64", "--height", "64"];
+    let common = [&common[..], &["--device", "cpu", "--model", text(&model)]].concat();
+    let common = [&common[..], &["--lora-dir", text(&folder)]].concat();
+    let batch = ["batch", "jobs.jsonl", "-o", "out", "--name", "{index}"];
+    workshop.run(&[&batch[..], &common].concat()).succeeded();
+    for (index, lora) in selections.iter().chain(&selections[..1]).enumerate() {
+        let single = format!("single{index}.png");
+        let mut flags = vec!["generate", "a cat", "--seed", "3", "-o", &single];
+        let one = lora.as_str().into_iter();
+        let more = lora.as_array().into_iter().flatten().filter_map(Value::as_str);
+        flags.extend(one.chain(more).flat_map(|lora| ["--lora", lora]));
+        workshop.run(&[&flags[..], &common].concat()).succeeded();
+        let made = picture(&workshop, &format!("out/{}.png", index + 1));
+        assert_eq!(made, picture(&workshop, &single), "{lora}");
+    }
+    assert_ne!(picture(&workshop, "single0.png"), picture(&workshop, "single1.png"));
+}
+
+#[test]
+fn keys_without_use_are_told_by_name() {
+    let workshop = Workshop::new();
+    let model = checkpoint("sd15-tiny");
+    let layer = "lora_unet_mid_block_attentions_0_proj_in";
+    write_file(
+        &workshop.path("x.safetensors"),
+        &[
+            (&format!("{layer}.lora_down.weight"), &[2, 48, 1, 1], 0.1),
+            (&format!("{layer}.lora_up.weight"), &[48, 2, 1, 1], 0.1),
+            ("lora_unet_mid_block_gone.lora_down.weight", &[2, 48], 0.1),
+            ("lora_unet_mid_block_gone.lora_up.weight", &[48, 2], 0.1),
+            ("oft_blocks.of_another_kind", &[2], 0.1),
+        ],
+    );
+    let more = ["--model", text(&model), "-o", "out.png", "--lora", "x.safetensors"];
+    let run = generate(&workshop, &more).succeeded();
+    for key in [
+        "x.safetensors",
+        "lora_unet_mid_block_gone.lora_down.weight",
+        "lora_unet_mid_block_gone.lora_up.weight",
+        "oft_blocks.of_another_kind",
+    ] {
+        assert!(run.stderr().contains(key), "{}", run.stderr());
+    }
+    assert!(!run.stderr().contains(layer), "{}", run.stderr());
+}
+
+#[test]
+fn what_cannot_be_merged_is_refused() {
+    let model = checkpoint("sd15-tiny");
+    let refused = |prepare: &dyn Fn(&Workshop), lora: &str, parts: &[&str]| {
+        let workshop = Workshop::new();
+        prepare(&workshop);
+        let more = ["--model", text(&model), "-o", "out.png", "--lora", lora];
+        generate(&workshop, &more).assert_refused(parts);
+        assert!(!workshop.path("out.png").exists());
+    };
+    let down = "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight";
+    let up = "lora_unet_mid_block_attentions_0_proj_in.lora_up.weight";
+    let with = |tensors: &'static [(&'static str, &'static [usize], f32)]| {
+        move |workshop: &Workshop| write_file(&workshop.path("x.safetensors"), tensors)
+    };
+    let nothing = |_: &Workshop| {};
+    refused(&nothing, "gone:0.5", &["gone", "there is no such file", "--lora-dir"]);
+    refused(
+        &nothing,
+        text(&lora("sdxl-kohya.safetensors")),
+        &["sdxl-kohya.safetensors", "does not fit", "sd15-tiny"],
+    );
+    const DOWN: &str = "lora_unet_mid_block_attentions_0_proj_in.lora_down.weight";
+    const UP: &str = "lora_unet_mid_block_attentions_0_proj_in.lora_up.weight";
+    refused(&with(&[(DOWN, &[2, 48], 0.1)]), "x.safetensors", &[up, "is missing", down]);
+    refused(
+        &with(&[(DOWN, &[2, 48], 0.1), (UP, &[48, 3], 0.1)]),
+        "x.safetensors",
+        &[up, down, "[48, 3]", "[2, 48]", "ranks"],
+    );
+    refused(
+        &with(&[(DOWN, &[2, 40], 0.1), (UP, &[48, 2], 0.1)]),
+        "x.safetensors",
+        &["48 outputs and 40 inputs", "[48, 48, 1, 1]"],
+    );
+    refused(
+        &with(&[(DOWN, &[2, 48], f32::NAN), (UP, &[48, 2], 0.1)]),
+        "x.safetensors",
+        &[down, "NaN"],
+    );
+    refused(&with(&[("a.weight", &[2], 0.0)]), "x.safetensors", &["no LoRA", "a.weight"]);
+    let truncated = |workshop: &Workshop| {
+        let bytes = fs::read(lora("sd15-kohya.safetensors")).unwrap();
+        fs::write(workshop.path("x.safetensors"), &bytes[..bytes.len() / 2]).unwrap();
+    };
+    refused(&truncated, "x.safetensors", &["x.safetensors", "truncated"]);
+    let pickle = |workshop: &Workshop| fs::write(workshop.path("x.pt"), b"PK\x03\x04....").unwrap();
+    refused(&pickle, "x.pt", &["x.pt", "pickle"]);
+    let workshop = Workshop::new();
+    let run = generate(&workshop, &["--lora", "x:loud:2:3:400"]);
+    assert_eq!(run.code(), Some(2), "{}", run.stderr());
+    assert!(run.stderr().contains("FILE:WEIGHT"), "{}", run.stderr());
+}
