@@ -16,6 +16,9 @@ pub enum Activation {
     /// `x · sigmoid(1.702 x)`, as OpenAI's CLIP was trained (transformers `activations.py`).
     #[serde(rename = "quick_gelu")]
     QuickGelu,
+    /// `max(x, 0)`.
+    #[serde(rename = "relu")]
+    Relu,
 }
 
 impl Activation {
@@ -24,6 +27,7 @@ impl Activation {
         match self {
             Self::Silu => activation::silu(x),
             Self::Gelu => activation::gelu(x),
+            Self::Relu => activation::relu(x),
             Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
         }
     }

@@ -27,11 +27,11 @@ impl Kernel {
     pub const HALVE_BOTTOM_RIGHT: Self = Self { size: 3, stride: 2, padding: (0, 1) };
 }
 
-/// A two-dimensional convolution with bias.
+/// A two-dimensional convolution.
 #[derive(Debug)]
 pub struct Conv2d {
     weight: Tensor<4>,
-    bias: Tensor<1>,
+    bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
     inputs: usize,
     outputs: usize,
@@ -46,22 +46,28 @@ impl Conv2d {
         outputs: usize,
         kernel: Kernel,
     ) -> Result<Self, WeightError> {
+        let bias = weights.tensor("bias", [outputs])?;
+        Ok(Self { bias: Some(bias), ..Self::without_bias(weights, inputs, outputs, kernel)? })
+    }
+
+    /// Reads `weight` alone.
+    pub fn without_bias(
+        weights: &Weights<'_>,
+        inputs: usize,
+        outputs: usize,
+        kernel: Kernel,
+    ) -> Result<Self, WeightError> {
         let mut options = ConvOptions::new([kernel.stride; 2], [0; 2], [1; 2], 1);
         options.padding = [kernel.padding; 2];
-        Ok(Self {
-            weight: weights.tensor("weight", [outputs, inputs, kernel.size, kernel.size])?,
-            bias: weights.tensor("bias", [outputs])?,
-            options,
-            inputs,
-            outputs,
-            kernel,
-        })
+        let weight = weights.tensor("weight", [outputs, inputs, kernel.size, kernel.size])?;
+        Ok(Self { weight, bias: None, options, inputs, outputs, kernel })
     }
 
     /// Reads the layer again where its tensors have changed.
     pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
         if weights.has_changed("weight") || weights.has_changed("bias") {
-            *self = Self::new(weights, self.inputs, self.outputs, self.kernel)?;
+            let read = if self.bias.is_some() { Self::new } else { Self::without_bias };
+            *self = read(weights, self.inputs, self.outputs, self.kernel)?;
         }
         Ok(())
     }
@@ -71,6 +77,6 @@ impl Conv2d {
     /// - x: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, height / stride, width / stride]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        module::conv2d(x, self.weight.clone(), Some(self.bias.clone()), self.options.clone())
+        module::conv2d(x, self.weight.clone(), self.bias.clone(), self.options.clone())
     }
 }

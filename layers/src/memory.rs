@@ -251,10 +251,15 @@ impl Trace {
 
     /// [`crate::resample::Upsample2D::forward`] to `size`, `[height, width]`.
     pub fn upsample(&self, x: Traced, size: [usize; 2]) -> Traced {
-        let [batch, channels, _, _] = x.dims;
-        let enlarged = self.tensor([batch, channels, size[0], size[1]]);
-        drop(x);
+        let channels = x.dims[1];
+        let enlarged = self.nearest(x, size);
         self.conv2d(enlarged, channels, Kernel::THREE)
+    }
+
+    /// [`crate::resample::nearest`] to `size`, `[height, width]`.
+    pub fn nearest(&self, x: Traced, size: [usize; 2]) -> Traced {
+        let [batch, channels, _, _] = x.dims;
+        self.tensor([batch, channels, size[0], size[1]])
     }
 
     /// A concatenation along the channels.

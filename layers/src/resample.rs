@@ -35,10 +35,19 @@ impl Upsample2D {
     /// - output: `[batch, channels, size[0], size[1]]`
     pub fn forward(&self, x: Tensor<4>, size: Option<[usize; 2]>) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
-        let size = size.unwrap_or([2 * height, 2 * width]);
-        let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-        self.conv.forward(module::interpolate(x, options))
+        self.conv.forward(nearest(x, size.unwrap_or([2 * height, 2 * width])))
     }
+}
+
+/// Each value for as many positions as `size`, `[height, width]`, has for it.
+///
+/// # Shapes
+///
+/// - x: `[batch, channels, height, width]`
+/// - output: `[batch, channels, size[0], size[1]]`
+pub fn nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
+    module::interpolate(x, options)
 }
 
 /// A convolution of stride 2 (diffusers `models/downsampling.py`).

@@ -1,4 +1,4 @@
-//! The autoencoder between pictures and latents.
+//! The autoencoders between pictures and latents.
 
 mod blocks;
 pub mod config;
@@ -7,12 +7,14 @@ mod diagonal_gaussian;
 mod encoder;
 pub mod keys;
 mod memory;
+pub mod tiny;
 
 pub use config::AutoencoderKlConfig;
 pub use decoder::Decoder;
 pub use diagonal_gaussian::DiagonalGaussian;
 use emberbrush_layers::weights::{WeightError, Weights};
 pub use encoder::Encoder;
+pub use tiny::{AutoencoderTinyConfig, DecoderTiny, EncoderTiny, TinyNaming};
 
 /// Both halves of an autoencoder. Text-to-image needs the [`Decoder`] alone, which can be built
 /// without the other.
