@@ -25,6 +25,11 @@ impl Kernel {
     /// 3×3 that halves the size with zeros on the bottom and right only, as AutoencoderKL's
     /// encoder does (diffusers `models/downsampling.py`, `F.pad(0, 1, 0, 1)`).
     pub const HALVE_BOTTOM_RIGHT: Self = Self { size: 3, stride: 2, padding: (0, 1) };
+
+    /// Of an odd size, keeping that of the input.
+    pub const fn same_size(size: usize) -> Self {
+        Self { size, stride: 1, padding: (size / 2, size / 2) }
+    }
 }
 
 /// A two-dimensional convolution.

@@ -74,6 +74,7 @@ impl Adapted {
             encoder_hidden_states: context.clone(),
             added: None,
             timestep_cond: None,
+            residuals: None,
         };
         unet.forward(input, &mut || ControlFlow::Continue(())).unwrap()
     }

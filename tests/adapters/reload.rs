@@ -119,6 +119,7 @@ fn every_layer_of_the_unet_can_be_read_again() {
                 encoder_hidden_states: text.clone(),
                 added,
                 timestep_cond: None,
+                residuals: None,
             };
             values(&unet.forward(input, &mut || ControlFlow::Continue(())).unwrap())
         };

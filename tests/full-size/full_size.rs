@@ -84,6 +84,7 @@ fn unet() {
             encoder_hidden_states: tensor("text", &device),
             added: None,
             timestep_cond: None,
+            residuals: None,
         };
         let output = model.forward(input, &mut || ControlFlow::Continue(())).unwrap();
         compare(

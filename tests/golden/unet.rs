@@ -82,6 +82,7 @@ fn check(name: &str, golden_name: &str) {
                 time_ids,
             }),
             timestep_cond: None,
+            residuals: None,
         };
         unet.check(&input).unwrap();
         for part in ["timestep", "time_ids", "sample", "context", "text_embeds"] {
@@ -155,6 +156,7 @@ fn input<'a>(golden: &Golden, timesteps: &'a [f64]) -> UNetInput<'a> {
         encoder_hidden_states: golden.tensor("b1.context"),
         added: None,
         timestep_cond: None,
+        residuals: None,
     }
 }
 

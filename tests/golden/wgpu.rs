@@ -91,6 +91,7 @@ fn unets_equal_diffusers() {
                         time_ids,
                     }),
                     timestep_cond: None,
+                    residuals: None,
                 };
                 let first = model.forward(input.clone(), &mut go_on).unwrap();
                 let what = format!("{name} {case}");

@@ -11,6 +11,7 @@ use std::{
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 use emberbrush_layers::weights::{WeightSource, Weights};
 use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
+use serde_json::{Map, Value};
 use tempfile::TempDir;
 
 /// Drives the window without a screen.
@@ -58,6 +59,18 @@ pub fn checkpoint(name: &str) -> CheckpointFolder {
             std::fs::copy(stored.join(source), target).expect("copy shared file");
         }
     }
+    CheckpointFolder(complete)
+}
+
+/// Lays out a tiny ControlNet as published, with other values for some keys of its configuration.
+pub fn controlnet(name: &str, changes: &Map<String, Value>) -> CheckpointFolder {
+    let complete = TempDir::with_prefix(name).expect("temporary folder");
+    lay_out(&fixtures().join("controlnets").join(name), complete.path());
+    let path = complete.path().join("config.json");
+    let mut config: Map<String, Value> =
+        serde_json::from_slice(&std::fs::read(&path).expect("config.json")).expect("object");
+    config.extend(changes.clone());
+    std::fs::write(path, Value::Object(config).to_string()).expect("write config.json");
     CheckpointFolder(complete)
 }
 

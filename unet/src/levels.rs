@@ -3,7 +3,7 @@
 use emberbrush_layers::weights::WeightError;
 
 use crate::config::{
-    DownBlockType, PerLevel, TransformerLayers, UNet2DConditionConfig, UpBlockType,
+    DownBlockType, MidBlockType, PerLevel, TransformerLayers, UNet2DConditionConfig, UpBlockType,
 };
 
 /// Far above any published network, and low enough that no product of two overflows.
@@ -22,21 +22,35 @@ pub(crate) struct Level {
     pub(crate) transformer_layers: Vec<usize>,
 }
 
-/// The levels of both ways, in the order in which they are run, and the middle.
+/// The levels of the way down and the middle, which ControlNets have too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Levels {
+pub(crate) struct ContractingLevels {
+    /// In the order in which they are run; at least one.
     pub(crate) down: Vec<Level>,
     /// `transformer_layers` holds the one transformer's.
     pub(crate) mid: Level,
+}
+
+/// The levels of both ways, in the order in which they are run, and the middle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Levels {
+    pub(crate) contracting: ContractingLevels,
     pub(crate) up: Vec<Level>,
 }
 
-impl Levels {
-    /// # Errors
-    ///
-    /// A list of the wrong length, a size that is 0 or absurd, heads that do not divide the
-    /// channels, or an option that is not supported; each names its key.
-    pub(crate) fn new(config: &UNet2DConditionConfig) -> Result<Self, WeightError> {
+const TRANSFORMERS_KEY: &str = "transformer_layers_per_block";
+const REVERSED_TRANSFORMERS_KEY: &str = "reverse_transformer_layers_per_block";
+
+/// The values of a configuration for each level, from the highest resolution to the lowest.
+struct Values {
+    /// As if no level had transformers.
+    plain: Vec<Level>,
+    heads_key: &'static str,
+    transformers: Vec<TransformerLayers>,
+}
+
+impl Values {
+    fn new(config: &UNet2DConditionConfig) -> Result<Self, WeightError> {
         refuse_unsupported(config)?;
         let channels = &config.block_out_channels;
         let count = channels.len();
@@ -44,7 +58,6 @@ impl Levels {
             return Err(error("block_out_channels is empty"));
         }
         length("down_block_types", config.down_block_types.len(), count)?;
-        length("up_block_types", config.up_block_types.len(), count)?;
         let heads_key = if config.num_attention_heads.is_some() {
             "num_attention_heads"
         } else {
@@ -55,91 +68,136 @@ impl Levels {
         let layers = each("layers_per_block", &config.layers_per_block, count)?;
         let cross_attention_dim = each("cross_attention_dim", &config.cross_attention_dim, count)?;
         let only_cross = each("only_cross_attention", &config.only_cross_attention, count)?;
-        let key = "transformer_layers_per_block";
-        let transformers = each(key, &config.transformer_layers_per_block, count)?;
-        let reverse_key = "reverse_transformer_layers_per_block";
-        let reversed = match &config.reverse_transformer_layers_per_block {
-            Some(reversed) => {
-                length(reverse_key, reversed.len(), count)?;
-                reversed.clone()
-            }
-            None => transformers.iter().rev().cloned().collect(),
-        };
-
-        let mut down = Vec::with_capacity(count);
-        let mut up = Vec::with_capacity(count);
-        for level in 0..count {
+        let transformers = each(TRANSFORMERS_KEY, &config.transformer_layers_per_block, count)?;
+        let plain = |level: usize| {
             sizes(&[
                 ("block_out_channels", channels[level]),
                 (heads_key, heads[level]),
                 ("layers_per_block", layers[level]),
                 ("cross_attention_dim", cross_attention_dim[level]),
             ])?;
-            let plain = Level {
+            Ok(Level {
                 channels: channels[level],
                 heads: heads[level],
                 cross_attention_dim: cross_attention_dim[level],
                 only_cross_attention: only_cross[level],
                 layers: layers[level],
                 transformer_layers: Vec::new(),
-            };
-            let with_transformers = |layers, key, transformers: &TransformerLayers| {
-                divides(heads_key, plain.heads, plain.channels)?;
-                let transformer_layers = match transformers {
-                    TransformerLayers::Same(number) => vec![*number; layers],
-                    TransformerLayers::Each(numbers) => {
-                        length(key, numbers.len(), layers)?;
-                        numbers.clone()
-                    }
-                };
-                Ok(Level { layers, transformer_layers, ..plain.clone() })
-            };
-            down.push(match config.down_block_types[level] {
-                DownBlockType::DownBlock2D => plain.clone(),
+            })
+        };
+        let plain = (0..count).map(plain).collect::<Result<_, WeightError>>()?;
+        Ok(Self { plain, heads_key, transformers })
+    }
+
+    /// A level of so many layers, each with a transformer; `key` is where their sizes are from.
+    fn with_transformers(
+        &self,
+        level: usize,
+        layers: usize,
+        key: &str,
+        transformers: &TransformerLayers,
+    ) -> Result<Level, WeightError> {
+        let plain = &self.plain[level];
+        divides(self.heads_key, plain.heads, plain.channels)?;
+        let transformer_layers = match transformers {
+            TransformerLayers::Same(number) => vec![*number; layers],
+            TransformerLayers::Each(numbers) => {
+                length(key, numbers.len(), layers)?;
+                numbers.clone()
+            }
+        };
+        Ok(Level { layers, transformer_layers, ..plain.clone() })
+    }
+}
+
+impl ContractingLevels {
+    /// # Errors
+    ///
+    /// A list of the wrong length, a size that is 0 or absurd, heads that do not divide the
+    /// channels, or an option that is not supported; each names its key.
+    pub(crate) fn new(config: &UNet2DConditionConfig) -> Result<Self, WeightError> {
+        Self::from_values(config, &Values::new(config)?)
+    }
+
+    fn from_values(config: &UNet2DConditionConfig, values: &Values) -> Result<Self, WeightError> {
+        let Values { plain, heads_key, transformers } = values;
+        let mut down = Vec::with_capacity(plain.len());
+        for (level, block_type) in config.down_block_types.iter().enumerate() {
+            down.push(match block_type {
+                DownBlockType::DownBlock2D => plain[level].clone(),
                 DownBlockType::CrossAttnDownBlock2D => {
-                    with_transformers(plain.layers, key, &transformers[level])?
-                }
-            });
-            let mirrored = count - 1 - level;
-            let up_layers = plain.layers + 1;
-            up.push(match config.up_block_types[mirrored] {
-                UpBlockType::UpBlock2D => Level { layers: up_layers, ..plain.clone() },
-                UpBlockType::CrossAttnUpBlock2D => {
-                    if config.reverse_transformer_layers_per_block.is_none()
-                        && matches!(transformers[level], TransformerLayers::Each(_))
-                    {
-                        return Err(error(format!(
-                            "{key} holds lists for single levels, so {reverse_key} must be given"
-                        )));
-                    }
-                    let used = if config.reverse_transformer_layers_per_block.is_some() {
-                        reverse_key
-                    } else {
-                        key
-                    };
-                    with_transformers(up_layers, used, &reversed[mirrored])?
+                    let layers = plain[level].layers;
+                    let transformers = &transformers[level];
+                    values.with_transformers(level, layers, TRANSFORMERS_KEY, transformers)?
                 }
             });
         }
-        up.reverse();
-
-        let last = count - 1;
-        if config.mid_block_type == Some(crate::config::MidBlockType::UNetMidBlock2DCrossAttn) {
-            divides(heads_key, heads[last], channels[last])?;
+        let last = plain.len() - 1;
+        if config.mid_block_type == Some(MidBlockType::UNetMidBlock2DCrossAttn) {
+            divides(heads_key, plain[last].heads, plain[last].channels)?;
         }
         let mid_transformers = match &transformers[last] {
             TransformerLayers::Same(number) => *number,
             TransformerLayers::Each(numbers) => numbers.first().copied().unwrap_or(1),
         };
         let mid = Level {
-            channels: channels[last],
-            heads: heads[last],
-            cross_attention_dim: cross_attention_dim[last],
             only_cross_attention: false,
             layers: 1,
             transformer_layers: vec![mid_transformers],
+            ..plain[last].clone()
         };
-        Ok(Self { down, mid, up })
+        Ok(Self { down, mid })
+    }
+
+    /// Channels of the first convolution's output and of what each layer and downsampler of the
+    /// way down puts out, in order.
+    pub(crate) fn skip_channels(&self) -> Vec<usize> {
+        let last = self.down.len() - 1;
+        let mut channels = vec![self.down[0].channels];
+        for (index, level) in self.down.iter().enumerate() {
+            let outputs = level.layers + usize::from(index != last);
+            channels.extend(std::iter::repeat_n(level.channels, outputs));
+        }
+        channels
+    }
+}
+
+impl Levels {
+    /// # Errors
+    ///
+    /// Those of [`ContractingLevels::new`], for the way up too.
+    pub(crate) fn new(config: &UNet2DConditionConfig) -> Result<Self, WeightError> {
+        let values = Values::new(config)?;
+        let contracting = ContractingLevels::from_values(config, &values)?;
+        let count = values.plain.len();
+        length("up_block_types", config.up_block_types.len(), count)?;
+        let reversed = config.reverse_transformer_layers_per_block.as_ref();
+        if let Some(reversed) = reversed {
+            length(REVERSED_TRANSFORMERS_KEY, reversed.len(), count)?;
+        }
+        let mut up = Vec::with_capacity(count);
+        for (mirrored, block_type) in config.up_block_types.iter().enumerate() {
+            let level = count - 1 - mirrored;
+            let layers = values.plain[level].layers + 1;
+            let transformers = &values.transformers[level];
+            up.push(match (block_type, reversed) {
+                (UpBlockType::UpBlock2D, _) => Level { layers, ..values.plain[level].clone() },
+                (UpBlockType::CrossAttnUpBlock2D, Some(reversed)) => {
+                    let key = REVERSED_TRANSFORMERS_KEY;
+                    values.with_transformers(level, layers, key, &reversed[mirrored])?
+                }
+                (UpBlockType::CrossAttnUpBlock2D, None) => {
+                    if matches!(transformers, TransformerLayers::Each(_)) {
+                        return Err(error(format!(
+                            "{TRANSFORMERS_KEY} holds lists for single levels, so \
+                             {REVERSED_TRANSFORMERS_KEY} must be given"
+                        )));
+                    }
+                    values.with_transformers(level, layers, TRANSFORMERS_KEY, transformers)?
+                }
+            });
+        }
+        Ok(Self { contracting, up })
     }
 }
 
@@ -205,7 +263,15 @@ fn refuse_unsupported(config: &UNet2DConditionConfig) -> Result<(), WeightError>
 }
 
 pub(crate) fn error(reason: impl std::fmt::Display) -> WeightError {
-    WeightError::Config(format!("unet/config.json: {reason}"))
+    WeightError::Config(reason.to_string())
+}
+
+/// The same error, with the file that a configuration is from.
+pub(crate) fn in_file(file: &str, error: WeightError) -> WeightError {
+    match error {
+        WeightError::Config(reason) => WeightError::Config(format!("{file}: {reason}")),
+        other => other,
+    }
 }
 
 fn each<T: Clone>(key: &str, value: &PerLevel<T>, count: usize) -> Result<Vec<T>, WeightError> {

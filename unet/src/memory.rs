@@ -8,7 +8,7 @@ use emberbrush_layers::{
 
 use crate::{
     config::{MidBlockType, UNet2DConditionConfig},
-    levels::{Level, Levels},
+    levels::{ContractingLevels, Level, Levels, in_file},
 };
 
 impl UNet2DConditionConfig {
@@ -18,6 +18,7 @@ impl UNet2DConditionConfig {
     ///
     /// - sample: `[batch, in_channels, height, width]`
     /// - text: `[batch, cross_attention_dim, tokens, 1]`
+    /// - residuals: what ControlNets add to each skip connection, and last to the middle
     /// - output: `[batch, out_channels, height, width]`
     ///
     /// # Errors
@@ -28,35 +29,21 @@ impl UNet2DConditionConfig {
         trace: &Trace,
         sample: Traced,
         text: &Traced,
+        residuals: Option<Vec<Traced>>,
     ) -> Result<Traced, WeightError> {
-        let levels = Levels::new(self)?;
-        let same_size = |size: usize| Kernel { size, stride: 1, padding: (size / 2, size / 2) };
-        let first = levels.down.first().map_or(0, |level| level.channels);
-        let mut x = trace.conv2d(sample, first, same_size(self.conv_in_kernel));
-        let mut skips = vec![x.clone()];
-        let last = levels.down.len().saturating_sub(1);
-        let down = match self.downsample_padding {
-            0 => Kernel::HALVE_BOTTOM_RIGHT,
-            _ => Kernel::HALVE,
-        };
-        for (index, level) in levels.down.iter().enumerate() {
-            for layer in 0..level.layers {
-                x = trace.resnet(x, level.channels);
-                x = transformer(trace, x, text, level, layer);
-                skips.push(x.clone());
+        let levels = Levels::new(self).map_err(|error| in_file("unet/config.json", error))?;
+        let (mut x, mut skips) = contract(trace, self, &levels.contracting, sample, text);
+        if let Some(mut residuals) = residuals {
+            if let Some(mid) = residuals.pop() {
+                x = trace.add(x, mid);
             }
-            if index != last {
-                x = trace.conv2d(x, level.channels, down);
-                skips.push(x.clone());
-            }
+            skips = skips
+                .into_iter()
+                .zip(residuals)
+                .map(|(skip, residual)| trace.add(skip, residual))
+                .collect();
         }
-        if let Some(block_type) = self.mid_block_type {
-            x = trace.resnet(x, levels.mid.channels);
-            if block_type == MidBlockType::UNetMidBlock2DCrossAttn {
-                x = transformer(trace, x, text, &levels.mid, 0);
-                x = trace.resnet(x, levels.mid.channels);
-            }
-        }
+        let last = levels.up.len().saturating_sub(1);
         for (index, level) in levels.up.iter().enumerate() {
             for layer in 0..level.layers {
                 if let Some(skip) = skips.pop() {
@@ -74,8 +61,45 @@ impl UNet2DConditionConfig {
             }
         }
         let x = trace.group_norm_activated(x);
-        Ok(trace.conv2d(x, self.out_channels, same_size(self.conv_out_kernel)))
+        Ok(trace.conv2d(x, self.out_channels, Kernel::same_size(self.conv_out_kernel)))
     }
+}
+
+/// `ContractingPath::forward`: what comes out of the middle block, and the skip connections.
+pub(crate) fn contract(
+    trace: &Trace,
+    config: &UNet2DConditionConfig,
+    levels: &ContractingLevels,
+    sample: Traced,
+    text: &Traced,
+) -> (Traced, Vec<Traced>) {
+    let first = levels.down.first().map_or(0, |level| level.channels);
+    let mut x = trace.conv2d(sample, first, Kernel::same_size(config.conv_in_kernel));
+    let mut skips = vec![x.clone()];
+    let last = levels.down.len().saturating_sub(1);
+    let down = match config.downsample_padding {
+        0 => Kernel::HALVE_BOTTOM_RIGHT,
+        _ => Kernel::HALVE,
+    };
+    for (index, level) in levels.down.iter().enumerate() {
+        for layer in 0..level.layers {
+            x = trace.resnet(x, level.channels);
+            x = transformer(trace, x, text, level, layer);
+            skips.push(x.clone());
+        }
+        if index != last {
+            x = trace.conv2d(x, level.channels, down);
+            skips.push(x.clone());
+        }
+    }
+    if let Some(block_type) = config.mid_block_type {
+        x = trace.resnet(x, levels.mid.channels);
+        if block_type == MidBlockType::UNetMidBlock2DCrossAttn {
+            x = transformer(trace, x, text, &levels.mid, 0);
+            x = trace.resnet(x, levels.mid.channels);
+        }
+    }
+    (x, skips)
 }
 
 /// `Transformer2DModel` after residual block `layer`, where the level has one there.
@@ -113,7 +137,8 @@ mod tests {
     fn peak(config: &UNet2DConditionConfig, batch: usize, side: usize) -> u64 {
         let trace = Trace::new(Kernels::Cpu { threads: 2 }, 4, AttentionSlicing::Off);
         let text = trace.tensor([batch, 1280, 77, 1]);
-        let output = config.trace(&trace, trace.tensor([batch, 4, side, side]), &text).unwrap();
+        let output =
+            config.trace(&trace, trace.tensor([batch, 4, side, side]), &text, None).unwrap();
         assert_eq!(output.dims, [batch, 4, side, side]);
         trace.peak()
     }

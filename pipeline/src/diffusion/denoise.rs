@@ -162,6 +162,7 @@ impl DiffusionPipeline {
                 time_ids: &added.time_ids,
             }),
             timestep_cond: None,
+            residuals: None,
         };
         self.unet.check(&input).map_err(|error| PipelineError::Model {
             model: self.name.clone(),

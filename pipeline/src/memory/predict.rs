@@ -162,7 +162,7 @@ impl Run<'_> {
             .map(|_| trace.tensor([pictures, self.model.vae_config.latent_channels, height, width]))
             .collect();
         let sample = trace.tensor([batch, config.in_channels, height, width]);
-        config.trace(&trace, sample, &text)?;
+        config.trace(&trace, sample, &text, None)?;
         Ok(trace.peak())
     }
 
