@@ -8,9 +8,10 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use emberbrush_layers::weights::{WeightSource, Weights};
 use emberbrush_pipeline::{
     adapters::{
-        AdaptedNetwork, AdaptedWeights, LayerNames, LoraFile, LoraSelection, Merge, WeightedLora,
+        AdaptedNetwork, AdaptedWeights, AdapterKind, Compatibility, LayerNames, LoraFile,
+        LoraSelection, Merge, WeightedLora, list,
     },
-    checkpoint::safetensors_file::SafetensorsFile,
+    checkpoint::{folder::Family, safetensors_file::SafetensorsFile},
 };
 use emberbrush_tests::{
     CheckpointFolder, Golden, NETWORK_TOLERANCE, assert_close, checkpoint, fixtures,
@@ -198,4 +199,25 @@ fn stable_diffusion_2_is_adapted() {
     let adapted = Adapted::new("sd21-tiny", &["sd21-kohya.safetensors".parse().unwrap()]);
     let output = adapted.unet(&golden.tensor("sample"), &golden.tensor("sd21.context"));
     assert_close("unet", &output, &golden.tensor("sd21-kohya.unet"), NETWORK_TOLERANCE);
+}
+
+#[test]
+fn the_adapters_of_a_folder_are_listed_with_what_they_are_for() {
+    let listed = list(&fixtures().join("checkpoints"));
+    let find = |name: &str| listed.iter().find(|adapter| adapter.name == name).unwrap();
+    let kohya = find("sdxl-kohya");
+    assert!(matches!(kohya.kind, AdapterKind::LowRank { layers: 344 }), "{:?}", kohya.kind);
+    assert_eq!(kohya.compatibility(Family::StableDiffusionXl), Compatibility::Fits);
+    assert_eq!(kohya.compatibility(Family::StableDiffusion1), Compatibility::OtherFamily);
+    // The tiny checkpoints have widths of no family.
+    let tiny = find("sd15-loha").compatibility(Family::StableDiffusion1);
+    assert_eq!(tiny, Compatibility::Unknown);
+    let toy = find("sd15-diffusers-1vec");
+    let names = ["sd15-diffusers-1vec", "<cat-toy>"].map(str::to_owned).to_vec();
+    assert_eq!(toy.kind, AdapterKind::Embedding { vectors: 1, names });
+    assert_eq!(find("sdxl-2vec").family, Some(Family::StableDiffusionXl));
+    let AdapterKind::Unusable(reason) = &find("diffusion_pytorch_model").kind else {
+        panic!("a checkpoint is no adapter")
+    };
+    assert!(reason.contains("diffusion_pytorch_model.safetensors"), "{reason}");
 }

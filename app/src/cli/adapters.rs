@@ -21,7 +21,7 @@ pub(crate) struct AdapterArguments {
 impl AdapterArguments {
     /// Where adapters that are given by name are looked for.
     pub(crate) fn folders(&self) -> AdapterFolders {
-        AdapterFolders { lora: self.lora_dir.clone() }
+        AdapterFolders { lora: self.lora_dir.clone(), ..AdapterFolders::default() }
     }
 
     /// The LoRAs that are asked for, where any are.

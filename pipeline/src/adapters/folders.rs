@@ -19,6 +19,8 @@ const ENDINGS: [&str; 1] = ["safetensors"];
 pub struct AdapterFolders {
     /// Low-rank adapters.
     pub lora: Option<PathBuf>,
+    /// Embeddings of textual inversion, which prompts name.
+    pub embeddings: Option<PathBuf>,
 }
 
 /// A file as it was when it was found: one that is written anew is another.
@@ -60,22 +62,57 @@ impl AdapterFolders {
     ///
     /// Where there is no such file.
     pub fn find_loras(&self, selection: &AdapterSelection) -> Result<Vec<FoundLora>, AdapterError> {
-        let find = |file: &Path| find(file, self.lora.as_deref());
+        let folder = self.lora.as_deref();
         let found = selection.lora.iter().map(|lora| {
-            let file = find(&lora.file).ok_or_else(|| AdapterError::NotFound {
-                file: lora.file.display().to_string(),
-                place: match &self.lora {
-                    Some(folder) => format!("it is no file, and {} has none", folder.display()),
-                    None => "there is no such file; --lora-dir names a folder for names".to_owned(),
-                },
-            })?;
+            let file = find(&lora.file, folder, "--lora-dir")?;
             Ok(FoundLora { file, unet: lora.unet, text: lora.text })
         });
         found.collect()
     }
+
+    /// Finds the embeddings of a selection, and those of the folder whose names occur in one of
+    /// `prompts`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no file for one of the selection.
+    pub fn find_embeddings<'a>(
+        &self,
+        selection: &AdapterSelection,
+        prompts: impl Iterator<Item = &'a str>,
+    ) -> Result<Vec<FoundFile>, AdapterError> {
+        let folder = self.embeddings.as_deref();
+        let mut found = Vec::new();
+        for file in &selection.embedding {
+            found.push(find(file, folder, "--embeddings")?);
+        }
+        let prompts: Vec<String> = prompts.map(str::to_lowercase).collect();
+        if let Some(folder) = folder.filter(|_| prompts.iter().any(|prompt| !prompt.is_empty())) {
+            for path in files_below(folder) {
+                let name = name(&path).to_lowercase();
+                let is_named = prompts.iter().any(|prompt| prompt.contains(&name));
+                let is_known = found.iter().any(|file: &FoundFile| file.path == path);
+                if is_named && !is_known {
+                    found.extend(FoundFile::new(path));
+                }
+            }
+        }
+        Ok(found)
+    }
 }
 
-fn find(file: &Path, folder: Option<&Path>) -> Option<FoundFile> {
+/// The file, or the one of that name below the folder, which `flag` chooses.
+fn find(file: &Path, folder: Option<&Path>, flag: &str) -> Result<FoundFile, AdapterError> {
+    find_file(file, folder).ok_or_else(|| AdapterError::NotFound {
+        file: file.display().to_string(),
+        place: match folder {
+            Some(folder) => format!("it is no file, and {} has none", folder.display()),
+            None => format!("there is no such file; {flag} names a folder for names"),
+        },
+    })
+}
+
+fn find_file(file: &Path, folder: Option<&Path>) -> Option<FoundFile> {
     if let Some(found) = FoundFile::new(file.to_owned()) {
         return Some(found);
     }
@@ -88,7 +125,7 @@ fn find(file: &Path, folder: Option<&Path>) -> Option<FoundFile> {
 }
 
 /// A file's name without its ending.
-fn name(path: &Path) -> String {
+pub(super) fn name(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
@@ -130,7 +167,8 @@ mod tests {
         fs::create_dir(&below).unwrap();
         fs::write(below.join("ink v1.2.safetensors"), "x").unwrap();
         fs::write(below.join("notes.txt"), "x").unwrap();
-        let folders = AdapterFolders { lora: Some(folder.path().to_owned()) };
+        let path = Some(folder.path().to_owned());
+        let folders = AdapterFolders { lora: path.clone(), embeddings: path };
         let select = |text: &str| AdapterSelection {
             lora: vec![text.parse().unwrap()],
             ..AdapterSelection::default()
@@ -142,6 +180,11 @@ mod tests {
         }
         let message = folders.find_loras(&select("notes")).unwrap_err().to_string();
         assert!(message.starts_with("notes: it is no file, and "), "{message}");
+        let named = |prompt: &str| {
+            let prompts = [prompt].into_iter();
+            folders.find_embeddings(&AdapterSelection::default(), prompts).unwrap().len()
+        };
+        assert_eq!((named("a (Ink V1.2:1.3) cat"), named("a cat"), named("")), (1, 0, 0));
         let message = AdapterFolders::default().find_loras(&select("ink")).unwrap_err().to_string();
         assert!(message.contains("--lora-dir"), "{message}");
     }

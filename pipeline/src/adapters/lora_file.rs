@@ -132,13 +132,17 @@ impl LoraFile {
         self.hash.get_or_init(compute).clone()
     }
 
-    /// The family that it was trained for, by the width of the text that its layers look at.
+    /// The family that it was trained for, by the width of text.
     pub fn family(&self) -> Option<Family> {
         self.layers.iter().find_map(|layer| {
             let (networks, name) = names::networks(&layer.name);
             let width = layer.decomposition.dims()[1];
             match networks {
                 [AdaptedNetwork::TextEncoder2] => Some(Family::StableDiffusionXl),
+                _ if layer.name.starts_with("lora_te1_") => Some(Family::StableDiffusionXl),
+                [AdaptedNetwork::TextEncoder] if name.ends_with("self_attn_q_proj") => {
+                    family_of_width(width)
+                }
                 _ if name.ends_with("attn2_to_k") || name.ends_with("attn2_to_v") => {
                     family_of_width(width)
                 }

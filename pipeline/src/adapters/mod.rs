@@ -3,6 +3,7 @@
 
 mod decomposition;
 mod folders;
+mod list;
 mod lora_file;
 mod merge;
 mod names;
@@ -13,6 +14,7 @@ use emberbrush_layers::weights::WeightError;
 use thiserror::Error;
 
 pub use folders::{AdapterFolders, FoundFile, FoundLora};
+pub use list::{AdapterKind, Compatibility, ListedAdapter, list};
 pub use lora_file::LoraFile;
 pub use merge::{AdaptedWeights, Merge, NetworkMerge, UnusedKeys, WeightedLora};
 pub use names::{AdaptedNetwork, LayerNames};

@@ -85,6 +85,11 @@ impl Embedding {
         self.vectors.iter().find(|vectors| vectors.encoder == encoder)
     }
 
+    /// How many tokens it takes in a prompt.
+    pub fn most_vectors(&self) -> usize {
+        self.vectors.iter().map(|vectors| vectors.count).max().unwrap_or(0)
+    }
+
     /// The family that it was trained for, by the widths of its vectors.
     pub fn family(&self) -> Option<Family> {
         match self.vectors.as_slice() {
