@@ -96,6 +96,7 @@ status-loading = Loading { $model }
 status-encoding = Reading the prompt
 status-step = Step { $step }/{ $steps }
 status-decoding = Decoding the picture
+status-enlarging = Enlarging the picture
 status-left = { $time } left
 status-cancels = { $keys } cancels
 status-done = Done in { $time }  ·  seed { $seed }

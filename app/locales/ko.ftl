@@ -93,6 +93,7 @@ status-loading = { $model } 불러오는 중
 status-encoding = 프롬프트 읽는 중
 status-step = 스텝 { $step }/{ $steps }
 status-decoding = 그림 디코딩 중
+status-enlarging = 그림 확대 중
 status-left = { $time } 남음
 status-cancels = { $keys } 키로 취소
 status-done = { $time } 만에 완료  ·  시드 { $seed }

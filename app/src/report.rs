@@ -128,10 +128,11 @@ impl Reporter {
         match self {
             Self::Json => object(&json!({ "event": "stage", "stage": stage })),
             Self::Bar(bar) => {
-                if stage == Stage::Decode {
+                if matches!(stage, Stage::Decode | Stage::Enlarge) {
                     bar.set_message(stage.to_string());
                 }
             }
+            Self::Lines if stage == Stage::Enlarge => self.line("Enlarging the picture"),
             Self::Lines => {}
         }
     }

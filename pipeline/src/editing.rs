@@ -1,6 +1,7 @@
 //! Changing pictures: from files to the model's size, and back into the picture.
 
 mod group;
+mod image_upscaler;
 mod latent_upscaling;
 mod outpaint;
 mod upscale;
@@ -9,6 +10,8 @@ use std::ops::ControlFlow;
 
 pub use group::{GroupPicture, edit_group};
 use image::{DynamicImage, GenericImageView, Rgb32FImage};
+pub(crate) use image_upscaler::TILE;
+pub use image_upscaler::{ImageUpscaler, UpscalerFile};
 pub use latent_upscaling::{LatentInterpolation, upscale_latents};
 pub(crate) use upscale::enlarged;
 

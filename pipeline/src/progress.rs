@@ -1,7 +1,8 @@
 //! What a run tells while it runs.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::ControlFlow, time::Duration};
 
+use emberbrush_layers::interrupt::Cancelled;
 use image::RgbImage;
 use serde::Serialize;
 
@@ -17,6 +18,8 @@ pub enum Stage {
     Denoise,
     /// Latents become a picture.
     Decode,
+    /// A picture becomes larger.
+    Enlarge,
 }
 
 impl fmt::Display for Stage {
@@ -25,6 +28,7 @@ impl fmt::Display for Stage {
             Self::Encode => "encoding the prompt",
             Self::Denoise => "denoising",
             Self::Decode => "decoding the picture",
+            Self::Enlarge => "enlarging the picture",
         })
     }
 }
@@ -51,4 +55,31 @@ pub enum ProgressEvent {
         /// What the picture may become, one pixel for each latent.
         preview: Option<RgbImage>,
     },
+}
+
+/// Tells that a part of a run begins.
+///
+/// # Errors
+///
+/// `on_event` broke.
+pub(crate) fn begin(
+    stage: Stage,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<(), Cancelled> {
+    tell(ProgressEvent::Stage(stage), on_event)
+}
+
+/// Tells what happened.
+///
+/// # Errors
+///
+/// `on_event` broke.
+pub(crate) fn tell(
+    event: ProgressEvent,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<(), Cancelled> {
+    match on_event(event) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(Cancelled),
+    }
 }

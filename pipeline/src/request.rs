@@ -2,6 +2,7 @@
 
 mod fields;
 mod mode;
+mod upscaler;
 
 pub use fields::FieldError;
 pub use mode::{
@@ -9,6 +10,8 @@ pub use mode::{
     MaskedContent, Mode, Outpaint, ResizeMode, UnknownChoice, Upscale,
 };
 use serde::{Deserialize, Serialize};
+pub use upscaler::Upscaler;
+pub(crate) use upscaler::network_name;
 
 use crate::{
     adapters::AdapterSelection,
@@ -146,7 +149,9 @@ impl GenerationRequest {
             _ => {}
         }
         let Some(init) = self.mode.init() else { return Ok(()) };
-        if !(init.strength > 0.0 && init.strength <= 1.0) {
+        // A picture may be made larger and left so.
+        let is_left = matches!(self.mode, Mode::Upscale(_)) && init.strength == 0.0;
+        if !(init.strength > 0.0 && init.strength <= 1.0 || is_left) {
             return refused(format!(
                 "the strength must be above 0 and at most 1, but is {}",
                 init.strength

@@ -12,7 +12,7 @@ use emberbrush_pipeline::{
     picture::Picture,
     request::{
         Extension, GenerationRequest, HiresFix, HiresUpscaler, InitImage, Mode, Outpaint,
-        ResizeMode, Upscale,
+        ResizeMode, Upscale, Upscaler,
     },
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -84,7 +84,7 @@ fn a_picture_grows_around_itself_and_stays() {
 #[test]
 fn tiles_leave_no_borders() {
     let slope = RgbImage::from_fn(75, 60, |x, y| image::Rgb([(x * 3) as u8, (y * 4) as u8, 120]));
-    let mode = Mode::Upscale(Upscale { image: init(0.5), scale: 2.0 });
+    let mode = Mode::Upscale(Upscale { image: init(0.5), scale: 2.0, upscaler: None });
     let (_, picture) = run(mode, Some(slope.into()));
     assert_eq!(picture.pixels.dimensions(), (152, 120));
     let picture = picture.pixels.to_rgb8();
@@ -100,7 +100,7 @@ fn tiles_leave_no_borders() {
 }
 
 fn second_pass(strength: f64, steps: u32) -> Mode {
-    Mode::HiresFix(HiresFix { scale: 2.0, strength, steps, upscaler: HiresUpscaler::Lanczos })
+    Mode::HiresFix(HiresFix { scale: 2.0, strength, steps, upscaler: Upscaler::default() })
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn each_upscaler_enlarges_the_first_pass_in_its_own_way() {
     let pictures: Vec<Picture> = HiresUpscaler::ALL
         .into_iter()
         .map(|upscaler| {
-            let hires = HiresFix { scale: 1.5, strength: 0.5, steps: 4, upscaler };
+            let hires = HiresFix { scale: 1.5, strength: 0.5, steps: 4, upscaler: upscaler.into() };
             run(Mode::HiresFix(hires), None).1
         })
         .collect();
@@ -125,7 +125,7 @@ fn each_upscaler_enlarges_the_first_pass_in_its_own_way() {
 #[test]
 fn the_second_pass_keeps_the_first_ones_composition() {
     let (_, small) = run(Mode::TextToImage, None);
-    let hires = HiresFix { scale: 1.5, strength: 0.3, steps: 6, upscaler: HiresUpscaler::Lanczos };
+    let hires = HiresFix { scale: 1.5, strength: 0.3, steps: 6, upscaler: Upscaler::default() };
     let (_, large) = run(Mode::HiresFix(hires), None);
     assert_eq!(large.pixels.dimensions(), (96, 96));
     let shrunk = large.pixels.thumbnail(8, 8).to_rgb8();
@@ -142,8 +142,8 @@ fn the_second_pass_keeps_the_first_ones_composition() {
 #[test]
 fn sizes_that_cannot_be_are_refused() {
     for (mode, part) in [
-        (Mode::Upscale(Upscale { image: init(0.5), scale: 0.5 }), "1 to 8"),
-        (Mode::Upscale(Upscale { image: init(0.5), scale: f64::NAN }), "1 to 8"),
+        (Mode::Upscale(Upscale { image: init(0.5), scale: 0.5, upscaler: None }), "1 to 8"),
+        (Mode::Upscale(Upscale { image: init(0.5), scale: f64::NAN, upscaler: None }), "1 to 8"),
         (second_pass(0.5, 0), "at least 1 step"),
         (second_pass(0.0, 9), "second pass"),
         (

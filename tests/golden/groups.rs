@@ -11,7 +11,7 @@ use emberbrush_pipeline::{
     editing::{self, GroupPicture, Sources},
     progress::{ProgressEvent, Stage},
     prompt::PromptSyntax,
-    request::{GenerationRequest, HiresFix, HiresUpscaler, Mode},
+    request::{GenerationRequest, HiresFix, Mode, Upscaler},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
 };
@@ -181,7 +181,7 @@ fn what_cannot_go_together_has_another_shape() {
     ] {
         assert_ne!(pipeline.group_shape(&other), shape, "{other:?}");
     }
-    let upscaler = HiresUpscaler::Lanczos;
+    let upscaler = Upscaler::default();
     let hires = Mode::HiresFix(HiresFix { scale: 2.0, strength: 0.5, steps: 2, upscaler });
     let hires = GenerationRequest { mode: hires, ..request };
     assert_eq!(pipeline.group_shape(&hires), None);

@@ -16,10 +16,10 @@ const RESIDUAL_SCALE: f64 = 0.2;
 const NEGATIVE_SLOPE: f64 = 0.2;
 
 /// Dense blocks of a residual block.
-const DENSE_BLOCKS: usize = 3;
+pub(crate) const DENSE_BLOCKS: usize = 3;
 
 /// Convolutions of a dense block.
-const CONVOLUTIONS: usize = 5;
+pub(crate) const CONVOLUTIONS: usize = 5;
 
 pub(crate) fn leaky_relu(x: Tensor<4>) -> Tensor<4> {
     activation::leaky_relu(x, NEGATIVE_SLOPE)

@@ -2,6 +2,11 @@
 
 use emberbrush_layers::weights::{WeightSource, Weights};
 
+use crate::{
+    blocks::{CONVOLUTIONS, DENSE_BLOCKS},
+    config::RrdbNetConfig,
+};
+
 /// Training frameworks save the network inside of others, averaged weights first.
 const PREFIXES: [&str; 6] =
     ["params_ema", "params", "", "module", "params_ema.module", "params.module"];
@@ -90,8 +95,7 @@ impl RrdbNaming {
 
     /// The shape of the weight of a layer.
     pub(crate) fn shape(&self, source: &dyn WeightSource, layer: &str) -> Option<Vec<usize>> {
-        let dot = if self.prefix.is_empty() { "" } else { "." };
-        source.shape(&format!("{}{dot}{layer}.weight", self.prefix))
+        source.shape(&self.full(layer, "weight"))
     }
 
     /// The place of a layer.
@@ -148,5 +152,33 @@ impl RrdbNaming {
     /// The name of ESRGAN+'s shortcut in a dense block.
     pub(crate) fn shortcut(&self, block: usize, dense: usize) -> String {
         format!("{}.conv1x1", self.dense_block(block, dense))
+    }
+
+    /// The names of all tensors of a network of these sizes.
+    pub fn keys(&self, config: &RrdbNetConfig) -> Vec<String> {
+        let parts = [Part::First, Part::Trunk, Part::HighResolution, Part::Last];
+        let enlargements = (0..config.enlargements).map(Part::Enlargement);
+        let mut layers: Vec<String> =
+            parts.into_iter().chain(enlargements).map(|part| self.part(part)).collect();
+        let mut keys = Vec::new();
+        for block in 0..config.blocks {
+            for dense in 0..DENSE_BLOCKS {
+                let convolutions = 1..=CONVOLUTIONS;
+                layers.extend(convolutions.map(|number| self.convolution(block, dense, number)));
+                if config.plus {
+                    keys.push(self.full(&self.shortcut(block, dense), "weight"));
+                }
+            }
+        }
+        for layer in layers {
+            keys.push(self.full(&layer, "weight"));
+            keys.push(self.full(&layer, "bias"));
+        }
+        keys
+    }
+
+    fn full(&self, layer: &str, parameter: &str) -> String {
+        let dot = if self.prefix.is_empty() { "" } else { "." };
+        format!("{}{dot}{layer}.{parameter}", self.prefix)
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use emberbrush_pipeline::request::{
-    Extension, HiresFix, HiresUpscaler, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent,
-    Mode, Outpaint, ResizeMode, Upscale,
+    Extension, HiresFix, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, Outpaint,
+    ResizeMode, Upscale, Upscaler,
 };
 
 /// Share of the steps that image to image makes, as in diffusers.
@@ -30,7 +30,7 @@ pub(crate) struct EditingArguments {
     pub(crate) init: Option<PathBuf>,
     /// How much is painted anew, above 0 and up to 1 [default: 0.8; with --mask or
     /// --extend 0.75, or 0.5 without a prompt, or 1 for inpainting models and with --raw; with
-    /// --upscale 0.3].
+    /// --upscale 0.3, where 0 only enlarges].
     #[arg(long, value_name = "X", requires = "init")]
     pub(crate) strength: Option<f64>,
     /// How the picture comes to other proportions: crop, fit, stretch [default: crop; stretch
@@ -89,6 +89,10 @@ pub(crate) struct EditingArguments {
     /// Make --init this many times as large, painting over it in tiles of --width and --height.
     #[arg(long, value_name = "X", requires = "init", conflicts_with_all = ["mask", "raw", "resize"])]
     pub(crate) upscale: Option<f64>,
+    /// An ESRGAN upscaler, a .safetensors file, that enlarges the picture for --upscale; with
+    /// --strength 0 nothing is painted over it [default: Lanczos].
+    #[arg(long, value_name = "FILE", requires = "upscale")]
+    pub(crate) upscaler: Option<PathBuf>,
     /// Make a new picture, enlarge it this many times, and paint over it in a second pass.
     #[arg(long, value_name = "X", conflicts_with = "init")]
     pub(crate) hires: Option<f64>,
@@ -100,9 +104,9 @@ pub(crate) struct EditingArguments {
     pub(crate) hires_steps: u32,
     /// What enlarges the first picture: lanczos (its pixels), latent, latent-antialiased,
     /// latent-bicubic, latent-bicubic-antialiased, latent-nearest or latent-nearest-exact (its
-    /// latents, which want a strength of 0.5 or more).
-    #[arg(long, value_name = "NAME", requires = "hires", default_value = "lanczos")]
-    pub(crate) hires_upscaler: HiresUpscaler,
+    /// latents, which want a strength of 0.5 or more), or the file of an ESRGAN upscaler.
+    #[arg(long, value_name = "NAME-or-FILE", requires = "hires", default_value = "lanczos")]
+    pub(crate) hires_upscaler: Upscaler,
 }
 
 impl EditingArguments {
@@ -114,7 +118,7 @@ impl EditingArguments {
                     scale,
                     strength: self.hires_strength,
                     steps: self.hires_steps,
-                    upscaler: self.hires_upscaler,
+                    upscaler: self.hires_upscaler.clone(),
                 })
             });
         };
@@ -137,7 +141,7 @@ impl EditingArguments {
             return Mode::Outpaint(Outpaint { image, extend });
         }
         if let Some(scale) = self.upscale {
-            return Mode::Upscale(Upscale { image, scale });
+            return Mode::Upscale(Upscale { image, scale, upscaler: self.upscaler.clone() });
         }
         let Some(mask) = &self.mask else { return Mode::ImageToImage(image) };
         let has_greys = self.mask_mode != MaskMode::Hard;

@@ -7,7 +7,7 @@ use std::{
 
 use emberbrush_pipeline::{
     diffusion::{CheckpointDefaults, DiffusionPipeline},
-    editing::{self, GroupPicture, Sources},
+    editing::{self, GroupPicture, Sources, UpscalerFile},
     error::PipelineError,
     memory::{MemoryPlan, Workload},
     metadata::{self, MadeWith, ModelHash},
@@ -53,7 +53,8 @@ impl Prepared {
         arguments.adapters.folders().find_loras(&request.adapters).map_err(PipelineError::from)?;
         let of_image = repeated.as_ref().and_then(|repeated| repeated.prompt_syntax);
         let syntax = arguments.prompt_syntax.or(of_image).unwrap_or_default();
-        let workload = Workload::new(&request, sources.as_ref(), checkpoint.native_side);
+        let workload = Workload::new(&request, sources.as_ref(), checkpoint.native_side)
+            .map_err(PipelineError::from)?;
         let plan = found.planner.plan(&workload, arguments.wanted_memory());
         Ok(Self { found, sources, request, plan, syntax })
     }
@@ -74,6 +75,11 @@ pub(crate) fn run(
     let started = Instant::now();
     let (mut pipeline, report) = found.load()?;
     reporter.unused_keys(&report.unused_keys);
+    if let Some(path) = request.mode.upscaler() {
+        let unused = UpscalerFile::open(path).map_err(PipelineError::from)?.unused_keys();
+        reporter
+            .unused_keys(&unused.iter().map(|key| format!("upscaler: {key}")).collect::<Vec<_>>());
+    }
     reporter.loaded(
         pipeline.name(),
         &pipeline.device().info.name,

@@ -27,6 +27,7 @@ impl Window {
             let keys = keys.map_or_else(String::new, |keys| keys.to_string());
             let mut parts = vec![match running.stage {
                 Some(Stage::Decode) => self.words.get("status-decoding"),
+                Some(Stage::Enlarge) => self.words.get("status-enlarging"),
                 Some(Stage::Denoise) if running.step > 0 => self.words.with(
                     "status-step",
                     [("step", running.step.into()), ("steps", running.steps.into())],

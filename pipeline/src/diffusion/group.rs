@@ -8,13 +8,12 @@
 use std::{ops::ControlFlow, time::Instant};
 
 use burn::tensor::Tensor;
-use emberbrush_layers::interrupt::Cancelled;
 
 use super::{Denoising, DiffusionPipeline, ImageInput, NoiseSource, denoise::joined};
 use crate::{
     adapters::AdapterSelection,
     error::PipelineError,
-    progress::{ProgressEvent, Stage},
+    progress::{ProgressEvent, Stage, begin, tell},
     request::{GenerationRequest, Mode},
     schedulers::{Sampler, Schedule},
 };
@@ -149,22 +148,5 @@ impl DiffusionPipeline {
         )?;
         begin(Stage::Decode, on_event)?;
         Ok(latents)
-    }
-}
-
-fn begin(
-    stage: Stage,
-    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
-) -> Result<(), PipelineError> {
-    tell(ProgressEvent::Stage(stage), on_event)
-}
-
-fn tell(
-    event: ProgressEvent,
-    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
-) -> Result<(), PipelineError> {
-    match on_event(event) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(Cancelled.into()),
     }
 }

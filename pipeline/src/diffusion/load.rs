@@ -142,6 +142,7 @@ impl DiffusionPipeline {
             prompt_syntax: PromptSyntax::Literal,
             kept_prompts: VecDeque::new(),
             adapters: Adapters::default(),
+            upscaler: None,
             device,
         };
         Ok((pipeline, report))

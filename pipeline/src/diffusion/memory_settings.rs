@@ -13,7 +13,7 @@ use crate::{
     memory::{
         MemoryPlan, MemoryPlanner, MemorySettings, TextEncoderUse, Workload, retry_with_less,
     },
-    progress::ProgressEvent,
+    progress::{ProgressEvent, tell},
     request::GenerationRequest,
 };
 
@@ -65,7 +65,7 @@ impl DiffusionPipeline {
         batch: usize,
     ) -> Result<Option<MemoryPlan>, PipelineError> {
         let Some(planner) = &self.memory else { return Ok(None) };
-        let workload = Workload::new(request, sources, self.native_side);
+        let workload = Workload::new(request, sources, self.native_side)?;
         let batch = u32::try_from(batch).unwrap_or(u32::MAX);
         planner.plan(&workload, MemorySettings { batch, ..self.wanted_memory }).map(Some)
     }
@@ -92,7 +92,7 @@ impl DiffusionPipeline {
             Some(plan) => {
                 if !self.used_memory.spares_as(&plan.settings) {
                     for step in plan.stepped_down {
-                        tell(on_event, ProgressEvent::SteppedDown(step))?;
+                        tell(ProgressEvent::SteppedDown(step), on_event)?;
                     }
                 }
                 plan.settings
@@ -148,15 +148,5 @@ impl DiffusionPipeline {
         if self.drops_text_encoders() {
             self.text.drop_weights();
         }
-    }
-}
-
-fn tell(
-    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
-    event: ProgressEvent,
-) -> Result<(), PipelineError> {
-    match on_event(event) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(emberbrush_layers::interrupt::Cancelled.into()),
     }
 }

@@ -24,7 +24,12 @@ pub use load::LoadReport;
 pub use soft_inpainting::SoftInpainting;
 pub use vae_tiling::VaeTiling;
 
-use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::VecDeque,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use burn::tensor::{DType, FloatDType, Tensor};
 use components::Components;
@@ -40,7 +45,7 @@ use crate::{
         folder::{Family, RecommendedSettings},
     },
     device::OpenDevice,
-    editing::{self, Sources},
+    editing::{self, ImageUpscaler, Sources, UpscalerFile},
     error::PipelineError,
     memory::{MemoryPlanner, MemorySettings},
     preview::LatentRgbFactors,
@@ -92,6 +97,8 @@ pub struct DiffusionPipeline {
     prompt_syntax: PromptSyntax,
     kept_prompts: VecDeque<conditioning::KeptPrompt>,
     adapters: adapters::Adapters,
+    /// The last upscaler that was needed, and its file.
+    upscaler: Option<(PathBuf, Arc<ImageUpscaler>)>,
 }
 
 impl DiffusionPipeline {
@@ -226,6 +233,20 @@ impl DiffusionPipeline {
         let side = |pixels: u32| (pixels / LATENT_CELL) as usize;
         let shape = [1, self.latent_channels, side(request.height), side(request.width)];
         noise.next(shape) * scheduler.init_noise_sigma()
+    }
+
+    /// The upscaler in the file at `path`, which is kept until another one is needed.
+    pub(crate) fn upscaler(&mut self, path: &Path) -> Result<Arc<ImageUpscaler>, PipelineError> {
+        if let Some((kept, upscaler)) = &self.upscaler
+            && kept == path
+        {
+            return Ok(Arc::clone(upscaler));
+        }
+        // Two at once may not find room.
+        self.upscaler = None;
+        let upscaler = Arc::new(UpscalerFile::open(path)?.load(&self.device)?);
+        self.upscaler = Some((path.to_owned(), Arc::clone(&upscaler)));
+        Ok(upscaler)
     }
 
     /// Waits until the device has done all that it was asked to do.

@@ -3,7 +3,10 @@
 
 use burn::tensor::{DType, Tensor, TensorData};
 
-use crate::{error::PipelineError, request::HiresUpscaler};
+use crate::{
+    error::PipelineError,
+    request::{HiresUpscaler, Upscaler},
+};
 
 /// How values between known ones are found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +30,8 @@ pub enum LatentInterpolation {
 
 impl LatentInterpolation {
     /// What an upscaler does with latents; `None` where it takes pixels.
-    pub fn of(upscaler: HiresUpscaler) -> Option<Self> {
+    pub fn of(upscaler: &Upscaler) -> Option<Self> {
+        let Upscaler::Interpolation(upscaler) = upscaler else { return None };
         Some(match upscaler {
             HiresUpscaler::Lanczos => return None,
             HiresUpscaler::Latent => Self::Bilinear { antialias: false },

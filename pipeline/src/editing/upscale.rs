@@ -1,6 +1,6 @@
-//! Making pictures larger: the second pass of a hires fix, and image to image in tiles.
+//! Larger pictures: the second pass of a hires fix, and image to image in tiles.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, path::Path};
 
 use image::{Rgb, Rgb32FImage};
 
@@ -9,7 +9,7 @@ use crate::{
     diffusion::{DiffusionPipeline, GroupMember, ImageInput, NoiseSource, StartingImage},
     error::PipelineError,
     picture::{self, Rectangle, Tiles},
-    progress::ProgressEvent,
+    progress::{ProgressEvent, Stage, begin},
     request::{GenerationRequest, HiresFix, LATENT_CELL, Mode, Upscale},
 };
 
@@ -27,10 +27,11 @@ pub(super) fn hires_fix(
 ) -> Result<Rgb32FImage, PipelineError> {
     let first = GenerationRequest { mode: Mode::TextToImage, ..request.clone() };
     let (width, height) = enlarged((request.width, request.height), hires.scale);
-    let image = match LatentInterpolation::of(hires.upscaler) {
+    let image = match LatentInterpolation::of(&hires.upscaler) {
         None => {
             let image = pipeline.generate_float(&first, noise, on_event)?;
-            StartingImage::Pixels(picture::resized(&image, width, height))
+            let network = hires.upscaler.network();
+            StartingImage::Pixels(larger(pipeline, &image, (width, height), network, on_event)?)
         }
         Some(interpolation) => {
             let first = GroupMember { request: &first, input: None, noise: &mut *noise };
@@ -44,8 +45,8 @@ pub(super) fn hires_fix(
     pipeline.generate_from_image(&second, &input, noise, on_event)
 }
 
-/// Enlarges a picture with Lanczos and paints over it in tiles of the request's size that overlap
-/// by a quarter and fade into each other.
+/// Enlarges a picture and paints over it in tiles of the request's size that overlap by a quarter and
+/// fade into each other. With a strength of 0 nothing is painted.
 pub(super) fn upscale(
     pipeline: &mut DiffusionPipeline,
     request: &GenerationRequest,
@@ -55,7 +56,11 @@ pub(super) fn upscale(
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Rgb32FImage, PipelineError> {
     let (width, height) = enlarged(source.dimensions(), upscale.scale);
-    let large = picture::resized(source, width, height);
+    let network = upscale.upscaler.as_deref();
+    let large = larger(pipeline, source, (width, height), network, on_event)?;
+    if upscale.image.strength == 0.0 {
+        return Ok(large);
+    }
     let tile = (request.width.min(width), request.height.min(height));
     let tiles = Tiles::new((width, height), tile, OVERLAP, LATENT_CELL);
     let request = GenerationRequest {
@@ -77,6 +82,20 @@ pub(super) fn upscale(
         blend.add((left, top), |x, y| painted.get_pixel(x, y).0);
     }
     Ok(Rgb32FImage::from_fn(width, height, |x, y| Rgb(blend.value(x, y))))
+}
+
+/// The picture at a larger size, by a network or with Lanczos.
+fn larger(
+    pipeline: &mut DiffusionPipeline,
+    image: &Rgb32FImage,
+    size: (u32, u32),
+    network: Option<&Path>,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<Rgb32FImage, PipelineError> {
+    let Some(network) = network else { return Ok(picture::resized(image, size.0, size.1)) };
+    begin(Stage::Enlarge, on_event)?;
+    let upscaler = pipeline.upscaler(network)?;
+    upscaler.enlarge(image, size, &mut || on_event(ProgressEvent::Checkpoint))
 }
 
 /// The size times `scale`, in multiples of [`LATENT_CELL`].

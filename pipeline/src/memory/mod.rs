@@ -21,4 +21,4 @@ pub use process::{
     AvailableMemory, MemoryBound, available, peak_resident_bytes, resident_bytes, total_bytes,
 };
 pub use retry::{is_allocation_failure, retry_with_less};
-pub use workload::{Pass, Workload};
+pub use workload::{Enlargement, Pass, Workload};

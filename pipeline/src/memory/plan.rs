@@ -329,7 +329,7 @@ mod tests {
 
     fn workload(side: u32, encodes: bool) -> Workload {
         let pass = Pass { width: side, height: side, encodes };
-        Workload { passes: vec![pass], guided: true, picture_bytes: 0 }
+        Workload { passes: vec![pass], enlargement: None, guided: true, picture_bytes: 0 }
     }
 
     fn space(kernels: Kernels, gibibytes: Option<f64>) -> MemorySpace {

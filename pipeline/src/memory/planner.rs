@@ -58,7 +58,8 @@ impl MemoryPlanner {
     ///
     /// [`PipelineError::Memory`] where its weights alone do not fit.
     pub fn check_loading(&self) -> Result<(), PipelineError> {
-        let nothing = Workload { passes: Vec::new(), guided: false, picture_bytes: 0 };
+        let nothing =
+            Workload { passes: Vec::new(), enlargement: None, guided: false, picture_bytes: 0 };
         self.plan(&nothing, MemorySettings::FULL).map(drop)
     }
 }

@@ -9,8 +9,8 @@ use emberbrush_layers::{
 };
 use serde::Serialize;
 
-use super::{MemorySettings, ModelMemory, Pass, TextEncoderUse, Workload};
-use crate::request::LATENT_CELL;
+use super::{Enlargement, MemorySettings, ModelMemory, Pass, TextEncoderUse, Workload};
+use crate::{editing::TILE, request::LATENT_CELL};
 
 /// Bytes of an f32.
 const F32_BYTES: u64 = 4;
@@ -29,6 +29,8 @@ pub enum RunStage {
     Denoise,
     /// Latents become a picture.
     Decode,
+    /// A network makes a picture larger.
+    Enlarge,
 }
 
 impl fmt::Display for RunStage {
@@ -39,6 +41,7 @@ impl fmt::Display for RunStage {
             Self::EncodePicture => "encoding the picture",
             Self::Denoise => "denoising",
             Self::Decode => "decoding",
+            Self::Enlarge => "enlarging",
         })
     }
 }
@@ -125,7 +128,15 @@ impl Run<'_> {
             TextEncoderUse::DropAfterEncoding => networks,
         };
         let mut has_encoder = false;
-        for pass in &self.workload.passes {
+        let mut enlargement = self.workload.enlargement;
+        let passes = &self.workload.passes;
+        for place in 0..=passes.len() {
+            if let Some(enlarges) = enlargement.take_if(|enlarges| enlarges.after == place) {
+                // The network is kept for the next picture.
+                weights += enlarges.parameters.saturating_mul(F32_BYTES);
+                stage(RunStage::Enlarge, enlarges.size, weights, self.enlarge(&enlarges));
+            }
+            let Some(pass) = passes.get(place) else { break };
             let size = (pass.width, pass.height);
             if pass.encodes || model.is_inpainting_model() {
                 if !has_encoder {
@@ -188,6 +199,21 @@ impl Run<'_> {
         // In the order of a picture's bytes.
         let picture = trace.like(&pixels);
         drop(pixels);
+        drop(trace.like(&picture));
+        trace.peak()
+    }
+
+    /// `ImageUpscaler::enlarge` for one tile.
+    fn enlarge(&self, enlargement: &Enlargement) -> u64 {
+        let trace = self.trace(F32_BYTES, AttentionSlicing::Off);
+        let longest = TILE * enlargement.config.folding as u32;
+        let side = |side: u32| side.min(longest) as usize;
+        let (width, height) = enlargement.size;
+        let tile = trace.tensor([1, 3, side(height), side(width)]);
+        let enlarged = enlargement.config.trace(&trace, tile);
+        // In the order of a picture's bytes.
+        let picture = trace.like(&enlarged);
+        drop(enlarged);
         drop(trace.like(&picture));
         trace.peak()
     }

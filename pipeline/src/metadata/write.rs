@@ -6,7 +6,10 @@ use super::adapters::{self, AdapterHashes};
 use crate::{
     diffusion::SoftInpainting,
     prompt::PromptSyntax,
-    request::{GenerationRequest, HiresFix, Inpaint, MaskArea, MaskMode, MaskedContent, Mode},
+    request::{
+        GenerationRequest, HiresFix, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, Upscale,
+        network_name,
+    },
     rng::RngSource,
 };
 
@@ -153,7 +156,10 @@ fn of_mode(mode: &Mode) -> Vec<(&'static str, String)> {
             pairs.push(("Denoising strength", strength.to_string()));
             pairs.push(("Hires upscale", scale.to_string()));
             pairs.push(("Hires steps", made.to_string()));
-            pairs.push(("Hires upscaler", upscaler.display_name().to_owned()));
+            pairs.push(("Hires upscaler", quoted(&upscaler.display_name())));
+        }
+        Mode::Upscale(Upscale { upscaler: Some(path), .. }) => {
+            pairs.push(("SD upscale upscaler", quoted(&network_name(path))));
         }
         Mode::TextToImage | Mode::ImageToImage(_) | Mode::Outpaint(_) | Mode::Upscale(_) => {}
     }

@@ -1,8 +1,14 @@
 //! What an image starts from.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
+
+use super::Upscaler;
 
 /// What an image starts from.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -138,6 +144,9 @@ pub struct Upscale {
     pub image: InitImage,
     /// By how much.
     pub scale: f64,
+    /// The file of the network that enlarges it first (ESRGAN); without one it is Lanczos' kernel.
+    #[serde(default)]
+    pub upscaler: Option<PathBuf>,
 }
 
 /// The second pass over a picture that was just made.
@@ -154,7 +163,7 @@ pub struct HiresFix {
     pub steps: u32,
     /// What makes the first picture larger.
     #[serde(rename = "hires-upscaler", default)]
-    pub upscaler: HiresUpscaler,
+    pub upscaler: Upscaler,
 }
 
 impl Mode {
@@ -166,6 +175,15 @@ impl Mode {
             Self::Inpaint(inpaint) => Some(&inpaint.image),
             Self::Outpaint(outpaint) => Some(&outpaint.image),
             Self::Upscale(upscale) => Some(&upscale.image),
+        }
+    }
+
+    /// The file of the network that makes a picture larger.
+    pub fn upscaler(&self) -> Option<&Path> {
+        match self {
+            Self::Upscale(upscale) => upscale.upscaler.as_deref(),
+            Self::HiresFix(hires) => hires.upscaler.network(),
+            _ => None,
         }
     }
 }
@@ -347,12 +365,12 @@ mod tests {
         let extend = "left=8,bottom=16".parse().unwrap();
         let others = [
             Mode::Outpaint(Outpaint { image: image.clone(), extend }),
-            Mode::Upscale(Upscale { image: image.clone(), scale: 2.0 }),
+            Mode::Upscale(Upscale { image: image.clone(), scale: 2.0, upscaler: None }),
             Mode::HiresFix(HiresFix {
                 scale: 1.5,
                 strength: 0.5,
                 steps: 10,
-                upscaler: HiresUpscaler::LatentBicubic,
+                upscaler: HiresUpscaler::LatentBicubic.into(),
             }),
             Mode::TextToImage,
             Mode::ImageToImage(image),
@@ -378,7 +396,7 @@ mod tests {
     fn a_second_pass_without_an_upscaler_enlarges_pixels() {
         let json = r#"{"mode":"hires-fix","hires":2,"hires-strength":0.5,"hires-steps":9}"#;
         let Mode::HiresFix(hires) = serde_json::from_str(json).unwrap() else { unreachable!() };
-        assert_eq!(hires.upscaler, HiresUpscaler::Lanczos);
+        assert_eq!(hires.upscaler, HiresUpscaler::Lanczos.into());
         for upscaler in HiresUpscaler::ALL {
             assert_eq!(upscaler.to_string().parse(), Ok(upscaler));
             assert_eq!(HiresUpscaler::from_display_name(upscaler.display_name()), Some(upscaler));
