@@ -12,4 +12,4 @@ pub mod tokenizer;
 pub use chunks::Chunk;
 pub use config::ClipTextConfig;
 pub use model::{AddedEmbeddings, ClipTextModel, ClipTextOutput, EndToken, ForwardError};
-pub use tokenizer::{Encoded, Tokenizer, TokenizerError, TokenizerSettings};
+pub use tokenizer::{Encoded, Tokenizer, TokenizerError, TokenizerSettings, byte_characters};

@@ -8,6 +8,8 @@
 
 mod files;
 
+pub use files::byte_characters;
+
 use std::{cmp::Reverse, collections::HashMap};
 
 use regex::Regex;

@@ -4,6 +4,7 @@ mod blocks;
 pub mod config;
 mod contracting_path;
 pub mod controlnet;
+pub mod keys;
 mod levels;
 mod memory;
 mod timestep_embedding;

@@ -113,6 +113,13 @@ pub(super) fn character_of_byte(byte: u8) -> char {
     char::from_u32(0x100 + shifted).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
+/// The characters that stand for bytes, in the order in which a vocabulary begins with them.
+pub fn byte_characters() -> impl Iterator<Item = char> {
+    let mut characters: Vec<char> = (0..=u8::MAX).map(character_of_byte).collect();
+    characters.sort_unstable();
+    characters.into_iter()
+}
+
 /// The inverse of [`character_of_byte`].
 pub(super) fn byte_of_character(character: char) -> Option<u8> {
     (0..=u8::MAX).find(|&byte| character_of_byte(byte) == character)
