@@ -27,6 +27,8 @@ use emberbrush_pipeline::{
 pub(crate) use grid::GridArguments;
 use serde_json::{Map, Value};
 
+use crate::model::ModelPlace;
+
 /// Pictures from words, on your own machine. Without a command, the window opens.
 #[derive(Debug, Parser)]
 #[command(name = "emberbrush", version)]
@@ -197,9 +199,14 @@ pub(crate) struct SettingsArguments {
 /// Which checkpoint, and where it runs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArguments {
-    /// A checkpoint folder in Hugging Face layout [default: the model in the box].
+    /// A checkpoint: a folder in Hugging Face layout, or a single .safetensors or .ckpt file
+    /// [default: the model in the box].
     #[arg(long, value_name = "PATH")]
     pub(crate) model: Option<PathBuf>,
+    /// A folder in Hugging Face layout whose configuration files go before those that --model, a
+    /// single file, is taken to have [default: what its tensors tell].
+    #[arg(long, value_name = "FOLDER", requires = "model")]
+    pub(crate) config: Option<PathBuf>,
     /// Type of weights and activations.
     #[arg(long, value_enum, default_value_t = DtypeArgument::Auto)]
     pub(crate) dtype: DtypeArgument,
@@ -210,6 +217,13 @@ pub(crate) struct ModelArguments {
     /// refused [default: what the machine and its control groups leave].
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_limit: Option<ByteSize>,
+}
+
+impl ModelArguments {
+    /// Where the checkpoint is.
+    pub(crate) fn place(&self) -> ModelPlace<'_> {
+        ModelPlace { path: self.model.as_deref(), config: self.config.as_deref() }
+    }
 }
 
 /// The names of [`ComputeDtype`] on the command line.
@@ -236,8 +250,11 @@ impl From<DtypeArgument> for ComputeDtype {
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// A checkpoint folder in Hugging Face layout.
+    /// A checkpoint: a folder in Hugging Face layout, or a single file.
     pub(crate) model: PathBuf,
+    /// A folder whose configuration files go before those that a single file is taken to have.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) config: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -14,10 +14,28 @@ use emberbrush_pipeline::{
 
 use crate::cli::ModelArguments;
 
-/// The files of the checkpoint at `path`, or of the model in the box.
-pub(crate) fn files(path: Option<&Path>) -> Result<CheckpointFiles, CheckpointError> {
+/// Where a checkpoint is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ModelPlace<'a> {
+    /// A folder or a single file; `None` for the model in the box.
+    pub(crate) path: Option<&'a Path>,
+    /// The folder that holds a single file's configurations.
+    pub(crate) config: Option<&'a Path>,
+}
+
+impl<'a> From<Option<&'a Path>> for ModelPlace<'a> {
+    fn from(path: Option<&'a Path>) -> Self {
+        Self { path, config: None }
+    }
+}
+
+/// The files of a checkpoint.
+pub(crate) fn files<'a>(
+    place: impl Into<ModelPlace<'a>>,
+) -> Result<CheckpointFiles, CheckpointError> {
+    let ModelPlace { path, config } = place.into();
     match path {
-        Some(path) => folder::locate(path),
+        Some(path) => folder::locate_with_config(path, config),
         None => Ok(CheckpointFiles::Embedded {
             name: emberbrush_assets::DEFAULT_MODEL_NAME,
             files: emberbrush_assets::DEFAULT_MODEL,
@@ -39,18 +57,17 @@ impl Found {
     /// Finds the checkpoint that the arguments name, and opens their device.
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self, PipelineError> {
         let device = device::open(arguments.device)?;
-        let path = arguments.model.as_deref();
-        Self::on(device, path, arguments.dtype.into(), arguments.memory_limit)
+        Self::on(device, arguments.place(), arguments.dtype.into(), arguments.memory_limit)
     }
 
-    /// Finds the checkpoint at `path`, or the model in the box, for a device that is open.
-    pub(crate) fn on(
+    /// Finds a checkpoint for a device that is open.
+    pub(crate) fn on<'a>(
         device: OpenDevice,
-        path: Option<&Path>,
+        place: impl Into<ModelPlace<'a>>,
         dtype: ComputeDtype,
         memory_limit: Option<ByteSize>,
     ) -> Result<Self, PipelineError> {
-        let files = files(path)?;
+        let files = files(place)?;
         let limit = memory_limit.map(|size| size.as_u64());
         let planner = MemoryPlanner::new(&files, &device, dtype, limit)?;
         Ok(Self { files, device, dtype, planner })
@@ -73,11 +90,11 @@ pub(crate) fn load(
     Found::new(arguments)?.load()
 }
 
-/// Loads the checkpoint at `path`, or the model in the box, onto a device.
-pub(crate) fn load_on(
+/// Loads a checkpoint onto a device.
+pub(crate) fn load_on<'a>(
     device: OpenDevice,
-    path: Option<&Path>,
+    place: impl Into<ModelPlace<'a>>,
     dtype: ComputeDtype,
 ) -> Result<(DiffusionPipeline, LoadReport), PipelineError> {
-    Found::on(device, path, dtype, None)?.load()
+    Found::on(device, place, dtype, None)?.load()
 }

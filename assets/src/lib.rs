@@ -7,6 +7,9 @@ pub const DEFAULT_MODEL_NAME: &str = "emberbrush-default";
 pub static DEFAULT_MODEL: &[(&str, &[u8])] =
     include!(concat!(env!("OUT_DIR"), "/default_model.rs"));
 
+/// The merges of CLIP's tokenizer (`merges.txt`, gzip), which Stable Diffusion's single files lack.
+pub static CLIP_MERGES: &[u8] = include_bytes!("../clip/merges.txt.gz");
+
 /// Inter, regular (OpenType).
 pub static INTER_REGULAR: &[u8] = include_bytes!("../fonts/Inter-Regular.otf");
 

@@ -107,24 +107,42 @@ fn a_header_that_claims_10_terabytes() {
 }
 
 #[test]
-fn a_pickle_under_another_name() {
+fn a_damaged_pickle_under_another_name() {
     for start in
         [&b"PK\x03\x04 zip archive of torch.save"[..], &b"\x80\x02}q\x00X\x05\x00\x00\x00"[..]]
     {
-        refusal(|model| fs::write(model.join(UNET), start).unwrap()).assert_refused(&[
-            UNET,
-            "pickle",
-            "safetensors",
-        ]);
+        refusal(|model| fs::write(model.join(UNET), start).unwrap())
+            .assert_refused(&[UNET, "not a valid PyTorch checkpoint"]);
     }
 }
 
 #[test]
-fn weights_that_are_only_a_pickle() {
+fn a_pickle_that_would_run_code() {
+    let mut legacy =
+        b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}.".to_vec();
+    legacy.extend(b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R.");
     refusal(|model| {
-        fs::rename(model.join(UNET), model.join("unet/diffusion_pytorch_model.bin")).unwrap();
+        fs::remove_file(model.join(UNET)).unwrap();
+        fs::write(model.join("unet/diffusion_pytorch_model.bin"), &legacy).unwrap();
     })
-    .assert_refused(&["unet/diffusion_pytorch_model.bin", "pickle"]);
+    .assert_refused(&[
+        "diffusion_pytorch_model.bin",
+        "`os.system`",
+        "refused",
+        ".safetensors",
+    ]);
+    let workshop = Workshop::new();
+    fs::write(workshop.path("model.ckpt"), &legacy).unwrap();
+    let run = generate(&workshop, Path::new("model.ckpt"), &[]);
+    run.assert_refused(&["model.ckpt", "`os.system`", "refused"]);
+}
+
+#[test]
+fn a_network_without_weights() {
+    refusal(|model| {
+        fs::rename(model.join(UNET), model.join("unet/weights.safetensors")).unwrap();
+    })
+    .assert_refused(&["unet", "there are no .safetensors or .bin weights"]);
 }
 
 #[test]

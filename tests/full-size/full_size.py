@@ -2,6 +2,7 @@
 """A full-size Stable Diffusion 1.5 with random weights: tiny networks never reach the paths for large tensors.
 
 usage: full_size.py make FOLDER              writes FOLDER/checkpoint (Hugging Face layout, f16, 2.1 GB)
+       full_size.py single FOLDER            writes FOLDER/single.safetensors: the same weights as one file
        full_size.py goldens FOLDER           writes FOLDER/goldens.safetensors: what diffusers computes, f32, CPU
        full_size.py time FOLDER SIZE         times diffusers on two threads, f32; prints one JSON object
 
@@ -19,7 +20,7 @@ warnings.filterwarnings("ignore")
 os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../fixtures/checkpoints")
@@ -52,6 +53,25 @@ def make(folder):
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(f"{FIXTURES}/shared/{name}", f"{out}/tokenizer")
     shutil.copy(f"{tiny}/model_index.json", out)
+
+
+def single(folder):
+    """Names are those of the tiny single file, which has the same layout."""
+    parts = {
+        part: load_file(f"{folder}/checkpoint/{part}/{stem}.safetensors")
+        for part, stem in (("text_encoder", "model"), ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"))
+    }
+    older = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+    tensors = {}
+    for line in open(f"{FIXTURES}/../single-files/sd15-tiny.tsv").read().splitlines()[1:]:
+        name, source = line.split("\t")
+        part, _, key = source.split(" ")[-1].partition(":")
+        for old, new in older.items():
+            key = key.replace(old, new)
+        if part in parts and key in parts[part]:
+            tensor = parts[part][key]
+            tensors[name] = tensor[:, :, None, None].contiguous() if source.startswith("4 ") else tensor
+    save_file(tensors, f"{folder}/single.safetensors")
 
 
 def load(folder):
@@ -117,6 +137,8 @@ def measure(folder, size):
 command, folder, *rest = sys.argv[1:]
 if command == "make":
     make(folder)
+elif command == "single":
+    single(folder)
 elif command == "goldens":
     goldens(folder)
 else:

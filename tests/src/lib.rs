@@ -2,6 +2,9 @@
 
 #![allow(clippy::expect_used, clippy::panic)]
 
+pub mod families;
+pub mod single_file;
+
 use std::{
     collections::BTreeMap,
     ops::Deref,
@@ -130,6 +133,17 @@ impl Golden {
     pub fn data(&self, key: &str) -> TensorData {
         self.file.read(key).unwrap_or_else(|error| panic!("{error}"))
     }
+}
+
+/// A case of `goldens/pipelines.json`, and its picture as bytes `[64, 64, 3]`.
+pub fn pipeline_case(name: &str) -> (serde_json::Value, Vec<u8>) {
+    let text = std::fs::read(fixtures().join("goldens/pipelines.json")).expect("pipelines.json");
+    let index: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let cases = index["cases"].as_array().expect("cases");
+    let case = cases.iter().find(|case| case["name"] == name).expect("case").clone();
+    let golden = Golden::open("pipelines", &Device::flex());
+    let picture = values(&golden.tensor::<4>(&format!("{name}.image")));
+    (case, picture.iter().map(|value| (value * 255.0).round_ties_even() as u8).collect())
 }
 
 /// The largest difference of two equally shaped tensors, relative to the golden's largest value.

@@ -18,7 +18,7 @@ use crate::{
     cli::{BatchArguments, Defaults},
     commands::generate::wildcards,
     interruption::Interruption,
-    model,
+    model::{self, ModelPlace},
     report::{self, Reporter},
 };
 
@@ -39,7 +39,7 @@ pub(crate) fn make(
     interruption: &Interruption,
 ) -> anyhow::Result<Vec<Option<String>>> {
     let wildcards = wildcards(wildcard_folder(arguments).as_deref());
-    let files = model::files(arguments.model.model.as_deref())?;
+    let files = model::files(arguments.model.place())?;
     let model_of = |stated: &str| job_model(arguments, stated);
     let settings = PlanSettings {
         model: JobModel {
@@ -74,9 +74,9 @@ pub(crate) fn make(
         batch_size: arguments.batch_size,
         load: &|model| {
             let started = Instant::now();
-            let path = model.path.as_deref();
+            let place = place(arguments, model.path.as_deref());
             let (dtype, limit) = (arguments.model.dtype.into(), arguments.model.memory_limit);
-            let found = model::Found::on(device.clone(), path, dtype, limit)?;
+            let found = model::Found::on(device.clone(), place, dtype, limit)?;
             let (mut pipeline, report) = found.load()?;
             pipeline.set_adapter_folders(arguments.defaults.adapters.folders());
             reporter.unused_keys(&report.unused_keys);
@@ -139,7 +139,7 @@ fn base(
 fn job_model(arguments: &BatchArguments, stated: &str) -> JobModel {
     let path = (stated != emberbrush_assets::DEFAULT_MODEL_NAME).then(|| PathBuf::from(stated));
     let read = || -> anyhow::Result<JobModel> {
-        let files = model::files(path.as_deref())?;
+        let files = model::files(place(arguments, path.as_deref()))?;
         let base = base(arguments, CheckpointDefaults::read(&files)?)?;
         Ok(JobModel { path: path.as_deref().map(canonical), name: files.name(), base })
     };
@@ -151,6 +151,14 @@ fn job_model(arguments: &BatchArguments, stated: &str) -> JobModel {
             base: Defaults::WITHOUT_CHECKPOINT.request(),
         }
     })
+}
+
+/// Where the checkpoint at `path` is: the configurations that are asked for are those of the
+/// checkpoint that is asked for, and of no other that a job names.
+fn place<'a>(arguments: &'a BatchArguments, path: Option<&'a Path>) -> ModelPlace<'a> {
+    let asked = arguments.model.place();
+    let is_asked = path.map(canonical) == asked.path.map(canonical);
+    ModelPlace { path, config: asked.config.filter(|_| is_asked) }
 }
 
 /// A path that is the same for every way to write it.

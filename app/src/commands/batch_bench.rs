@@ -81,9 +81,8 @@ pub(crate) fn run(
         effort: Effort::default(),
         batch_size: arguments.batch_size,
         load: &|_| {
-            let path = arguments.model.model.as_deref();
             let dtype = arguments.model.dtype.into();
-            Ok(model::load_on(device.clone(), path, dtype)?.0)
+            Ok(model::load_on(device.clone(), arguments.model.place(), dtype)?.0)
         },
     };
     let tell = |event: RunEvent<'_>| {

@@ -5,12 +5,13 @@ use serde_json::json;
 
 use crate::{
     cli::InspectArguments,
-    model,
+    model::{self, ModelPlace},
     report::{object, println},
 };
 
 pub(crate) fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
-    let inspection = inspect(&model::files(Some(&arguments.model))?)?;
+    let place = ModelPlace { path: Some(&arguments.model), config: arguments.config.as_deref() };
+    let inspection = inspect(&model::files(place)?)?;
     if arguments.json {
         object(&json!(inspection));
     } else {

@@ -98,10 +98,11 @@ impl Repeated {
         if arguments.model.is_some() || name == emberbrush_assets::DEFAULT_MODEL_NAME {
             return Ok(arguments);
         }
-        if Path::new(name).join("model_index.json").is_file() {
+        let is_folder = Path::new(name).join("model_index.json").is_file();
+        if is_folder || Path::new(name).is_file() {
             arguments.model = Some(name.into());
         } else if self.program == Program::Emberbrush {
-            bail!("the image was made with the model {name}; give its folder with --model");
+            bail!("the image was made with the model {name}; give it with --model");
         } else {
             report::warn(&format!("the image was made with {name}; the model in the box is used"));
         }

@@ -28,7 +28,7 @@ pub enum ModelSource {
     /// The one that is part of the program.
     #[default]
     InTheBox,
-    /// A folder in Hugging Face layout.
+    /// A folder in Hugging Face layout, or a single file.
     Folder(PathBuf),
 }
 

@@ -52,7 +52,7 @@ fn bytesize(bytes: u64) -> String {
     }
 }
 
-/// The checkpoints in folders: those that hold `model_index.json`.
+/// The checkpoints in folders: folders that hold `model_index.json`, and single files.
 pub(super) fn find_models(folders: &[PathBuf]) -> Vec<FoundModel> {
     let mut found = vec![FoundModel::look(ModelSource::InTheBox)];
     let mut paths = Vec::new();
@@ -74,10 +74,25 @@ fn collect(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
         return;
     }
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            collect(&entry.path(), depth - 1, found);
+        let path = entry.path();
+        if path.is_dir() {
+            collect(&path, depth - 1, found);
+        } else if is_single_file(&path) {
+            found.push(path);
         }
     }
+}
+
+/// Whether a file is a checkpoint that can draw, or is large enough to be meant as one, so that
+/// its row tells what is wrong with it. Other files of tensors are adapters, which are no models.
+fn is_single_file(path: &Path) -> bool {
+    const LARGE: u64 = 1 << 30;
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if !["safetensors", "ckpt", "pt", "pth", "gguf"].contains(&ending) {
+        return false;
+    }
+    let is_large = path.metadata().is_ok_and(|metadata| metadata.len() >= LARGE);
+    is_large || crate::model::files(Some(path)).is_ok()
 }
 
 impl Window {
@@ -204,5 +219,30 @@ mod tests {
         assert!(model.facts.as_ref().unwrap().contains("Stable Diffusion 1.x"));
         assert_eq!(found[0].source, ModelSource::InTheBox);
         assert!(found[0].facts.is_ok());
+    }
+
+    #[test]
+    fn single_files_are_found_and_adapters_are_not() {
+        use emberbrush_tests::single_file::{StoredTensor, Tensors, write_safetensors};
+
+        let folder = tempfile::tempdir().unwrap();
+        let tensor = StoredTensor::of_f16(&[1], [emberbrush_tests::single_file::ONE]);
+        let lora = Tensors::from([("a.lora_down.weight".to_owned(), tensor)]);
+        write_safetensors(&folder.path().join("lora.safetensors"), &lora);
+        std::fs::write(folder.path().join("notes.txt"), "no model").unwrap();
+        let model = folder.path().join("model.safetensors");
+        emberbrush_tests::single_file::write_hollow(&model, "sd15", &Tensors::new(), |_| {});
+        let large = std::fs::File::create(folder.path().join("flux.gguf")).unwrap();
+        std::io::Write::write_all(&mut &large, b"GGUF").unwrap();
+        large.set_len(1 << 30).unwrap();
+
+        let found = find_models(&[folder.path().to_owned()]);
+        let facts = |name: &str| {
+            let source = ModelSource::Folder(folder.path().join(name));
+            found.iter().find(|model| model.source == source).map(|model| model.facts.clone())
+        };
+        assert!(facts("model.safetensors").unwrap().unwrap().contains("Stable Diffusion 1.x"));
+        assert!(facts("flux.gguf").unwrap().unwrap_err().contains("GGUF is not supported"));
+        assert_eq!(found.len(), 3);
     }
 }

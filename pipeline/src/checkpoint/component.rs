@@ -1,24 +1,35 @@
-//! One network of a checkpoint folder: its configuration and its weights.
+//! One network of a checkpoint: its weights under their published names.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use burn::tensor::TensorData;
 use emberbrush_layers::weights::{WeightError, WeightSource};
-use safetensors::Dtype;
+use emberbrush_text_encoder::keys::Piece;
 use serde::Deserialize;
 
-use super::{CheckpointError, files::CheckpointFiles, safetensors_file::SafetensorsFile};
+use super::{CheckpointError, files::CheckpointFiles, tensor_file::TensorFile};
 
 /// The weights of one network, in one file or several, and which of them have been asked for.
 #[derive(Debug)]
 pub struct ComponentWeights {
     origin: String,
-    files: Vec<SafetensorsFile>,
-    file_of_key: BTreeMap<String, usize>,
+    files: Vec<Arc<TensorFile>>,
+    /// By published name.
+    tensors: BTreeMap<String, Stored>,
     used: Mutex<BTreeSet<String>>,
+}
+
+/// Where a tensor is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stored {
+    /// Which of the files.
+    file: usize,
+    /// Its name there.
+    name: String,
+    piece: Piece,
 }
 
 /// What a file says about a tensor before it is read.
@@ -46,37 +57,32 @@ enum Found {
     Shards(String),
 }
 
+/// How files of weights begin in diffusers' folders and, the last two, in transformers'.
+const STEMS: [&str; 3] = ["diffusion_pytorch_model", "model", "pytorch_model"];
+
 impl Found {
-    /// Looks in the folder `component` in this order, each whole or in shards: full precision,
-    /// then the `fp16` and `bf16` variants.
+    /// Looks in the folder `component` in this order, each whole or in shards: safetensors in full
+    /// precision, then the `fp16` and `bf16` variants, and the same for pickles.
     fn find(files: &CheckpointFiles, component: &str) -> Result<Self, CheckpointError> {
-        for stem in ["diffusion_pytorch_model", "model"] {
-            for variant in ["", ".fp16", ".bf16"] {
-                let whole = format!("{component}/{stem}{variant}.safetensors");
-                if files.contains(&whole) {
-                    return Ok(Self::Whole(whole));
-                }
-                for index in [
-                    format!("{component}/{stem}.safetensors.index{variant}.json"),
-                    format!("{component}/{stem}{variant}.safetensors.index.json"),
-                ] {
-                    if files.contains(&index) {
-                        return Ok(Self::Shards(index));
+        for ending in ["safetensors", "bin"] {
+            for stem in STEMS {
+                for variant in ["", ".fp16", ".bf16"] {
+                    let whole = format!("{component}/{stem}{variant}.{ending}");
+                    if files.contains(&whole) {
+                        return Ok(Self::Whole(whole));
+                    }
+                    for index in [
+                        format!("{component}/{stem}.{ending}.index{variant}.json"),
+                        format!("{component}/{stem}{variant}.{ending}.index.json"),
+                    ] {
+                        if files.contains(&index) {
+                            return Ok(Self::Shards(index));
+                        }
                     }
                 }
             }
         }
-        let pickles: Vec<String> = files
-            .list(component)
-            .into_iter()
-            .filter(|name| [".bin", ".pt", ".ckpt", ".pth"].iter().any(|end| name.ends_with(end)))
-            .collect();
-        Err(match pickles.first() {
-            Some(pickle) => CheckpointError::OnlyPickle {
-                path: files.display(&format!("{component}/{pickle}")),
-            },
-            None => CheckpointError::NoWeights { path: files.display(component) },
-        })
+        Err(CheckpointError::NoWeights { path: files.display(component) })
     }
 }
 
@@ -90,6 +96,18 @@ fn shards(component: &str, weight_map: &BTreeMap<String, String>) -> Vec<String>
 impl ComponentWeights {
     /// Finds and opens the weights of the network in the folder `component`.
     pub fn open(files: &CheckpointFiles, component: &str) -> Result<Self, CheckpointError> {
+        if let CheckpointFiles::SingleFile(single) = files {
+            let stored = |(key, stored): (&String, &super::single_file::StoredTensor)| {
+                let name = stored.name.clone();
+                (key.clone(), Stored { file: 0, name, piece: stored.piece })
+            };
+            return Ok(Self {
+                origin: single.path().display().to_string(),
+                files: vec![Arc::clone(single.tensors())],
+                tensors: single.component(component)?.iter().map(stored).collect(),
+                used: Mutex::default(),
+            });
+        }
         match Found::find(files, component)? {
             Found::Whole(name) => Self::from_files(files, component, &[name]),
             Found::Shards(index) => Self::from_shards(files, component, &index),
@@ -102,6 +120,9 @@ impl ComponentWeights {
         files: &CheckpointFiles,
         component: &str,
     ) -> Result<Vec<String>, CheckpointError> {
+        if matches!(files, CheckpointFiles::SingleFile(_)) {
+            return Ok(vec![String::new()]);
+        }
         match Found::find(files, component)? {
             Found::Whole(name) => Ok(vec![name]),
             Found::Shards(index) => {
@@ -118,7 +139,7 @@ impl ComponentWeights {
     ) -> Result<Self, CheckpointError> {
         let ShardIndex { weight_map } = files.json(index)?;
         let weights = Self::from_files(files, component, &shards(component, &weight_map))?;
-        match weight_map.keys().find(|key| !weights.file_of_key.contains_key(*key)) {
+        match weight_map.keys().find(|key| !weights.tensors.contains_key(*key)) {
             Some(key) => {
                 Err(CheckpointError::ShardWithout { path: files.display(index), key: key.clone() })
             }
@@ -131,38 +152,39 @@ impl ComponentWeights {
         component: &str,
         names: &[String],
     ) -> Result<Self, CheckpointError> {
-        let opened =
-            names.iter().map(|name| files.safetensors(name)).collect::<Result<Vec<_>, _>>()?;
-        let mut file_of_key = BTreeMap::new();
+        let opened = names.iter().map(|name| files.tensors(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut tensors = BTreeMap::new();
         for (index, file) in opened.iter().enumerate() {
-            for key in file.metadata().offset_keys() {
-                file_of_key.insert(key, index);
+            for key in file.keys() {
+                let stored = Stored { file: index, name: key.clone(), piece: Piece::Whole };
+                tensors.insert(key, stored);
             }
         }
         let origin = match names {
             [one] => files.display(one),
             _ => files.display(component),
         };
-        Ok(Self { origin, files: opened, file_of_key, used: Mutex::default() })
+        Ok(Self { origin, files: opened, tensors, used: Mutex::default() })
     }
 
-    fn file(&self, key: &str) -> Option<&SafetensorsFile> {
-        self.file_of_key.get(key).and_then(|&index| self.files.get(index))
+    fn stored(&self, key: &str) -> Option<(&TensorFile, &Stored)> {
+        let stored = self.tensors.get(key)?;
+        Some((self.files.get(stored.file)?, stored))
     }
 
     /// The keys that nothing has read, in order.
     pub fn unused_keys(&self) -> Vec<String> {
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        self.file_of_key.keys().filter(|key| !used.contains(*key)).cloned().collect()
+        self.tensors.keys().filter(|key| !used.contains(*key)).cloned().collect()
     }
 
     /// Number of elements by stored type, over all tensors.
     pub fn elements_by_dtype(&self) -> BTreeMap<String, u64> {
         let mut elements = BTreeMap::new();
-        for file in &self.files {
-            for info in file.metadata().tensors().values() {
-                let count: u64 = info.shape.iter().map(|&side| side as u64).product();
-                *elements.entry(dtype_name(info.dtype)).or_default() += count;
+        for (key, stored) in &self.tensors {
+            let info = self.files.get(stored.file).and_then(|file| file.info(&stored.name));
+            if let (Some(info), Some(shape)) = (info, self.shape(key)) {
+                *elements.entry(info.dtype_name()).or_default() += element_count(&shape);
             }
         }
         elements
@@ -170,41 +192,70 @@ impl ComponentWeights {
 
     /// What the files say about their tensors, in no particular order.
     pub fn headers(&self) -> impl Iterator<Item = TensorHeader<'_>> {
-        self.file_of_key.iter().filter_map(|(key, &index)| {
-            let info = self.files.get(index)?.metadata().info(key)?;
-            let elements = info.shape.iter().map(|&side| side as u64).product();
-            let element_bytes = info.dtype.bitsize() as u64 / 8;
-            Some(TensorHeader { key, elements, element_bytes })
+        self.tensors.iter().filter_map(|(key, stored)| {
+            let info = self.files.get(stored.file)?.info(&stored.name)?;
+            let elements = element_count(&self.shape(key)?);
+            Some(TensorHeader { key, elements, element_bytes: info.element_bytes() as u64 })
         })
     }
 
     /// Bytes of all tensors as stored.
     pub fn stored_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.metadata().data_len() as u64).sum()
+        self.headers().map(|header| header.elements * header.element_bytes).sum()
     }
 }
 
-/// The type's name as people write it: `f16`, `bf16`, `i64`.
-fn dtype_name(dtype: Dtype) -> String {
-    format!("{dtype:?}").to_lowercase()
+fn element_count(shape: &[usize]) -> u64 {
+    shape.iter().map(|&side| side as u64).product()
 }
 
 impl WeightSource for ComponentWeights {
     fn shape(&self, key: &str) -> Option<Vec<usize>> {
-        self.file(key)?.shape(key)
+        let (file, stored) = self.stored(key)?;
+        let mut shape = file.info(&stored.name)?.shape;
+        match stored.piece {
+            Piece::Whole => {}
+            Piece::Third(_) => *shape.first_mut()? /= 3,
+            Piece::Transposed => shape.reverse(),
+        }
+        Some(shape)
     }
 
     fn read(&self, key: &str) -> Result<TensorData, WeightError> {
-        let file = self.file(key).ok_or_else(|| WeightError::Unreadable {
+        let (file, stored) = self.stored(key).ok_or_else(|| WeightError::Unreadable {
             origin: self.origin(),
             key: key.to_owned(),
             reason: "the file does not hold it".to_owned(),
         })?;
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
-        file.read(key)
+        match stored.piece {
+            Piece::Whole => file.read(&stored.name),
+            Piece::Third(third) => file.read_third(&stored.name, third),
+            Piece::Transposed => transposed(file.read(&stored.name)?).map_err(|reason| {
+                WeightError::Unreadable { origin: self.origin(), key: stored.name.clone(), reason }
+            }),
+        }
     }
 
     fn origin(&self) -> String {
         self.origin.clone()
     }
+}
+
+/// A matrix with rows and columns exchanged, in the type in which it is stored.
+fn transposed(data: TensorData) -> Result<TensorData, String> {
+    let [rows, columns] = data.shape()[..] else {
+        return Err("it is no matrix".to_owned());
+    };
+    let bytes: &[u8] = data.bytes();
+    let size = data.dtype().size();
+    let mut exchanged = Vec::with_capacity(bytes.len());
+    for column in 0..columns {
+        for row in 0..rows {
+            let start = (row * columns + column) * size;
+            exchanged.extend_from_slice(&bytes[start..start + size]);
+        }
+    }
+    TensorData::try_from_bytes_vec(exchanged, vec![columns, rows], data.dtype())
+        .map_err(|error| error.to_string())
 }

@@ -1,8 +1,15 @@
-//! The files of a checkpoint, wherever they are: a folder on disk or bytes in the program.
+//! The files of a checkpoint, wherever they are: a folder on disk, one file that stands for a
+//! folder, or bytes in the program.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{CheckpointError, safetensors_file::SafetensorsFile};
+use super::{
+    CheckpointError, safetensors_file::SafetensorsFile, single_file::SingleFile,
+    tensor_file::TensorFile,
+};
 
 /// A checkpoint that is part of the program: relative path and content of each file.
 pub type EmbeddedFiles = &'static [(&'static str, &'static [u8])];
@@ -12,6 +19,8 @@ pub type EmbeddedFiles = &'static [(&'static str, &'static [u8])];
 pub enum CheckpointFiles {
     /// A folder in Hugging Face layout.
     Folder(PathBuf),
+    /// A single file, presented as a folder.
+    SingleFile(Arc<SingleFile>),
     /// Files in the program, under the name that people see.
     Embedded {
         /// What the checkpoint is called.
@@ -31,7 +40,17 @@ impl CheckpointFiles {
                     |name| name.to_string_lossy().into_owned(),
                 )
             }
+            Self::SingleFile(single) => single.name(),
             Self::Embedded { name, .. } => (*name).to_owned(),
+        }
+    }
+
+    /// Where the checkpoint is, unless it is part of the program.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Folder(path) => Some(path),
+            Self::SingleFile(single) => Some(single.path()),
+            Self::Embedded { .. } => None,
         }
     }
 
@@ -39,6 +58,7 @@ impl CheckpointFiles {
     pub fn display(&self, file: &str) -> String {
         match self {
             Self::Folder(path) => path.join(file).display().to_string(),
+            Self::SingleFile(single) => single.display(file),
             Self::Embedded { name, .. } => format!("{name}/{file}"),
         }
     }
@@ -47,6 +67,7 @@ impl CheckpointFiles {
     pub fn contains(&self, file: &str) -> bool {
         match self {
             Self::Folder(path) => path.join(file).is_file(),
+            Self::SingleFile(single) => single.contains(file),
             Self::Embedded { files, .. } => embedded(files, file).is_some(),
         }
     }
@@ -60,6 +81,7 @@ impl CheckpointFiles {
                 .flatten()
                 .map(|entry| entry.file_name().to_string_lossy().into_owned())
                 .collect(),
+            Self::SingleFile(single) => single.list(below),
             Self::Embedded { files, .. } => files
                 .iter()
                 .filter_map(|(path, _)| Path::new(path).strip_prefix(below).ok())
@@ -75,16 +97,18 @@ impl CheckpointFiles {
         let unreadable = |source| CheckpointError::Io { path: self.display(file), source };
         match self {
             Self::Folder(path) => std::fs::read(path.join(file)).map_err(unreadable),
+            Self::SingleFile(single) => single.read(file)?.ok_or_else(|| single.absent(file)),
             Self::Embedded { files, .. } => embedded(files, file)
                 .map(<[u8]>::to_vec)
                 .ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into())),
         }
     }
 
-    /// Opens a file of any size for reading from its beginning.
+    /// Opens a file of any size for reading from its beginning; of a single file the whole of it.
     pub fn open(&self, file: &str) -> std::io::Result<Box<dyn std::io::Read + Send>> {
         match self {
             Self::Folder(path) => Ok(Box::new(std::fs::File::open(path.join(file))?)),
+            Self::SingleFile(single) => Ok(Box::new(std::fs::File::open(single.path())?)),
             Self::Embedded { files, .. } => match embedded(files, file) {
                 Some(bytes) => Ok(Box::new(bytes)),
                 None => Err(std::io::ErrorKind::NotFound.into()),
@@ -104,15 +128,17 @@ impl CheckpointFiles {
     }
 
     /// Opens a file of tensors.
-    pub fn safetensors(&self, file: &str) -> Result<SafetensorsFile, CheckpointError> {
+    pub fn tensors(&self, file: &str) -> Result<Arc<TensorFile>, CheckpointError> {
         Ok(match self {
-            Self::Folder(path) => SafetensorsFile::open(path.join(file))?,
+            Self::Folder(path) => Arc::new(TensorFile::open(path.join(file))?),
+            Self::SingleFile(single) => Arc::clone(single.tensors()),
             Self::Embedded { files, .. } => {
                 let bytes = embedded(files, file).ok_or_else(|| CheckpointError::Io {
                     path: self.display(file),
                     source: std::io::ErrorKind::NotFound.into(),
                 })?;
-                SafetensorsFile::embedded(self.display(file), bytes)?
+                let file = SafetensorsFile::embedded(self.display(file), bytes)?;
+                Arc::new(TensorFile::Safetensors(file))
             }
         })
     }

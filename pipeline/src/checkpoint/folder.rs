@@ -1,10 +1,12 @@
-//! Checkpoint folders in Hugging Face layout: `model_index.json` and a folder for each part.
+//! Checkpoints in Hugging Face layout: `model_index.json` and a folder for each part.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{CheckpointError, files::CheckpointFiles};
+use super::{
+    CheckpointError, few_steps::FewSteps, files::CheckpointFiles, single_file::SingleFile,
+};
 
 /// The kind of model, which decides how a prompt becomes conditioning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -73,31 +75,44 @@ struct UNetTraits {
     use_linear_projection: bool,
 }
 
-/// Finds the files of the checkpoint at `path`.
+/// Finds the files of the checkpoint at `path`: a folder in Hugging Face layout or a single file.
 ///
 /// # Errors
 ///
-/// Where there is nothing, where it is not a checkpoint folder, and for single files, which
-/// are named for what they are.
+/// Where there is nothing, and where it is no checkpoint that can be used, which is named for what
+/// it is.
 pub fn locate(path: &Path) -> Result<CheckpointFiles, CheckpointError> {
+    locate_with_config(path, None)
+}
+
+/// [`locate`], where the configuration files in the folder `config` go before those that a single
+/// file stands for.
+///
+/// # Errors
+///
+/// Those of [`locate`]; and a `config` that is no folder, or that is given beside a folder, which
+/// has configurations of its own.
+pub fn locate_with_config(
+    path: &Path,
+    config: Option<&Path>,
+) -> Result<CheckpointFiles, CheckpointError> {
     let shown = path.display().to_string();
+    if let Some(config) = config.filter(|config| !config.is_dir()) {
+        return Err(CheckpointError::NotFound { path: config.display().to_string() });
+    }
     if path.is_file() {
-        let reason = match path.extension().and_then(|extension| extension.to_str()) {
-            Some("ckpt" | "pt" | "pth" | "bin") => {
-                "this is a Python pickle, which can run code when loaded, so it is refused"
-            }
-            Some("gguf") => "GGUF files are not supported",
-            _ => {
-                "single-file checkpoints are not supported yet; give a folder that holds model_index.json"
-            }
-        };
-        return Err(CheckpointError::Unsupported { path: shown, reason: reason.to_owned() });
+        return Ok(CheckpointFiles::SingleFile(Arc::new(SingleFile::open(path, config)?)));
     }
     if !path.is_dir() {
         return Err(CheckpointError::NotFound { path: shown });
     }
     if !path.join("model_index.json").is_file() {
         return Err(CheckpointError::NotACheckpoint { path: shown });
+    }
+    if config.is_some() {
+        let reason = "this is a folder with configuration files of its own; --config is for \
+                      single files";
+        return Err(CheckpointError::Unsupported { path: shown, reason: reason.to_owned() });
     }
     Ok(CheckpointFiles::Folder(path.to_owned()))
 }
@@ -132,13 +147,16 @@ pub fn family(files: &CheckpointFiles) -> Result<Family, CheckpointError> {
     }
 }
 
-/// What the checkpoint recommends; nothing where it does not say.
+/// What the checkpoint recommends: what it says itself, or else what suits checkpoints that were
+/// distilled to draw in few steps; nothing for others.
 pub fn recommended_settings(
     files: &CheckpointFiles,
 ) -> Result<RecommendedSettings, CheckpointError> {
     if files.contains("defaults.json") {
-        files.json("defaults.json")
-    } else {
-        Ok(RecommendedSettings::default())
+        return files.json("defaults.json");
     }
+    let few_steps = FewSteps::of_checkpoint(files)?;
+    Ok(few_steps.map_or_else(RecommendedSettings::default, |few_steps| {
+        few_steps.recommended(&files.name())
+    }))
 }

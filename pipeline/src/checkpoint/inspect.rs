@@ -1,6 +1,6 @@
 //! What a checkpoint is, without loading it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -78,7 +78,11 @@ pub fn inspect(files: &CheckpointFiles) -> Result<Inspection, CheckpointError> {
         }
     }
     let unet: Value = files.json("unet/config.json")?;
-    let vae: Value = files.json("vae/config.json")?;
+    // A single file may leave the autoencoder to another.
+    let vae = match files.read_optional("vae/config.json")? {
+        Some(_) => files.json("vae/config.json")?,
+        None => Value::Null,
+    };
     let scheduler: Value = files.json("scheduler/scheduler_config.json")?;
     let text = |value: &Value, key: &str, otherwise: &str| {
         value.get(key).and_then(Value::as_str).unwrap_or(otherwise).to_owned()
@@ -90,6 +94,7 @@ pub fn inspect(files: &CheckpointFiles) -> Result<Inspection, CheckpointError> {
         family,
         layout: match files {
             CheckpointFiles::Folder(_) => "Hugging Face folder",
+            CheckpointFiles::SingleFile(single) => single.layout(),
             CheckpointFiles::Embedded { .. } => "Hugging Face folder, part of the program",
         },
         in_channels: unet.get("in_channels").and_then(Value::as_u64).unwrap_or(4),
@@ -106,8 +111,7 @@ fn inspect_component(
     files: &CheckpointFiles,
     name: &str,
 ) -> Result<InspectedComponent, CheckpointError> {
-    let config: BTreeMap<String, Value> =
-        files.json(Path::new(name).join("config.json").to_string_lossy().as_ref())?;
+    let config: BTreeMap<String, Value> = files.json(&format!("{name}/config.json"))?;
     let weights = ComponentWeights::open(files, name)?;
     let elements_by_dtype = weights.elements_by_dtype();
     let parameters = elements_by_dtype

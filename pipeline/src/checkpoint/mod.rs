@@ -1,10 +1,15 @@
 //! Reading checkpoints: files, layouts and families.
 
+pub mod clip_tokenizer;
 pub mod component;
+pub mod few_steps;
 pub mod files;
 pub mod folder;
 pub mod inspect;
+pub mod pickle;
 pub mod safetensors_file;
+pub mod single_file;
+pub mod tensor_file;
 
 use thiserror::Error;
 
@@ -26,7 +31,7 @@ pub enum CheckpointError {
         /// The path that was given.
         path: String,
     },
-    /// A single file, which is not supported.
+    /// Something that is known, and not supported.
     #[error("{path}: {reason}")]
     Unsupported {
         /// The path that was given.
@@ -50,17 +55,8 @@ pub enum CheckpointError {
         /// The parser's answer, with line and column.
         source: serde_json::Error,
     },
-    /// A network has only pickled weights.
-    #[error(
-        "{path}: these weights are a Python pickle, which can run code when loaded, so it is \
-         refused. Get the checkpoint's .safetensors files instead"
-    )]
-    OnlyPickle {
-        /// The pickle.
-        path: String,
-    },
     /// A network has no weights at all.
-    #[error("{path}: there are no .safetensors weights in this folder")]
+    #[error("{path}: there are no .safetensors or .bin weights in this folder")]
     NoWeights {
         /// The network's folder.
         path: String,
@@ -76,6 +72,9 @@ pub enum CheckpointError {
     /// A safetensors file was refused.
     #[error(transparent)]
     Safetensors(#[from] safetensors_file::SafetensorsError),
+    /// A file of `torch.save` was refused.
+    #[error(transparent)]
+    Pickle(#[from] pickle::PickleError),
     /// A network could not be built from its weights.
     #[error(transparent)]
     Weights(#[from] emberbrush_layers::weights::WeightError),

@@ -11,10 +11,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use burn::tensor::{DType, TensorData};
+use burn::tensor::TensorData;
 use emberbrush_layers::weights::{WeightError, WeightSource};
-use safetensors::{Dtype, tensor::Metadata};
+use safetensors::tensor::Metadata;
 use thiserror::Error;
+
+use super::{pickle::is_pickle, tensor_file::element_type};
 
 /// Headers of published checkpoints stay under 1 MB; the format's own limit is 100 MB.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -93,10 +95,15 @@ impl SafetensorsFile {
         &self.metadata
     }
 
-    /// Reads one tensor's bytes.
-    fn read_bytes(&self, offsets: (usize, usize)) -> std::io::Result<Vec<u8>> {
-        let length = offsets.1 - offsets.0;
-        let start = self.data_start + offsets.0 as u64;
+    /// The bytes of a tensor's elements, in order, from byte `start` on.
+    pub(super) fn read_bytes(
+        &self,
+        key: &str,
+        start: usize,
+        length: usize,
+    ) -> std::io::Result<Vec<u8>> {
+        let info = self.metadata.info(key).ok_or(std::io::ErrorKind::NotFound)?;
+        let start = self.data_start + (info.data_offsets.0 + start) as u64;
         match &self.bytes {
             Bytes::File(file) => {
                 let mut buffer = vec![0; length];
@@ -131,20 +138,12 @@ impl WeightSource for SafetensorsFile {
             .metadata
             .info(key)
             .ok_or_else(|| unreadable("the file does not hold it".to_owned()))?;
-        let dtype = match info.dtype {
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            Dtype::F64 => DType::F64,
-            Dtype::I64 => DType::I64,
-            Dtype::I32 => DType::I32,
-            Dtype::U8 => DType::U8,
-            other => {
-                return Err(unreadable(format!("its element type {other:?} is not supported")));
-            }
-        };
+        let dtype = element_type(info.dtype).ok_or_else(|| {
+            unreadable(format!("its element type {:?} is not supported", info.dtype))
+        })?;
+        let length = info.data_offsets.1 - info.data_offsets.0;
         let bytes =
-            self.read_bytes(info.data_offsets).map_err(|error| unreadable(error.to_string()))?;
+            self.read_bytes(key, 0, length).map_err(|error| unreadable(error.to_string()))?;
         TensorData::try_from_bytes_vec(bytes, info.shape.clone(), dtype)
             .map_err(|error| unreadable(error.to_string()))
     }
@@ -193,10 +192,4 @@ fn read_header(
         )));
     }
     Ok((metadata, data_start))
-}
-
-/// Zip archives (`torch.save` since 1.6) begin with `PK`, bare pickles with the protocol opcode.
-fn is_pickle(start: [u8; 8]) -> bool {
-    start.starts_with(b"PK\x03\x04")
-        || (start[0] == 0x80 && (2..=5).contains(&start[1]) && start[2] != 0)
 }

@@ -97,6 +97,14 @@ impl Components {
         Ok(names)
     }
 
+    /// Tensors of the files that belong to no network.
+    pub(super) fn stray_keys(&self) -> Vec<String> {
+        match &self.files {
+            CheckpointFiles::SingleFile(single) => single.unused_keys().to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     /// The tokenizer in the folder `name`.
     pub(super) fn tokenizer(&self, name: &str) -> Result<Tokenizer, CheckpointError> {
         let broken =

@@ -112,7 +112,7 @@ impl DiffusionPipeline {
         let (mut negatives, mut positives) = (Vec::new(), Vec::new());
         for request in requests {
             let positive = self.encode_kept(&request.prompt, chunks, checkpoint)?;
-            if request.uses_guidance() {
+            if self.uses_negative_prompt(request) {
                 negatives.push(if self.is_zeros(&request.negative_prompt) {
                     Encoded {
                         hidden: positive.hidden.zeros_like(),
@@ -156,7 +156,7 @@ impl DiffusionPipeline {
         let mut keys: Vec<PromptKey> = Vec::new();
         for request in requests {
             let negative = Some(&request.negative_prompt)
-                .filter(|negative| request.uses_guidance() && !self.is_zeros(negative));
+                .filter(|negative| self.uses_negative_prompt(request) && !self.is_zeros(negative));
             for prompt in std::iter::once(&request.prompt).chain(negative) {
                 let key = self.key(prompt, chunks);
                 if !keys.contains(&key) && self.kept_prompts.iter().all(|kept| kept.key != key) {
@@ -186,7 +186,7 @@ impl DiffusionPipeline {
 
     /// How many chunks the request's prompts need.
     pub(super) fn prompt_chunks(&self, request: &GenerationRequest) -> usize {
-        let negative = request.uses_guidance().then_some(&request.negative_prompt);
+        let negative = self.uses_negative_prompt(request).then_some(&request.negative_prompt);
         std::iter::once(&request.prompt)
             .chain(negative)
             .map(|prompt| self.text.chunks(prompt, self.prompt_syntax))

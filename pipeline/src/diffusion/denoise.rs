@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor};
 use emberbrush_layers::interrupt::Cancelled;
 use emberbrush_unet::{AddedConditions, UNetInput};
 
-use super::{Conditioning, DenoisingStart, DiffusionPipeline, NoiseSource};
+use super::{Conditioning, DenoisingStart, DiffusionPipeline, NoiseSource, guidance::Guidance};
 use crate::{error::PipelineError, request::GenerationRequest, schedulers::Scheduler};
 
 /// What happens while latents are denoised. The answer `Break` cancels.
@@ -83,7 +83,7 @@ impl DiffusionPipeline {
         }
         let mut latents = joined(latents);
         let inpainting = (!inpainting.is_empty()).then(|| joined(inpainting));
-        let scales = guidance_scales(requests, &latents.device());
+        let guidance = self.guidance(requests, &latents.device());
         let timesteps = scheduler.timesteps().to_vec();
         let shape = latents.dims();
         for (evaluation, &timestep) in timesteps.iter().enumerate().skip(first) {
@@ -91,10 +91,9 @@ impl DiffusionPipeline {
             if let Some(inpainting) = &inpainting {
                 input = Tensor::cat(vec![input, inpainting.clone()], 1);
             }
-            let mut output =
-                self.predict(input, timestep, conditioning, scales.as_ref(), &mut || {
-                    on_progress(Denoising::Checkpoint)
-                })?;
+            let mut output = self.predict(input, timestep, conditioning, &guidance, &mut || {
+                on_progress(Denoising::Checkpoint)
+            })?;
             if known.iter().any(Option::is_some) {
                 let held = known.iter().enumerate().map(|(picture, known)| {
                     let part = |tensor: &Tensor<4>| tensor.clone().narrow(0, picture, 1);
@@ -144,12 +143,12 @@ impl DiffusionPipeline {
         input: Tensor<4>,
         timestep: f64,
         conditioning: &Conditioning,
-        scales: Option<&Tensor<4>>,
+        guidance: &Guidance,
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
         let input = input.cast(DType::from(self.dtype));
         let pictures = input.dims()[0];
-        let sample = match scales {
+        let sample = match &guidance.scales {
             Some(_) => Tensor::cat(vec![input.clone(), input], 0),
             None => input,
         };
@@ -161,7 +160,7 @@ impl DiffusionPipeline {
                 text_embeds: added.text_embeds.clone(),
                 time_ids: &added.time_ids,
             }),
-            timestep_cond: None,
+            timestep_cond: guidance.embedding.clone(),
             residuals: None,
         };
         self.unet.check(&input).map_err(|error| PipelineError::Model {
@@ -169,22 +168,11 @@ impl DiffusionPipeline {
             reason: error.to_string(),
         })?;
         let output = self.unet.forward(input, checkpoint)?.cast(DType::F32);
-        let Some(scales) = scales else { return Ok(output) };
+        let Some(scales) = &guidance.scales else { return Ok(output) };
         let negative = output.clone().narrow(0, 0, pictures);
         let positive = output.narrow(0, pictures, pictures);
         Ok(negative.clone() + (positive - negative) * scales.clone())
     }
-}
-
-/// The guidance scales of `requests`, of which all use guidance or none: `[pictures, 1, 1, 1]` in
-/// f32 on `device`, `None` without guidance.
-fn guidance_scales(requests: &[&GenerationRequest], device: &Device) -> Option<Tensor<4>> {
-    if !requests.iter().any(|request| request.uses_guidance()) {
-        return None;
-    }
-    let scales: Vec<f32> = requests.iter().map(|request| request.guidance_scale as f32).collect();
-    let data = TensorData::new(scales, [requests.len(), 1, 1, 1]);
-    Some(Tensor::from_data(data, (device, DType::F32)))
 }
 
 /// The tensors of single pictures as one.

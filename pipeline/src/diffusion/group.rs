@@ -69,7 +69,7 @@ impl DiffusionPipeline {
             steps: request.steps,
             sampler: request.sampler,
             schedule: request.schedule,
-            uses_guidance: request.uses_guidance(),
+            uses_guidance: self.uses_negative_prompt(request),
             chunks: self.prompt_chunks(request),
             strength,
             adapters: request.adapters.clone(),

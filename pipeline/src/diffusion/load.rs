@@ -59,7 +59,8 @@ impl DiffusionPipeline {
         let dtype = device.float_dtype(dtype)?;
         let family = folder::family(files)?;
         let components = Components::new(files.clone(), device.clone());
-        let mut loader = Loader { components: &components, report: LoadReport::default() };
+        let report = LoadReport { unused_keys: components.stray_keys() };
+        let mut loader = Loader { components: &components, report };
 
         let first = match family {
             Family::StableDiffusionXlRefiner => {

@@ -6,6 +6,7 @@ mod conditioning;
 mod defaults;
 mod denoise;
 mod group;
+mod guidance;
 mod image_input;
 mod latent_blending;
 mod load;

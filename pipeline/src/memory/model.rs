@@ -76,7 +76,7 @@ impl ModelMemory {
         let vae_config: AutoencoderKlConfig = files.json("vae/config.json")?;
         vae_config.check()?;
         let embedded_bytes = match files {
-            CheckpointFiles::Folder(_) => 0,
+            CheckpointFiles::Folder(_) | CheckpointFiles::SingleFile(_) => 0,
             CheckpointFiles::Embedded { files, .. } => {
                 files.iter().map(|(_, bytes)| bytes.len() as u64).sum()
             }

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 pub use adapters::AdapterHashes;
-pub use model_hash::ModelHash;
+pub use model_hash::{HashCache, ModelHash, sha256};
 pub use read::{SettingsError, interpret, read};
 pub use write::{BatchPlace, EMBERBRUSH, MadeWith, PARAMETERS, parameters, texts, texts_of_batch};
 
