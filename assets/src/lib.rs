@@ -21,3 +21,12 @@ pub static PHOSPHOR: &[u8] = include_bytes!("../fonts/Phosphor.ttf");
 
 /// Icons of Phosphor, filled (TrueType).
 pub static PHOSPHOR_FILL: &[u8] = include_bytes!("../fonts/Phosphor-Fill.ttf");
+
+/// The everyday syllables of Hangul (TrueType), for systems without a font for them.
+pub static FALLBACK_HANGUL: &[u8] = include_bytes!("../fonts/Fallback-Hangul.ttf");
+
+/// Kana and the everyday characters of Japanese and Chinese (TrueType), likewise.
+pub static FALLBACK_HAN: &[u8] = include_bytes!("../fonts/Fallback-Han.ttf");
+
+/// Emoji of one colour (TrueType), likewise.
+pub static FALLBACK_EMOJI: &[u8] = include_bytes!("../fonts/Fallback-Emoji.ttf");

@@ -5,6 +5,7 @@ mod application;
 mod bar;
 pub mod controls;
 mod export;
+mod fonts;
 pub mod gallery;
 mod history;
 pub mod icons;

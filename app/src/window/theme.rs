@@ -1,10 +1,8 @@
 //! What the window is made of: one grid, one scale of type, and colours for dark and light.
 
-use std::sync::Arc;
-
 use egui::{
-    Color32, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Margin, Shadow, Stroke,
-    TextStyle, Theme, Visuals, style::ScrollStyle, vec2,
+    Color32, CornerRadius, FontFamily, FontId, Margin, Shadow, Stroke, TextStyle, Theme, Visuals,
+    style::ScrollStyle, vec2,
 };
 use serde::{Deserialize, Serialize};
 
@@ -175,34 +173,10 @@ impl Colours {
 
 /// Sets fonts and both themes.
 pub fn install(ctx: &egui::Context) {
-    ctx.set_fonts(fonts());
+    super::fonts::install(ctx);
     for theme in [Theme::Dark, Theme::Light] {
         ctx.style_mut_of(theme, |style| apply(style, theme));
     }
-}
-
-/// The fonts that the program carries. Others are found on the system where these lack a letter.
-fn fonts() -> FontDefinitions {
-    let mut fonts = FontDefinitions::empty();
-    for (name, bytes) in [
-        ("inter", emberbrush_assets::INTER_REGULAR),
-        ("inter-semibold", emberbrush_assets::INTER_SEMIBOLD),
-        ("phosphor", emberbrush_assets::PHOSPHOR),
-        ("phosphor-fill", emberbrush_assets::PHOSPHOR_FILL),
-    ] {
-        let mut data = FontData::from_static(bytes);
-        if name.starts_with("phosphor") {
-            // Icons are drawn around the middle of the small letters.
-            data.tweak.y_offset_factor = 0.08;
-            data.tweak.scale = 1.15;
-        }
-        fonts.font_data.insert(name.to_owned(), Arc::new(data));
-    }
-    let family = |first: &str| [first, "phosphor", "phosphor-fill"].map(str::to_owned).to_vec();
-    fonts.families.insert(FontFamily::Proportional, family("inter"));
-    fonts.families.insert(FontFamily::Monospace, family("inter"));
-    fonts.families.insert(semibold(), family("inter-semibold"));
-    fonts
 }
 
 fn apply(style: &mut egui::Style, theme: Theme) {
