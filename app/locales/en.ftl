@@ -15,6 +15,7 @@ action-show-preferences = Settings
 action-show-palette = Command palette
 action-show-history = History of prompts
 action-show-export = Make many pictures
+action-show-grid = Make a table of pictures
 action-import-jobs = Read jobs from a file
 action-open-picture = Open a picture on the canvas
 action-open-settings = Take settings from a picture
@@ -70,6 +71,10 @@ sampler = Sampler
 sampler-tip = How a step is made. DPM++ 2M needs few steps; Euler a varies with their number.
 schedule = Schedule
 schedule-tip = How noise levels are spaced over the steps. Costs nothing.
+memory-tight = Tight: takes { $peak } of { $budget }
+memory-too-large = Too large: takes { $peak } of { $budget }
+memory-savings = To take less memory, and longer: { $steps }
+memory-smaller = Use { $width } × { $height }
 generate = Generate
 cancel = Cancel
 queue-another = { $keys } queues another run
@@ -215,6 +220,8 @@ export-of-file = { $jobs ->
     [one] 1 job from { $file }
    *[other] { $jobs } jobs from { $file }
 }
+export-pictures = Pictures
+export-grid = Table
 export-folder = Folder
 export-pattern = Names
 export-pattern-tip = Fields in braces: index, seed, prompt, model, sampler, steps, cfg, width, height, date
@@ -224,6 +231,11 @@ export-add = { $pictures ->
     [one] Queue 1 picture
    *[other] Queue { $pictures } pictures
 }
+grid-x = Columns
+grid-y = Rows
+grid-values = { $axis }: values
+grid-tip = One picture for each value, with the same seed. Two axes make a picture for each pair: 4 values by 3 take 12 times as long as one picture.
+grid-help = Values are separated by commas. Without values for the rows, there is one row.
 models = Models
 models-found = Checkpoints
 models-box = The model in the box
@@ -241,6 +253,8 @@ preferences-motion = Motion
 preferences-motion-off = Reduce motion
 preferences-pictures = Pictures
 preferences-folder = Folder of new pictures
+preferences-wildcards = Folder of wildcards
+preferences-wildcards-tip = Each text file there is a wildcard: colours.txt is written __colours__ in a prompt, and one of its lines takes its place.
 preferences-format = Format
 preferences-previews = Previews while drawing
 preferences-notify = Notification
@@ -268,6 +282,11 @@ gallery-delete = Put into the bin
 gallery-use-settings = Use these settings
 gallery-another = Same prompt, new seed
 gallery-to-canvas = Open on the canvas
+notice-done = { $pictures ->
+    [one] 1 picture is done
+   *[other] { $pictures } pictures are done
+}
+notice-sheet = The table is written as { $file }
 notice-copied = Copied
 notice-not-deleted = The file stays where it is: { $error }
 notice-not-taken = Not taken over: { $fields }

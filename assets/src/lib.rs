@@ -30,3 +30,6 @@ pub static FALLBACK_HAN: &[u8] = include_bytes!("../fonts/Fallback-Han.ttf");
 
 /// Emoji of one colour (TrueType), likewise.
 pub static FALLBACK_EMOJI: &[u8] = include_bytes!("../fonts/Fallback-Emoji.ttf");
+
+/// The icon of the program (PNG, 256 × 256).
+pub static ICON: &[u8] = include_bytes!("../desktop/emberbrush.png");

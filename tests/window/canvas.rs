@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod canvas_files;
+mod canvas_view;
+
 use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -14,7 +17,7 @@ use emberbrush::{
     canvas::{document::Document, editor::Editor, ember_file, geometry::Point, mask, tools::Tool},
     engine::{
         DiffusionEngine, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
-        ModelSource, TokenCount, TokenCounter,
+        MemoryForecaster, ModelSource, TokenCount, TokenCounter,
     },
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
@@ -66,6 +69,7 @@ impl Engine for FakeEngine {
             },
             native_side: 64,
             tokens: TokenCounter::new(|_| TokenCount { tokens: 1, room: 75 }),
+            memory: MemoryForecaster::unknown(),
             took: Duration::ZERO,
         })
     }

@@ -1,8 +1,12 @@
 //! What a person does in the window, clicked and typed, with an engine that draws at once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+mod finding;
+mod machine;
+mod many;
 mod studio;
+mod typing;
 
 use std::{
     path::PathBuf,
@@ -17,7 +21,8 @@ use emberbrush::{
 use emberbrush_pipeline::{metadata, schedulers::Sampler};
 use emberbrush_tests::egui_kittest::kittest::Queryable;
 use studio::{
-    Screen, Studio, Trouble, click, ctrl, generate, status, type_prompt, wait, window, window_mut,
+    Screen, Studio, Trouble, click, ctrl, drop_file, generate, status, type_prompt, wait, window,
+    window_mut,
 };
 
 fn running_step(screen: &Screen<'_>) -> bool {
@@ -297,24 +302,13 @@ fn the_gallery_is_there_after_a_crash_and_after_its_index_is_lost() {
 
 #[test]
 fn a_dropped_picture_gives_its_settings() {
-    #[derive(Debug)]
-    struct File(PathBuf);
-    impl egui::DroppedFile for File {
-        fn path(&self) -> &std::path::Path {
-            &self.0
-        }
-        fn bytes(&self) -> Result<Vec<u8>, String> {
-            std::fs::read(&self.0).map_err(|error| error.to_string())
-        }
-    }
     let studio = Studio::new();
     let mut screen = studio.open();
     let text = "an owl\nNegative prompt: blur\nSteps: 9, Sampler: Euler a, CFG scale: 3, Seed: 12, Size: 64x96, Model: x";
     let path = studio.path("foreign.png");
     let texts = [("parameters", text.to_owned())];
     emberbrush_pipeline::output::write_png(&studio::drawing(64, 96, 1), &texts, &path).unwrap();
-    screen.input_mut().dropped_files.push(Arc::new(File(path)));
-    screen.step();
+    drop_file(&mut screen, path);
     screen.step();
     let settings = window(&screen).settings();
     assert_eq!((settings.prompt.as_str(), settings.negative.as_str()), ("an owl", "blur"));

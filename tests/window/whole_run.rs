@@ -25,10 +25,13 @@ fn a_prompt_becomes_a_file_with_its_settings() {
     let folder = tempfile::tempdir().unwrap();
     let journal = Journal::open(folder.path().join("data")).unwrap();
     let pictures = folder.path().join("pictures");
+    std::fs::create_dir(folder.path().join("wildcards")).unwrap();
+    std::fs::write(folder.path().join("wildcards/fruit.txt"), "apple\n").unwrap();
     journal.write(
         "preferences.json",
         &Preferences {
             pictures_folder: pictures.clone(),
+            wildcards_folder: folder.path().join("wildcards"),
             device: DeviceChoice::Cpu,
             language: Language::English,
             ..Preferences::default()
@@ -38,7 +41,7 @@ fn a_prompt_becomes_a_file_with_its_settings() {
         "session.json",
         &Session {
             settings: Some(GenerationSettings {
-                prompt: "a red apple".to_owned(),
+                prompt: "a red __fruit__".to_owned(),
                 negative: String::new(),
                 model: ModelSource::InTheBox,
                 sampler: Sampler::Dpmpp2m,

@@ -19,6 +19,7 @@ use super::{
     journal::OpenDocument,
     mask::{self, MaskFileError, MaskTiles},
 };
+use crate::window::dialogs::Dialogs;
 
 /// Why something in the background failed, in words for people.
 #[derive(Debug, Error)]
@@ -75,6 +76,8 @@ pub(super) enum Place {
 /// Runs tasks on threads of their own.
 #[derive(Debug)]
 pub(super) struct Background {
+    /// Asks a person for files.
+    pub(super) dialogs: Dialogs,
     sender: Sender<Outcome>,
     receiver: Receiver<Outcome>,
     running: usize,
@@ -83,7 +86,7 @@ pub(super) struct Background {
 impl Default for Background {
     fn default() -> Self {
         let (sender, receiver) = mpsc::channel();
-        Self { sender, receiver, running: 0 }
+        Self { dialogs: Dialogs::default(), sender, receiver, running: 0 }
     }
 }
 
@@ -120,10 +123,13 @@ impl Background {
 
     /// Opens a document or a picture.
     pub(super) fn open(&mut self, ctx: &egui::Context, place: Place) {
+        let dialogs = self.dialogs.clone();
         self.run(ctx, move || {
-            let Some(path) =
-                ask_to_open(place, &["ember", "png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp"])
-            else {
+            let Some(path) = ask_to_open(
+                &dialogs,
+                place,
+                &["ember", "png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp"],
+            ) else {
                 return Ok(Outcome::Nothing);
             };
             open(&path).map(|document| Outcome::Opened(Box::new(document)))
@@ -132,8 +138,9 @@ impl Background {
 
     /// Saves a document.
     pub(super) fn save(&mut self, ctx: &egui::Context, document: Document, place: Place) {
+        let dialogs = self.dialogs.clone();
         self.run(ctx, move || {
-            let Some(path) = ask_to_save(place, ember_file::EXTENSION) else {
+            let Some(path) = ask_to_save(&dialogs, place, ember_file::EXTENSION) else {
                 return Ok(Outcome::Nothing);
             };
             ember_file::save(&document, &path)?;
@@ -148,8 +155,11 @@ impl Background {
         picture: std::sync::Arc<Picture>,
         place: Place,
     ) {
+        let dialogs = self.dialogs.clone();
         self.run(ctx, move || {
-            let Some(path) = ask_to_save(place, "png") else { return Ok(Outcome::Nothing) };
+            let Some(path) = ask_to_save(&dialogs, place, "png") else {
+                return Ok(Outcome::Nothing);
+            };
             let bytes = picture::encode(&picture, FileFormat::Png, &[])?;
             Ok(Outcome::Exported(write_new(&bytes, &path)?))
         });
@@ -157,8 +167,10 @@ impl Background {
 
     /// Opens a mask for a picture of `size`.
     pub(super) fn open_mask(&mut self, ctx: &egui::Context, place: Place, size: (u32, u32)) {
+        let dialogs = self.dialogs.clone();
         self.run(ctx, move || {
-            let Some(path) = ask_to_open(place, &["png", "bmp", "webp", "tif", "tiff", "jpg"])
+            let Some(path) =
+                ask_to_open(&dialogs, place, &["png", "bmp", "webp", "tif", "tiff", "jpg"])
             else {
                 return Ok(Outcome::Nothing);
             };
@@ -168,8 +180,11 @@ impl Background {
 
     /// Saves a mask as PNG.
     pub(super) fn save_mask(&mut self, ctx: &egui::Context, mask: MaskTiles, place: Place) {
+        let dialogs = self.dialogs.clone();
         self.run(ctx, move || {
-            let Some(path) = ask_to_save(place, "png") else { return Ok(Outcome::Nothing) };
+            let Some(path) = ask_to_save(&dialogs, place, "png") else {
+                return Ok(Outcome::Nothing);
+            };
             mask::save(&mask, &path)?;
             Ok(Outcome::MaskSaved(path))
         });
@@ -205,23 +220,19 @@ fn open(path: &Path) -> Result<OpenDocument, BackgroundError> {
     Ok(OpenDocument { document, file: None, unsaved: false })
 }
 
-fn ask_to_open(place: Place, extensions: &[&str]) -> Option<PathBuf> {
+fn ask_to_open(dialogs: &Dialogs, place: Place, extensions: &[&str]) -> Option<PathBuf> {
     match place {
         Place::At(path) => Some(path),
-        Place::Ask { title, .. } => {
-            rfd::FileDialog::new().set_title(title).add_filter("", extensions).pick_file()
-        }
+        Place::Ask { title, .. } => dialogs.open(&title, extensions),
     }
 }
 
-fn ask_to_save(place: Place, extension: &str) -> Option<PathBuf> {
+fn ask_to_save(dialogs: &Dialogs, place: Place, extension: &str) -> Option<PathBuf> {
     let path = match place {
         Place::At(path) => path,
-        Place::Ask { title, name } => rfd::FileDialog::new()
-            .set_title(title)
-            .set_file_name(format!("{name}.{extension}"))
-            .add_filter(extension, &[extension])
-            .save_file()?,
+        Place::Ask { title, name } => {
+            dialogs.save(&title, &format!("{name}.{extension}"), extension)?
+        }
     };
     let has_extension = path
         .extension()

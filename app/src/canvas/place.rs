@@ -25,7 +25,9 @@ use super::{
 use crate::{
     engine::{Delivery, Event, JobEnd, JobEvent, JobId},
     window::{
-        PlaceContext, controls, icons,
+        PlaceContext, controls,
+        dialogs::Dialogs,
+        icons,
         journal::Journal as WindowJournal,
         queue::{NewJob, Origin},
         settings::random_seed,
@@ -100,9 +102,19 @@ impl CanvasPlace {
         place
     }
 
+    /// Asks for files in another way than with the dialogs of the system.
+    pub fn set_dialogs(&mut self, dialogs: Dialogs) {
+        self.background.dialogs = dialogs;
+    }
+
     /// The open document.
     pub fn editor(&self) -> Option<&Editor> {
         self.editor.as_ref()
+    }
+
+    /// Whether the picture is seen as it was at first: without layers, mask and sketch.
+    pub fn shows_original(&self) -> bool {
+        self.surface.shows_original()
     }
 
     /// Where a place of the picture is in the window, in points, once it was drawn.

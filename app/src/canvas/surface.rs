@@ -58,6 +58,7 @@ pub(super) struct Surface {
     shown_size: (u32, u32),
     shown_room: Vec2,
     pan: bool,
+    shows_original: bool,
     side: Option<Side>,
     pictures: PictureCache,
     mask: Overlay<u8>,
@@ -107,6 +108,11 @@ impl Surface {
         self.view.map(|view| position(view.to_screen(place)))
     }
 
+    /// Whether the picture was last drawn as it was at first.
+    pub(super) fn shows_original(&self) -> bool {
+        self.shows_original
+    }
+
     /// Looks at the picture in another way from the next frame on.
     pub(super) fn look(&mut self, look: Look) {
         self.next = Some(look);
@@ -129,6 +135,8 @@ impl Surface {
         let view = self.take_look(ui, editor, rect, view);
         self.view = Some(view);
         self.point(ui, editor, &response, view);
+        self.shows_original =
+            !ui.ctx().text_edit_focused() && ui.input(|input| input.key_down(Key::Backslash));
         self.paint(ui, editor, rect, &response, view, preview);
         response
     }
@@ -295,8 +303,7 @@ impl Surface {
         let colours = Colours::of_ui(ui);
         let painter = ui.painter_at(rect);
         let document = editor.document();
-        let original =
-            !ui.ctx().text_edit_focused() && ui.input(|input| input.key_down(Key::Backslash));
+        let original = self.shows_original;
         let picture = if original { document.picture() } else { editor.shown() };
         self.pictures.draw(&painter, picture, view);
         if let Some(preview) = preview.filter(|_| !original) {

@@ -7,17 +7,18 @@ use emberbrush_pipeline::{
     diffusion::DiffusionPipeline,
     editing::{self, Sources},
     error::PipelineError,
+    memory::{MemoryPlan, MemorySettings, Workload},
     metadata::{self, MadeWith, ModelHash},
     output::{OutputPlan, write_new},
     picture::{self, Effort, FileFormat, Picture},
     progress::ProgressEvent,
-    prompt::{NoWildcards, PromptSyntax},
+    prompt::{PromptSyntax, WildcardFolder},
     request::GenerationRequest,
 };
 
 use super::{
-    Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, ModelSource,
-    TokenCount, TokenCounter,
+    Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecast,
+    MemoryForecaster, ModelSource, TokenCount, TokenCounter,
 };
 use crate::{cli::Defaults, commands::generate::expanded, model};
 
@@ -48,6 +49,7 @@ impl Engine for DiffusionEngine {
             defaults: Defaults { checkpoint: pipeline.defaults(), random_seed: 0 }.request(),
             native_side: pipeline.defaults().native_side,
             tokens: token_counter(&pipeline),
+            memory: memory_forecaster(&pipeline),
             took: started.elapsed(),
         };
         self.hash = Some(ModelHash::start(pipeline.files()));
@@ -91,6 +93,30 @@ fn token_counter(pipeline: &DiffusionPipeline) -> TokenCounter {
     })
 }
 
+fn memory_forecaster(pipeline: &DiffusionPipeline) -> MemoryForecaster {
+    let Some(planner) = pipeline.memory_planner().cloned() else {
+        return MemoryForecaster::unknown();
+    };
+    let (native_side, wanted) = (pipeline.native_side(), *pipeline.wanted_memory());
+    MemoryForecaster::new(move |request| {
+        let Ok(workload) = Workload::new(request, None, native_side) else {
+            // What is wrong with the request is told by the run itself.
+            return MemoryForecaster::unknown().forecast(request);
+        };
+        let of_plan = |plan: &MemoryPlan, fits| MemoryForecast {
+            peak: plan.peak_bytes(),
+            budget: plan.budget.map(|budget| budget.bytes),
+            savings: plan.stepped_down.iter().map(ToString::to_string).collect(),
+            fits,
+        };
+        match planner.plan(&workload, MemorySettings { batch: 1, ..wanted }) {
+            Ok(plan) => of_plan(&plan, true),
+            Err(PipelineError::Memory(refused)) => of_plan(&refused.plan, false),
+            Err(_) => MemoryForecaster::unknown().forecast(request),
+        }
+    })
+}
+
 fn run(
     pipeline: &mut DiffusionPipeline,
     hash: Option<&ModelHash>,
@@ -99,6 +125,7 @@ fn run(
 ) -> anyhow::Result<()> {
     job.request.check()?;
     let output = Output::prepare(&job.delivery)?;
+    let wildcards = WildcardFolder::new(&job.wildcards);
     let sources = match &job.sources {
         Some(pictures) => Some(Sources::new(
             &job.request.mode,
@@ -117,7 +144,7 @@ fn run(
     for index in job.first..job.request.count {
         let seed = job.request.seed_of(index);
         let single = GenerationRequest { seed, count: 1, ..job.request.clone() };
-        let request = expanded(single, &NoWildcards)?;
+        let request = expanded(single, &wildcards)?;
         // Whether to stop is asked again at the first block.
         let _ = on_event(JobEvent::Started { index, seed });
         let started = Instant::now();

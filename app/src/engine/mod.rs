@@ -89,6 +89,8 @@ pub struct Job {
     pub model: ModelSource,
     /// On which device.
     pub device: DeviceChoice,
+    /// The folder of the wildcards that prompts name.
+    pub wildcards: PathBuf,
     /// The pictures to start from, where they are in memory.
     pub sources: Option<SourcePictures>,
     /// Where the pictures go.
@@ -142,6 +144,48 @@ pub struct TokenCount {
     pub room: usize,
 }
 
+/// The memory that a run will take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryForecast {
+    /// The most bytes that it holds at once.
+    pub peak: u64,
+    /// The bytes that it may use, where that is known.
+    pub budget: Option<u64>,
+    /// What is done to take less, in words for people.
+    pub savings: Vec<String>,
+    /// Whether it can be made.
+    pub fits: bool,
+}
+
+/// Foretells the memory of runs of a checkpoint.
+#[derive(Clone)]
+pub struct MemoryForecaster(Arc<dyn Fn(&GenerationRequest) -> MemoryForecast + Send + Sync>);
+
+impl MemoryForecaster {
+    /// Foretells with a function.
+    pub fn new(
+        forecast: impl Fn(&GenerationRequest) -> MemoryForecast + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(forecast))
+    }
+
+    /// Knows nothing, and so sees no trouble.
+    pub fn unknown() -> Self {
+        Self::new(|_| MemoryForecast { peak: 0, budget: None, savings: Vec::new(), fits: true })
+    }
+
+    /// The memory that a request will take.
+    pub fn forecast(&self, request: &GenerationRequest) -> MemoryForecast {
+        (self.0)(request)
+    }
+}
+
+impl fmt::Debug for MemoryForecaster {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("MemoryForecaster")
+    }
+}
+
 /// A checkpoint that is ready.
 #[derive(Debug, Clone)]
 pub struct LoadedModel {
@@ -161,6 +205,8 @@ pub struct LoadedModel {
     pub native_side: u32,
     /// Counts tokens as its text encoder does.
     pub tokens: TokenCounter,
+    /// Foretells the memory of its runs.
+    pub memory: MemoryForecaster,
     /// How long loading took.
     pub took: Duration,
 }

@@ -31,6 +31,8 @@ pub enum Action {
     ShowHistory,
     /// Opens the dialog for many pictures.
     ShowExport,
+    /// Opens the dialog for a table of pictures.
+    ShowGrid,
     /// Reads jobs from a file.
     ImportJobs,
     /// Opens a picture on the canvas.
@@ -61,7 +63,7 @@ pub enum Action {
 
 impl Action {
     /// Every command, in the order of the palette.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Generate,
         Self::Cancel,
         Self::ShowPrompt,
@@ -70,6 +72,7 @@ impl Action {
         Self::ShowQueue,
         Self::ShowHistory,
         Self::ShowExport,
+        Self::ShowGrid,
         Self::ImportJobs,
         Self::OpenPicture,
         Self::OpenSettings,
@@ -102,6 +105,7 @@ impl Action {
             Self::ShowPalette => "action-show-palette",
             Self::ShowHistory => "action-show-history",
             Self::ShowExport => "action-show-export",
+            Self::ShowGrid => "action-show-grid",
             Self::ImportJobs => "action-import-jobs",
             Self::OpenPicture => "action-open-picture",
             Self::OpenSettings => "action-open-settings",
@@ -131,6 +135,7 @@ impl Action {
             Self::ShowQueue => command(Key::J),
             Self::ShowHistory => command(Key::H),
             Self::ShowExport => command(Key::E),
+            Self::ShowGrid => with_shift(Key::E),
             Self::ImportJobs => with_shift(Key::I),
             Self::OpenPicture => command(Key::O),
             Self::OpenSettings => with_shift(Key::O),
@@ -207,7 +212,15 @@ impl fmt::Display for Shortcut {
                 formatter.write_str(name)?;
             }
         }
-        formatter.write_str(logical_key.name())
+        // As they stand on keyboards; they are read back by both names.
+        formatter.write_str(match logical_key {
+            Key::Escape => "Esc",
+            Key::Comma => ",",
+            Key::OpenBracket => "[",
+            Key::CloseBracket => "]",
+            Key::Backslash => "\\",
+            key => key.name(),
+        })
     }
 }
 

@@ -13,15 +13,19 @@ use serde_json::{Map, Value};
 
 use super::{
     actions::Action,
+    completion::CompletionState,
+    dialogs::Dialogs,
     gallery::{GalleryAction, GalleryPlace},
+    grid::{PendingSheet, SHEETS, Sheets},
     history::History,
     journal::Journal,
     models_page::FoundModel,
+    notification::{self, Notify},
     overlay::Overlay,
     palette::Palette,
     preferences::{Preferences, Previews},
     preferences_page::PreferencesPage,
-    queue::{NewJob, Origin, Queue},
+    queue::{Entry, NewJob, Origin, Queue},
     results::Results,
     session::{PREFERENCES, PROMPTS, QUEUE, SESSION, Session},
     settings::{GenerationSettings, random_seed},
@@ -117,22 +121,29 @@ pub struct Window {
     pub(super) settings: GenerationSettings,
     pub(super) timeline: Timeline<GenerationSettings>,
     pub(super) queue: Queue,
+    pub(super) sheets: Sheets,
     pub(super) results: Results,
     pub(super) canvas: CanvasPlace,
     pub(super) gallery: GalleryPlace,
     pub(super) bin: Bin,
+    pub(super) dialogs: Dialogs,
+    notify: Notify,
+    /// Pictures that were made since the queue was last empty.
+    made: u32,
     pub(super) notices: Vec<Notice>,
     /// The notice in view, and since when.
     pub(super) shown_notice: Option<(Notice, f64)>,
     pub(super) overlay: Overlay,
     pub(super) models: Vec<FoundModel>,
     pub(super) styles: Styles,
+    pub(super) completion: CompletionState,
     /// The name under which the settings are to be saved.
     pub(super) style_name: String,
     /// Why the last job failed, until the next one begins.
     pub(super) failure: Option<Failure>,
     saved_session: Session,
     saved_queue: (u64, bool, bool),
+    saved_sheets: Vec<PendingSheet>,
     /// When settings were last changed, in seconds since the start.
     pub(super) last_change: f64,
     /// Whether a run was asked for before the checkpoint was ready.
@@ -174,15 +185,21 @@ impl Window {
                 GenerationSettings::recommended(source, &defaults)
             }),
             timeline: Timeline::default(),
+            sheets: Sheets::new(journal.read(SHEETS).unwrap_or_default()),
+            saved_sheets: Vec::new(),
             results: Results::default(),
             canvas: CanvasPlace::new(&journal),
             gallery: GalleryPlace::new(ctx, journal.folder())?,
             bin: Box::new(|path| trash::delete(path).map_err(|error| error.to_string())),
+            dialogs: Dialogs::default(),
+            notify: notification::of_the_system(),
+            made: 0,
             notices: Vec::new(),
             shown_notice: None,
             overlay: Overlay::None,
             models: Vec::new(),
             styles: Styles::read(journal.folder()),
+            completion: CompletionState::default(),
             style_name: String::new(),
             failure: None,
             saved_session: session.clone(),
@@ -209,6 +226,18 @@ impl Window {
     /// Puts a prompt in the place of the one that is there, as one step that can be undone.
     pub fn set_prompt(&mut self, prompt: &str) {
         self.change_settings("prompt-set", |settings| settings.prompt = prompt.to_owned());
+    }
+
+    /// Sets the size of the next pictures in pixels, as one step that can be undone.
+    pub fn set_size(&mut self, width: u32, height: u32) {
+        self.change_settings("size-set", |settings| {
+            (settings.width, settings.height) = (width, height);
+        });
+    }
+
+    /// The picture by which a checkpoint of the models page is known, by its place in the list.
+    pub fn picture_of_model(&self, place: usize) -> Option<&Path> {
+        self.models.get(place)?.picture.as_ref().map(|(path, _)| path.as_path())
     }
 
     /// Sets a seed, which stays.
@@ -255,8 +284,9 @@ impl Window {
         while let Some(event) = self.engine.poll() {
             self.on_event(ctx, event);
         }
-        self.gallery.logic(ctx);
+        self.gallery.logic(ctx, self.session.place == Place::Gallery);
         self.begin_next_job();
+        self.write_sheets(ctx);
         self.remember();
     }
 
@@ -299,8 +329,10 @@ impl Window {
         let (origin, steps) = (entry.origin, entry.request.steps);
         if let JobEvent::Picture(finished) = &event {
             self.queue.picture_made(id);
+            self.made += 1;
             if let Some(path) = &finished.path {
                 self.gallery.added(path);
+                self.sheets.picture_made(id, path);
             }
         }
         if origin == Origin::Canvas {
@@ -314,12 +346,8 @@ impl Window {
     fn on_job_ended(&mut self, ctx: &Context, id: JobId, end: JobEnd) {
         let origin = self.queue.get(id).map(|entry| entry.origin);
         self.queue.ended(id, end.clone());
-        if self.queue.open_count() == 0
-            && self.preferences.notify
-            && !ctx.input(|input| input.focused)
-        {
-            let attention = egui::UserAttentionType::Informational;
-            ctx.send_viewport_cmd(egui::ViewportCommand::RequestUserAttention(attention));
+        if self.queue.open_count() == 0 {
+            self.tell_that_all_is_done(ctx);
         }
         if origin == Some(Origin::Canvas) {
             self.canvas.on_event(ctx, &Event::Ended(id, end));
@@ -333,6 +361,40 @@ impl Window {
         }
     }
 
+    /// Writes the tables whose pictures are all there, and shows those that were written.
+    fn write_sheets(&mut self, ctx: &Context) {
+        let queue = &self.queue;
+        self.sheets.write_whole(ctx, |job| queue.get(job).is_some_and(Entry::is_open));
+        for written in self.sheets.written() {
+            match written {
+                Ok(path) => {
+                    self.gallery.added(&path);
+                    let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    self.tell(self.words.with("notice-sheet", [("file", file.into())]));
+                }
+                Err(error) => self.tell_error(error),
+            }
+        }
+    }
+
+    /// A note in the window where many pictures were made, and one of the system where the window
+    /// is not in front.
+    fn tell_that_all_is_done(&mut self, ctx: &Context) {
+        let made = std::mem::take(&mut self.made);
+        if made == 0 || self.queue.forever {
+            return;
+        }
+        let text = self.words.with("notice-done", [("pictures", made.into())]);
+        if self.preferences.notify && !ctx.input(|input| input.focused) {
+            (self.notify)("Emberbrush", &text);
+            let attention = egui::UserAttentionType::Informational;
+            ctx.send_viewport_cmd(egui::ViewportCommand::RequestUserAttention(attention));
+        }
+        if made > 1 {
+            self.tell(text);
+        }
+    }
+
     fn begin_next_job(&mut self) {
         if !matches!(self.model, ModelState::Ready(_)) && self.queue.running().is_none() {
             // Nothing is begun while a checkpoint is loaded that may not be the job's.
@@ -343,7 +405,9 @@ impl Window {
         if self.queue.forever && self.queue.open_count() == 0 && self.failure.is_none() {
             self.queue_settings();
         }
-        if let Some(job) = self.queue.begin_next(self.preferences.device) {
+        if let Some(job) =
+            self.queue.begin_next(self.preferences.device, &self.preferences.wildcards_folder)
+        {
             self.failure = None;
             self.engine.send(Command::Run(Box::new(job)));
         }
@@ -395,6 +459,17 @@ impl Window {
     /// Puts files somewhere else than into the system's bin.
     pub fn set_bin(&mut self, bin: Bin) {
         self.bin = bin;
+    }
+
+    /// Asks for files and folders in another way than with the dialogs of the system.
+    pub fn set_dialogs(&mut self, dialogs: Dialogs) {
+        self.canvas.set_dialogs(dialogs.clone());
+        self.dialogs = dialogs;
+    }
+
+    /// Tells in another way than with the system's notifications that pictures are done.
+    pub fn set_notify(&mut self, notify: Notify) {
+        self.notify = notify;
     }
 
     /// The Gallery place.
@@ -567,23 +642,29 @@ impl Window {
                 self.overlay = Overlay::History(History::read(&self.journal));
             }
             Action::ShowExport => self.open_export(),
+            Action::ShowGrid => self.open_grid(),
             Action::ImportJobs => {
-                let dialog = rfd::FileDialog::new().add_filter("jobs", &["txt", "csv", "jsonl"]);
-                if let Some(path) = dialog.pick_file() {
+                let title = self.words.get(action.message());
+                if let Some(path) = self.dialogs.open(&title, &["txt", "csv", "jsonl"]) {
                     self.import_jobs(path);
                 }
             }
             Action::OpenPicture => {
-                if let Some(path) = picture_dialog().pick_file() {
+                if let Some(path) = self.ask_for_picture(action) {
                     self.open_on_canvas(&path);
                 }
             }
             Action::OpenSettings => {
-                if let Some(path) = picture_dialog().pick_file() {
+                if let Some(path) = self.ask_for_picture(action) {
                     self.take_settings_of(&path);
                 }
             }
         }
+    }
+
+    fn ask_for_picture(&self, action: Action) -> Option<std::path::PathBuf> {
+        let title = self.words.get(action.message());
+        self.dialogs.open(&title, &["png", "jpg", "jpeg", "webp", "tiff", "tif", "bmp"])
     }
 
     /// Changes settings in one step that can be undone.
@@ -637,6 +718,7 @@ impl Window {
         let reduce_motion = self.preferences.reduce_motion;
         ctx.all_styles_mut(|style| {
             style.animation_time = theme::animation_seconds(reduce_motion);
+            style.visuals.text_cursor.blink = !reduce_motion;
         });
     }
 
@@ -660,17 +742,15 @@ impl Window {
             self.journal.write(QUEUE, &self.queue.for_journal());
             self.saved_queue = self.queue.revision();
         }
+        if self.sheets.pending() != self.saved_sheets {
+            self.saved_sheets = self.sheets.pending().to_vec();
+            self.journal.write(SHEETS, &self.saved_sheets);
+        }
         if let Some(error) = self.journal.take_error() {
             let message = self.words.with("notice-journal-failed", [("error", error.into())]);
             self.tell_error(message);
         }
     }
-}
-
-/// A dialog for picture files.
-fn picture_dialog() -> rfd::FileDialog {
-    let extensions = ["png", "jpg", "jpeg", "webp", "tiff", "tif", "bmp"];
-    rfd::FileDialog::new().add_filter("pictures", &extensions)
 }
 
 impl eframe::App for Window {

@@ -1,12 +1,13 @@
 //! Controls that egui does not have in the window's own look.
 
 use egui::{
-    Align2, Button, Color32, CornerRadius, DragValue, FontId, Frame, Margin, Response, RichText,
-    Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, emath::Numeric, vec2,
+    Align2, Button, Color32, ComboBox, CornerRadius, DragValue, FontId, Frame, Margin, Response,
+    RichText, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, emath::Numeric, vec2,
 };
 
 use super::{
     actions::Shortcut,
+    icons,
     theme::{
         BODY, BUTTON_HEIGHT, CONTROL_HEIGHT, Colours, RADIUS, SECTION, SMALL, TITLE, semibold,
         space,
@@ -129,6 +130,8 @@ pub fn segments<T: Copy + PartialEq>(
         .inner_margin(Margin::same(2))
         .show(ui, |ui| {
             ui.spacing_mut().item_spacing.x = 2.0;
+            // With its margins the row is as high as other controls.
+            ui.spacing_mut().interact_size.y = CONTROL_HEIGHT - 4.0;
             ui.horizontal(|ui| {
                 for (value, label, keys) in choices {
                     let on = value == current;
@@ -215,6 +218,15 @@ fn wheel_turned(ui: &Ui) -> f32 {
             .sum();
         input.smooth_scroll_delta = Vec2::ZERO;
         turned
+    })
+}
+
+/// A list of which one is chosen, with the same arrow as the window's other buttons that open something.
+pub fn list(id: &str) -> ComboBox<'static> {
+    ComboBox::from_id_salt(id.to_owned()).icon(|ui, rect, _, _| {
+        let font = FontId::proportional(SMALL);
+        let colour = Colours::of_ui(ui).dim;
+        ui.painter().text(rect.center(), Align2::CENTER_CENTER, icons::CARET_DOWN, font, colour);
     })
 }
 

@@ -3,19 +3,21 @@
 
 use std::path::{Path, PathBuf};
 
-use egui::{Button, ComboBox, Label, RichText, ScrollArea, TextEdit, Ui, vec2};
+use egui::{Button, Label, RichText, ScrollArea, TextEdit, Ui, vec2};
 use emberbrush_pipeline::{
     batch::{self, BatchPlan, FileNamePattern, Job, JobModel, PlanSettings},
     picture::FileFormat,
-    prompt::NoWildcards,
+    prompt::WildcardFolder,
 };
-use serde_json::Map;
+use serde_json::{Map, json};
 
 use super::{
     application::Window,
-    controls::{field, number, primary_button, small},
+    controls::{field, list, number, primary_button, segments, small},
+    grid::Axes,
     icons,
     overlay::Flow,
+    preferences::Preferences,
     queue::{NewJob, Origin},
     settings::GenerationSettings,
     theme::{CONTROL_HEIGHT, Colours, SMALL, space},
@@ -32,24 +34,38 @@ const SHOWN_NAMES: usize = 6;
 /// The most jobs that are put into the queue at once.
 const MAX_QUEUED: usize = 10_000;
 
+/// What is made.
+#[derive(Debug)]
+enum Subject {
+    /// So many pictures of the settings of the Prompt place.
+    Pictures(u32),
+    /// A table of pictures whose settings differ.
+    Grid(Axes),
+    /// The jobs of a file.
+    File(PathBuf, Vec<Job>),
+}
+
 /// What the dialog holds.
 #[derive(Debug)]
 pub(super) struct Export {
-    /// The job file, or the settings of the Prompt place.
-    file: Option<(PathBuf, Vec<Job>)>,
-    count: u32,
+    subject: Subject,
     folder: PathBuf,
+    wildcards: PathBuf,
     pattern: String,
     format: FileFormat,
 }
 
 impl Export {
     /// For the settings of the Prompt place.
-    pub(super) fn of_settings(settings: &GenerationSettings, folder: &Path) -> Self {
+    pub(super) fn of_settings(
+        settings: &GenerationSettings,
+        folder: &Path,
+        wildcards: &Path,
+    ) -> Self {
         Self {
-            file: None,
-            count: settings.count.max(4),
+            subject: Subject::Pictures(settings.count.max(4)),
             folder: folder.to_owned(),
+            wildcards: wildcards.to_owned(),
             pattern: "{index}-{seed}-{prompt}".to_owned(),
             format: FileFormat::default(),
         }
@@ -60,22 +76,35 @@ impl Export {
         path: PathBuf,
         settings: &GenerationSettings,
         folder: &Path,
+        wildcards: &Path,
     ) -> Result<Self, batch::JobError> {
         let jobs = batch::read(&path)?;
-        Ok(Self { file: Some((path, jobs)), ..Self::of_settings(settings, folder) })
+        let subject = Subject::File(path, jobs);
+        Ok(Self { subject, ..Self::of_settings(settings, folder, wildcards) })
+    }
+
+    /// A table of pictures whose settings differ.
+    pub(super) fn as_grid(self) -> Self {
+        Self { subject: Subject::Grid(Axes::default()), ..self }
     }
 
     /// The pictures and their names, or why there are none.
     fn plan(&self, settings: &GenerationSettings) -> Result<(BatchPlan, FileNamePattern), String> {
         let pattern: FileNamePattern = self.pattern.parse().map_err(|error| format!("{error}"))?;
-        let one = [Job { line: 1, fields: Map::new() }];
-        let jobs = self.file.as_ref().map_or(one.as_slice(), |(_, jobs)| jobs);
         let mut base = settings.request();
-        if self.file.is_none() {
-            base.count = self.count;
-        } else {
-            base.count = 1;
-        }
+        base.count = match self.subject {
+            Subject::Pictures(count) => count,
+            Subject::Grid(_) | Subject::File(..) => 1,
+        };
+        let jobs = match &self.subject {
+            Subject::Pictures(_) => vec![Job { line: 1, fields: Map::new() }],
+            // Only what the axes say is to differ, so all cells have one seed.
+            Subject::Grid(axes) => {
+                let seed = Map::from_iter([("seed".to_owned(), json!(settings.seed))]);
+                axes.grid()?.jobs(&seed)
+            }
+            Subject::File(_, jobs) => jobs.clone(),
+        };
         let model_of = |stated: &str| JobModel {
             path: (stated != emberbrush_assets::DEFAULT_MODEL_NAME).then(|| stated.into()),
             name: stated.to_owned(),
@@ -91,12 +120,12 @@ impl Export {
                 base,
             },
             model_of: &model_of,
-            seed: self.file.is_none().then_some(settings.seed),
-            wildcards: &NoWildcards,
+            seed: (!matches!(self.subject, Subject::File(..))).then_some(settings.seed),
+            wildcards: &WildcardFolder::new(&self.wildcards),
             pattern: pattern.clone(),
             format: self.format,
         };
-        let mut plan = BatchPlan::new(jobs, &plan_settings).map_err(|error| error.to_string())?;
+        let mut plan = BatchPlan::new(&jobs, &plan_settings).map_err(|error| error.to_string())?;
         if plan.items().len() > MAX_QUEUED {
             let count = plan.items().len();
             return Err(format!("{count} > {MAX_QUEUED}: emberbrush batch"));
@@ -129,14 +158,25 @@ impl Export {
 impl Window {
     /// Opens the dialog for the settings of the Prompt place.
     pub(super) fn open_export(&mut self) {
-        let folder = &self.preferences.pictures_folder;
-        let export = Export::of_settings(&self.settings, folder);
+        let export = self.export_of_settings();
         self.overlay = super::overlay::Overlay::Export(Box::new(export));
+    }
+
+    /// Opens the dialog for a table of pictures whose settings differ.
+    pub(super) fn open_grid(&mut self) {
+        let export = self.export_of_settings().as_grid();
+        self.overlay = super::overlay::Overlay::Export(Box::new(export));
+    }
+
+    fn export_of_settings(&self) -> Export {
+        let Preferences { pictures_folder, wildcards_folder, .. } = &self.preferences;
+        Export::of_settings(&self.settings, pictures_folder, wildcards_folder)
     }
 
     /// Opens the dialog for a job file.
     pub fn import_jobs(&mut self, path: PathBuf) {
-        match Export::of_file(path, &self.settings, &self.preferences.pictures_folder) {
+        let Preferences { pictures_folder, wildcards_folder, .. } = &self.preferences;
+        match Export::of_file(path, &self.settings, pictures_folder, wildcards_folder) {
             Ok(export) => self.overlay = super::overlay::Overlay::Export(Box::new(export)),
             Err(error) => self.tell_error(error.to_string()),
         }
@@ -144,19 +184,32 @@ impl Window {
 
     pub(super) fn export_page(&mut self, ui: &mut Ui, export: &mut Export) -> Flow {
         ui.spacing_mut().item_spacing.y = space::M;
-        match &export.file {
-            Some((path, jobs)) => {
+        if !matches!(export.subject, Subject::File(..)) {
+            let is_grid = matches!(export.subject, Subject::Grid(_));
+            let mut wanted = is_grid;
+            let choices = [(false, "export-pictures"), (true, "export-grid")]
+                .map(|(grid, message)| (grid, self.words.get(message), None));
+            if segments(ui, &mut wanted, &choices) {
+                export.subject = match wanted {
+                    true => Subject::Grid(Axes::default()),
+                    false => Subject::Pictures(self.settings.count.max(4)),
+                };
+            }
+            let prompt = RichText::new(&self.settings.prompt).strong();
+            ui.add(Label::new(prompt).truncate());
+        }
+        match &mut export.subject {
+            Subject::File(path, jobs) => {
                 let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                 let arguments = [("file", name.into()), ("jobs", jobs.len().into())];
                 ui.label(self.words.with("export-of-file", arguments));
             }
-            None => {
-                let prompt = RichText::new(&self.settings.prompt).strong();
-                ui.add(Label::new(prompt).truncate());
+            Subject::Grid(axes) => axes.ui(ui, &self.words),
+            Subject::Pictures(count) => {
                 let label = self.words.get("count");
                 field(ui, &label, "", |ui| {
                     ui.set_max_width(120.0);
-                    number(ui, &label, &mut export.count, 1..=10_000, 1.0, 4);
+                    number(ui, &label, count, 1..=10_000, 1.0, 4);
                 });
             }
         }
@@ -165,8 +218,7 @@ impl Window {
             let path = export.folder.display().to_string();
             let button = Button::new(format!("{}  {path}", icons::FOLDER_OPEN)).truncate();
             if ui.add(button).clicked()
-                && let Some(folder) =
-                    rfd::FileDialog::new().set_directory(&export.folder).pick_folder()
+                && let Some(folder) = self.dialogs.folder(&export.folder)
             {
                 export.folder = folder;
             }
@@ -180,11 +232,12 @@ impl Window {
                     .align(egui::Align2::LEFT_CENTER)
                     .min_size(vec2(0.0, CONTROL_HEIGHT));
                 ui.add(edit).accessible_name(label.clone()).on_hover_text(tip.clone());
-                ComboBox::from_id_salt("export-format")
-                    .selected_text(export.format.to_string())
+                list("export-format")
+                    .selected_text(export.format.to_string().to_uppercase())
                     .show_ui(ui, |ui| {
                         for format in FileFormat::ALL {
-                            ui.selectable_value(&mut export.format, format, format.to_string());
+                            let name = format.to_string().to_uppercase();
+                            ui.selectable_value(&mut export.format, format, name);
                         }
                     })
                     .response
@@ -215,8 +268,10 @@ impl Window {
         let count = plan.items().len();
         let label = self.words.with("export-add", [("pictures", count.into())]);
         if primary_button(ui, icons::STACK_PLUS, &label, None).clicked() {
-            for job in export.jobs(plan) {
-                self.queue.add(job);
+            let jobs: Vec<_> =
+                export.jobs(plan).into_iter().map(|job| self.queue.add(job)).collect();
+            if let Subject::Grid(axes) = &export.subject {
+                self.sheets.expect(axes, jobs, &export.folder);
             }
             self.overlay = super::overlay::Overlay::Queue;
             return Flow::Close;
@@ -238,10 +293,24 @@ mod tests {
         settings
     }
 
+    fn export() -> Export {
+        Export::of_settings(&settings(), Path::new("out"), Path::new(""))
+    }
+
+    #[test]
+    fn a_table_has_one_seed_and_differs_in_its_axes() {
+        let export = export().as_grid();
+        let (plan, _) = export.plan(&settings()).unwrap();
+        let jobs = export.jobs(&plan);
+        let guidance: Vec<f64> = jobs.iter().map(|job| job.request.guidance_scale).collect();
+        assert_eq!(guidance, [1.0, 3.0, 5.0, 8.0]);
+        assert!(jobs.iter().all(|job| job.request.seed == 7 && job.request.count == 1));
+    }
+
     #[test]
     fn settings_become_one_job_a_picture_under_its_name() {
-        let mut export = Export::of_settings(&settings(), Path::new("out"));
-        export.count = 12;
+        let mut export = export();
+        export.subject = Subject::Pictures(12);
         let (plan, _) = export.plan(&settings()).unwrap();
         let jobs = export.jobs(&plan);
         assert_eq!(jobs.len(), 12);
@@ -255,7 +324,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.csv");
         std::fs::write(&path, "prompt,steps\na,3\nb,4\n").unwrap();
-        let export = Export::of_file(path, &settings(), Path::new("out")).unwrap();
+        let export = Export::of_file(path, &settings(), Path::new("out"), Path::new("")).unwrap();
         let (plan, _) = export.plan(&settings()).unwrap();
         let jobs = export.jobs(&plan);
         assert_eq!(jobs.len(), 2);
@@ -265,7 +334,7 @@ mod tests {
 
     #[test]
     fn wrong_patterns_are_told() {
-        let mut export = Export::of_settings(&settings(), Path::new("out"));
+        let mut export = export();
         export.pattern = "{sed}".to_owned();
         assert!(export.plan(&settings()).unwrap_err().contains("{sed}"));
     }

@@ -11,7 +11,7 @@ use egui::{
 use super::theme::semibold;
 
 /// Gives a context the fonts. Those of the system are found by eframe, which comes before the last resort here.
-pub fn install(ctx: &Context) {
+pub(super) fn install(ctx: &Context) {
     ctx.set_fonts(carried());
     ctx.add_font_provider(Arc::new(last_resort));
 }

@@ -3,14 +3,18 @@
 pub mod actions;
 mod application;
 mod bar;
+pub mod completion;
 pub mod controls;
+pub mod dialogs;
 mod export;
 mod fonts;
 pub mod gallery;
+mod grid;
 mod history;
 pub mod icons;
 pub mod journal;
 mod models_page;
+pub mod notification;
 mod overlay;
 mod palette;
 pub mod preferences;
@@ -50,8 +54,11 @@ pub fn open() -> anyhow::Result<()> {
     let data = preferences::data_folder();
     let journal = journal::Journal::open(data.clone())
         .with_context(|| format!("{}: the data folder cannot be used", data.display()))?;
+    let icon = eframe::icon_data::from_png_bytes(emberbrush_assets::ICON)
+        .context("the icon is no picture")?;
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
+            .with_icon(icon)
             .with_app_id("emberbrush")
             .with_title("Emberbrush")
             .with_inner_size(FIRST_SIZE)

@@ -2,20 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use egui::{Button, RichText, ScrollArea, Ui, vec2};
+use egui::{
+    Align2, Button, Color32, CornerRadius, FontId, Rect, RichText, Role, ScrollArea, Sense, Ui,
+    Vec2, WidgetInfo, pos2,
+    text::{LayoutJob, TextWrapping},
+    vec2,
+};
 use emberbrush_pipeline::{checkpoint::inspect::inspect, device::DeviceChoice};
 
 use super::{
     application::{ModelState, Window},
-    controls::{divider, section, small},
+    controls::{divider, focus_ring, section, small},
     icons,
     overlay::Flow,
-    theme::{Colours, ROW_HEIGHT, SMALL, space},
+    theme::{BODY, Colours, RADIUS, ROW_HEIGHT, SECTION, SMALL, space},
+    viewer::fitted,
 };
 use crate::engine::{Command, ModelSource};
 
 /// The deepest folder below one that a person names in which checkpoints are found.
 const MAX_DEPTH: usize = 3;
+
+/// Height of a checkpoint in the list, in points.
+const MODEL_ROW: f32 = 56.0;
 
 /// A checkpoint that was found.
 #[derive(Debug, Clone)]
@@ -24,6 +33,8 @@ pub(super) struct FoundModel {
     pub(super) source: ModelSource,
     /// Its family and size, or what is wrong with it.
     pub(super) facts: Result<String, String>,
+    /// A picture of what it draws, and when that was written.
+    pub(super) picture: Option<(PathBuf, i64)>,
 }
 
 impl FoundModel {
@@ -35,17 +46,35 @@ impl FoundModel {
         let facts = crate::model::files(path)
             .and_then(|files| inspect(&files))
             .map(|found| {
-                let size = bytesize(found.stored_bytes);
+                let size = bytes(found.stored_bytes);
                 let side =
                     found.native_size.map_or_else(String::new, |side| format!("  ·  {side} px"));
                 format!("{}  ·  {size}{side}", found.family.name())
             })
             .map_err(|error| error.to_string());
-        Self { source, facts }
+        let picture = path.and_then(picture_of).map(|picture| (picture, 0));
+        Self { source, facts, picture }
     }
 }
 
-fn bytesize(bytes: u64) -> String {
+/// The picture that people put beside a checkpoint to know it by: `preview.png` in its folder, or a
+/// file of its own name.
+fn picture_of(checkpoint: &Path) -> Option<PathBuf> {
+    const ENDINGS: [&str; 4] = ["png", "jpg", "jpeg", "webp"];
+    let names = match checkpoint.is_dir() {
+        true => ["preview", "thumbnail"].map(|name| checkpoint.join(name)).to_vec(),
+        false => vec![checkpoint.with_extension("preview"), checkpoint.with_extension("")],
+    };
+    names
+        .iter()
+        .flat_map(|name| {
+            ENDINGS.map(|ending| PathBuf::from(format!("{}.{ending}", name.display())))
+        })
+        .find(|picture| picture.is_file())
+}
+
+/// A number of bytes as people say it.
+pub(super) fn bytes(bytes: u64) -> String {
     match bytes as f64 {
         bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
         bytes => format!("{:.0} MB", bytes / 1e6),
@@ -99,6 +128,9 @@ impl Window {
     /// Looks for checkpoints again.
     pub(super) fn refresh_models(&mut self) {
         self.models = find_models(&self.preferences.model_folders);
+        for model in self.models.iter_mut().filter(|model| model.picture.is_none()) {
+            model.picture = self.gallery.newest_of_model(&model.source.name());
+        }
     }
 
     /// Adds a folder in which checkpoints are looked for.
@@ -129,7 +161,7 @@ impl Window {
     }
 
     /// Whether the model was chosen.
-    fn model_row(&self, ui: &mut Ui, model: &FoundModel) -> bool {
+    fn model_row(&mut self, ui: &mut Ui, model: &FoundModel) -> bool {
         let colours = Colours::of_ui(ui);
         let is_chosen = self.settings.model == model.source;
         let name = match &model.source {
@@ -137,15 +169,65 @@ impl Window {
             ModelSource::Folder(_) => model.source.name(),
         };
         let (facts, colour) = match &model.facts {
-            Ok(facts) => (facts.clone(), colours.dim),
-            Err(error) => (error.clone(), colours.bad),
+            Ok(facts) => (facts, colours.dim),
+            Err(error) => (error, colours.bad),
         };
-        let icon = if is_chosen { icons::CHECK_CIRCLE_FILL } else { icons::CUBE };
-        let button = Button::selectable(is_chosen, format!("{icon}  {name}"))
-            .right_text(RichText::new(facts).size(SMALL).color(colour))
-            .truncate()
-            .min_size(vec2(ui.available_width(), ROW_HEIGHT));
-        ui.add_enabled(model.facts.is_ok(), button).clicked()
+        let size = vec2(ui.available_width(), MODEL_ROW);
+        let usable = model.facts.is_ok();
+        let sense = if usable { Sense::click() } else { Sense::hover() };
+        let (rect, response) = ui.allocate_exact_size(size, sense);
+        response.widget_info(|| WidgetInfo::selected(Role::Button, usable, is_chosen, &name));
+        if !ui.is_rect_visible(rect) {
+            return false;
+        }
+        let radius = CornerRadius::same(RADIUS);
+        if is_chosen || (usable && response.hovered()) {
+            let fill = if is_chosen { colours.raised } else { colours.hovered };
+            ui.painter().rect_filled(rect, radius, fill);
+        }
+        focus_ring(ui, &response);
+        let square = Rect::from_min_size(rect.min, Vec2::splat(MODEL_ROW)).shrink(space::XS);
+        let texture = model
+            .picture
+            .as_ref()
+            .and_then(|(path, modified)| self.gallery.thumbnail(path, *modified));
+        let painter = ui.painter();
+        match texture {
+            Some(texture) => {
+                let inner = fitted(square, texture.size_vec2(), f32::INFINITY);
+                let uv = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
+                painter.image(texture.id(), inner, uv, Color32::WHITE);
+            }
+            None => {
+                painter.rect_filled(square, radius, colours.ground);
+                let font = FontId::proportional(SECTION);
+                painter.text(
+                    square.center(),
+                    Align2::CENTER_CENTER,
+                    icons::CUBE,
+                    font,
+                    colours.dim,
+                );
+            }
+        }
+        let left = square.right() + space::M;
+        let line = |ui: &Ui, top: f32, text: &str, size: f32, colour: Color32| {
+            let room = rect.right() - left - 2.0 * space::XL;
+            let mut job =
+                LayoutJob::simple_singleline(text.to_owned(), FontId::proportional(size), colour);
+            job.wrap = TextWrapping::truncate_at_width(room);
+            let galley = ui.painter().layout_job(job);
+            ui.painter().galley(pos2(left, top), galley, colour);
+        };
+        line(ui, rect.top() + space::S, &name, BODY, colours.text);
+        line(ui, rect.top() + space::S + 20.0, facts, SMALL, colour);
+        if is_chosen {
+            let place = rect.right_center() - vec2(space::L, 0.0);
+            let font = FontId::proportional(SECTION);
+            let icon = icons::CHECK_CIRCLE_FILL;
+            ui.painter().text(place, Align2::CENTER_CENTER, icon, font, colours.accent);
+        }
+        response.on_hover_text(facts).clicked()
     }
 
     fn model_folders(&mut self, ui: &mut Ui) {
@@ -165,7 +247,7 @@ impl Window {
         }
         let label = format!("{}  {}", icons::FOLDER_PLUS, self.words.get("models-add"));
         if ui.button(label).clicked()
-            && let Some(folder) = rfd::FileDialog::new().pick_folder()
+            && let Some(folder) = self.dialogs.folder(Path::new(""))
         {
             self.add_model_folder(folder);
         }
@@ -181,14 +263,19 @@ impl Window {
         let name = automatic.map_or_else(String::new, |device| device.name.clone());
         let auto = (DeviceChoice::Auto, self.words.get("models-device-auto"), name);
         let others = devices.iter().map(|device| {
-            let memory = device.memory.map(bytesize).unwrap_or_default();
+            let memory = device.memory.map(bytes).unwrap_or_default();
             (device.id, device.name.clone(), format!("{}  {memory}", device.kind))
         });
         for (choice, name, facts) in std::iter::once(auto).chain(others) {
             let is_chosen = self.preferences.device == choice;
             let icon = if is_chosen { icons::CHECK_CIRCLE_FILL } else { icons::CPU };
             let colours = Colours::of_ui(ui);
-            let button = Button::selectable(is_chosen, format!("{icon}  {name}"))
+            let icon =
+                RichText::new(icon).color(if is_chosen { colours.accent } else { colours.dim });
+            let button = Button::new((icon, name))
+                .selected(is_chosen)
+                .frame_when_inactive(is_chosen)
+                .fill(if is_chosen { colours.raised } else { Color32::TRANSPARENT })
                 .right_text(RichText::new(facts).size(SMALL).color(colours.dim))
                 .truncate()
                 .min_size(vec2(ui.available_width(), ROW_HEIGHT));
@@ -217,6 +304,11 @@ mod tests {
         let folder = ModelSource::Folder(checkpoint.to_path_buf());
         let model = found.iter().find(|model| model.source == folder).unwrap();
         assert!(model.facts.as_ref().unwrap().contains("Stable Diffusion 1.x"));
+        assert_eq!(model.picture, None);
+        std::fs::write(checkpoint.join("preview.png"), []).unwrap();
+        let again = find_models(&[checkpoint.parent().unwrap().to_owned()]);
+        let model = again.iter().find(|model| model.source == folder).unwrap();
+        assert_eq!(model.picture, Some((checkpoint.join("preview.png"), 0)));
         assert_eq!(found[0].source, ModelSource::InTheBox);
         assert!(found[0].facts.is_ok());
     }

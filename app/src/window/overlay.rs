@@ -108,6 +108,7 @@ impl Window {
                     .corner_radius(RADIUS as f32)
                     .inner_margin(Margin::symmetric(12, 6))
                     .show(ui, |ui| {
+                        ui.set_max_width(600.0);
                         ui.horizontal(|ui| {
                             let (icon, colour) = if notice.is_error {
                                 (icons::WARNING_CIRCLE, colours.bad)
@@ -115,7 +116,6 @@ impl Window {
                                 (icons::INFO, colours.dim)
                             };
                             ui.label(RichText::new(icon).color(colour));
-                            ui.set_max_width(560.0);
                             ui.label(&notice.message);
                             closed = icon_button(ui, icons::X, &close, None).clicked();
                         });

@@ -46,6 +46,8 @@ pub struct Preferences {
     pub pictures_folder: PathBuf,
     /// Folders in which checkpoints are looked for.
     pub model_folders: Vec<PathBuf>,
+    /// Where the wildcards that prompts name are.
+    pub wildcards_folder: PathBuf,
     /// The format of new pictures.
     pub format: FileFormat,
     /// What is shown of unfinished pictures.
@@ -73,6 +75,7 @@ impl Default for Preferences {
             language: Language::of_system(),
             pictures_folder: default_pictures_folder(),
             model_folders: Vec::new(),
+            wildcards_folder: data_folder().join("wildcards"),
             format: FileFormat::default(),
             previews: Previews::default(),
             notify: true,

@@ -1,12 +1,12 @@
 //! The settings page.
 
-use egui::{Button, ComboBox, Key, RichText, ScrollArea, Ui, vec2};
+use egui::{Button, Key, RichText, ScrollArea, Ui, vec2};
 use emberbrush_pipeline::picture::FileFormat;
 
 use super::{
     actions::{Action, Shortcut},
     application::Window,
-    controls::{divider, section, segments, small},
+    controls::{divider, list, section, segments, small},
     icons,
     preferences::{Preferences, Previews},
     theme::{CONTROL_HEIGHT, Colours, SMALL, ThemeChoice, space},
@@ -108,20 +108,29 @@ impl Window {
             let path = self.preferences.pictures_folder.display().to_string();
             let button = Button::new(format!("{}  {path}", icons::FOLDER_OPEN)).truncate();
             if ui.add(button).on_hover_text(path).clicked()
-                && let Some(folder) = rfd::FileDialog::new()
-                    .set_directory(&self.preferences.pictures_folder)
-                    .pick_folder()
+                && let Some(folder) = self.dialogs.folder(&self.preferences.pictures_folder)
             {
                 self.preferences.pictures_folder = folder;
             }
         });
+        row(ui, &self.words.get("preferences-wildcards"), |ui| {
+            let path = self.preferences.wildcards_folder.display().to_string();
+            let button = Button::new(format!("{}  {path}", icons::FOLDER_OPEN)).truncate();
+            let tip = self.words.get("preferences-wildcards-tip");
+            if ui.add(button).on_hover_text(tip).clicked()
+                && let Some(folder) = self.dialogs.folder(&self.preferences.wildcards_folder)
+            {
+                self.preferences.wildcards_folder = folder;
+            }
+        });
         row(ui, &self.words.get("preferences-format"), |ui| {
-            ComboBox::from_id_salt("format")
-                .selected_text(self.preferences.format.to_string())
+            list("format")
+                .selected_text(self.preferences.format.to_string().to_uppercase())
                 .show_ui(ui, |ui| {
                     for format in FileFormat::ALL {
                         let chosen = &mut self.preferences.format;
-                        ui.selectable_value(chosen, format, format.to_string());
+                        let name = format.to_string().to_uppercase();
+                        ui.selectable_value(chosen, format, name);
                     }
                 })
                 .response

@@ -1,25 +1,28 @@
 //! The left panel: the prompt and the settings of the next pictures.
 
 use egui::{
-    ComboBox, Frame, Id, Key, Margin, Modifiers, RichText, ScrollArea, TextEdit, Ui,
+    Frame, Id, Key, Margin, Modifiers, RichText, ScrollArea, TextEdit, Ui,
     text::{CCursor, CCursorRange, CharIndex},
     text_edit::TextEditState,
     vec2,
 };
 use emberbrush_pipeline::{
-    request::LATENT_CELL,
+    prompt::WildcardFolder,
+    request::{GenerationRequest, LATENT_CELL},
     schedulers::{Sampler, Schedule},
 };
 
-use crate::engine::ModelSource;
+use crate::engine::{MemoryForecast, ModelSource};
 
 use super::{
     actions::Action,
     application::{ModelState, Window},
+    completion::{Completion, Names, accept, complete},
     controls::{
-        divider, field, icon_button, icon_toggle, number, primary_button, small, wide_button,
+        divider, field, icon_button, icon_toggle, list, number, primary_button, small, wide_button,
     },
     icons,
+    models_page::bytes,
     prompt_weight::{STEP, change_weight},
     settings::{Ratio, random_seed},
     styles::Style,
@@ -80,9 +83,11 @@ impl Window {
         ui.vertical(|ui| {
             ui.spacing_mut().item_spacing.y = space::XS;
             self.weight_keys(ui);
+            self.completion_keys(ui);
             let hint = self.words.get("prompt-hint");
-            text_area(ui, prompt_id(), &mut self.settings.prompt, &hint, 5)
+            let response = text_area(ui, prompt_id(), &mut self.settings.prompt, &hint, 5)
                 .accessible_name(self.words.get("prompt"));
+            self.completion(ui, &response);
             ui.horizontal(|ui| {
                 self.token_count(ui);
                 ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
@@ -127,6 +132,105 @@ impl Window {
                 state.store(ui.ctx(), id);
             }
         }
+    }
+
+    /// While names are offered, the arrows choose among them, Enter takes one and Escape closes.
+    fn completion_keys(&mut self, ui: &Ui) {
+        let Some(offered) = &self.completion.offered else { return };
+        let count = offered.choices.len().max(1);
+        let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
+        if pressed(Key::Escape) {
+            self.completion.closed_for = Some(self.settings.prompt.clone());
+            self.completion.offered = None;
+            // Escape takes the focus away before anything is drawn.
+            ui.memory_mut(|memory| memory.request_focus(prompt_id()));
+            return;
+        }
+        if !ui.memory(|memory| memory.has_focus(prompt_id())) {
+            return;
+        }
+        if pressed(Key::ArrowDown) {
+            self.completion.chosen = (self.completion.chosen + 1) % count;
+        }
+        if pressed(Key::ArrowUp) {
+            self.completion.chosen = (self.completion.chosen + count - 1) % count;
+        }
+        if pressed(Key::Enter) {
+            self.take_completion(ui, self.completion.chosen);
+        }
+    }
+
+    /// Offers names below the prompt while one is typed.
+    fn completion(&mut self, ui: &Ui, prompt: &egui::Response) {
+        // A press on what is offered takes the focus from the prompt before it is a click.
+        let pointer = ui.input(|input| input.pointer.latest_pos());
+        let is_pressing = ui
+            .input(|input| input.pointer.any_down() || input.pointer.any_released())
+            && pointer.is_some_and(|at| self.completion.area.contains(at));
+        if !is_pressing {
+            let offered = prompt.has_focus().then(|| self.names_at_cursor(ui)).flatten();
+            if offered != self.completion.offered {
+                self.completion.chosen = 0;
+                self.completion.offered = offered;
+            }
+        }
+        self.completion.area = egui::Rect::NOTHING;
+        let Some(offered) = self.completion.offered.clone() else { return };
+        let mut wanted = None;
+        let area = egui::Area::new(Id::unique("completion"))
+            .order(egui::Order::Foreground)
+            .fixed_pos(prompt.rect.left_bottom() + vec2(0.0, space::XS))
+            .show(ui.ctx(), |ui| {
+                Frame::popup(ui.style()).show(ui, |ui| {
+                    ui.set_width(prompt.rect.width() - 2.0 * space::XS - 2.0);
+                    ui.spacing_mut().item_spacing.y = 0.0;
+                    for (place, choice) in offered.choices.iter().enumerate() {
+                        let is_chosen = place == self.completion.chosen;
+                        let button = egui::Button::selectable(is_chosen, choice)
+                            .truncate()
+                            .min_size(vec2(ui.available_width(), CONTROL_HEIGHT));
+                        if ui.add(button).clicked() {
+                            wanted = Some(place);
+                        }
+                    }
+                });
+            });
+        self.completion.area = area.response.rect;
+        if let Some(place) = wanted {
+            self.take_completion(ui, place);
+        }
+    }
+
+    fn names_at_cursor(&mut self, ui: &Ui) -> Option<Completion> {
+        let state = TextEditState::load(ui.ctx(), prompt_id())?;
+        let cursor = state.cursor.char_range()?.primary.index.0;
+        let prompt = &self.settings.prompt;
+        if self.completion.closed_for.as_ref() == Some(prompt) {
+            return None;
+        }
+        self.completion.closed_for = None;
+        if self.completion.offered.is_none() {
+            // The files may have changed since a name was last typed.
+            let wildcards = WildcardFolder::new(&self.preferences.wildcards_folder);
+            if complete(prompt, cursor, &self.completion.names).is_none() && !prompt.contains("__")
+            {
+                return None;
+            }
+            self.completion.names = Names { wildcards: wildcards.names() };
+        }
+        complete(prompt, cursor, &self.completion.names)
+    }
+
+    fn take_completion(&mut self, ui: &Ui, place: usize) {
+        let Some(offered) = self.completion.offered.take() else { return };
+        let Some(choice) = offered.choices.get(place) else { return };
+        let (prompt, cursor) = accept(&self.settings.prompt, &offered, choice);
+        self.completion.closed_for = Some(prompt.clone());
+        self.settings.prompt = prompt;
+        let mut state = TextEditState::load(ui.ctx(), prompt_id()).unwrap_or_default();
+        state.cursor.set_char_range(Some(CCursorRange::one(CCursor::new(CharIndex(cursor)))));
+        state.store(ui.ctx(), prompt_id());
+        ui.memory_mut(|memory| memory.request_focus(prompt_id()));
     }
 
     fn style_choice(&mut self, ui: &mut Ui) {
@@ -364,6 +468,7 @@ impl Window {
     }
 
     fn generate_button(&mut self, ui: &mut Ui) {
+        self.memory_note(ui);
         let shortcuts = &self.preferences.shortcuts;
         ui.set_min_height(BUTTON_HEIGHT);
         if self.queue.running().is_none() {
@@ -376,18 +481,65 @@ impl Window {
         }
         let keys = shortcuts.of(Action::Cancel);
         let label = self.words.get("cancel");
-        if wide_button(ui, icons::STOP_CIRCLE, &label, keys).clicked() {
+        let generate = self.preferences.shortcuts.of(Action::Generate);
+        let generate = generate.map_or_else(String::new, |keys| keys.to_string());
+        let hint = self.words.with("queue-another", [("keys", generate.into())]);
+        let response = wide_button(ui, icons::STOP_CIRCLE, &label, keys).on_hover_text(hint);
+        if response.clicked() {
             self.cancel_running();
         }
-        if self.queue.open_count() > 0 {
-            let colours = Colours::of_ui(ui);
-            let keys = self.preferences.shortcuts.of(Action::Generate);
-            let hint = self.words.with(
-                "queue-another",
-                [("keys", keys.map_or_else(String::new, |keys| keys.to_string()).into())],
-            );
-            ui.label(RichText::new(hint).size(SMALL).color(colours.dim));
+    }
+
+    /// A line about memory where the run that is set would be tight, and a smaller size where it
+    /// would not fit.
+    fn memory_note(&mut self, ui: &mut Ui) {
+        let ModelState::Ready(model) = &self.model else { return };
+        let wanted = self.settings.request();
+        let id = Id::unique("memory");
+        let cached = ui.data(|data| data.get_temp::<(GenerationRequest, MemoryForecast)>(id));
+        let forecast = match cached {
+            Some((of, forecast)) if of == wanted => forecast,
+            _ => {
+                let forecast = model.memory.forecast(&wanted);
+                ui.data_mut(|data| data.insert_temp(id, (wanted, forecast.clone())));
+                forecast
+            }
+        };
+        let MemoryForecast { peak, budget, savings, fits } = forecast;
+        let Some(budget) = budget.filter(|_| !fits || !savings.is_empty()) else { return };
+        let colours = Colours::of_ui(ui);
+        let sizes = [("peak", bytes(peak).into()), ("budget", bytes(budget).into())];
+        let (message, colour) = match fits {
+            true => ("memory-tight", colours.warn),
+            false => ("memory-too-large", colours.bad),
+        };
+        let text = format!("{}  {}", icons::WARNING_CIRCLE, self.words.with(message, sizes));
+        let label = ui.add(egui::Label::new(RichText::new(text).size(SMALL).color(colour)).wrap());
+        if !savings.is_empty() {
+            let steps = savings.join(", ");
+            label.on_hover_text(self.words.with("memory-savings", [("steps", steps.into())]));
         }
+        if !fits && let Some((width, height)) = self.smaller_size() {
+            let arguments = [("width", width.into()), ("height", height.into())];
+            if ui.button(self.words.with("memory-smaller", arguments)).clicked() {
+                self.change_settings("size", |settings| {
+                    (settings.width, settings.height) = (width, height);
+                });
+            }
+        }
+        ui.add_space(space::XS);
+    }
+
+    /// The largest size of the same proportions that fits into memory.
+    fn smaller_size(&self) -> Option<(u32, u32)> {
+        let ModelState::Ready(model) = &self.model else { return None };
+        let request = self.settings.request();
+        let side = |side: u32, part: u32| (side * part / 8 / LATENT_CELL).max(1) * LATENT_CELL;
+        (1..8).rev().map(|part| (side(request.width, part), side(request.height, part))).find(
+            |&(width, height)| {
+                model.memory.forecast(&GenerationRequest { width, height, ..request.clone() }).fits
+            },
+        )
     }
 }
 
@@ -417,7 +569,7 @@ pub(super) fn choice<T: Copy + PartialEq>(
     choices: &[T],
     display: impl Fn(T) -> String,
 ) {
-    let response = ComboBox::from_id_salt(id)
+    let response = list(id)
         .width(ui.available_width())
         .selected_text(display(*chosen))
         .show_ui(ui, |ui| {

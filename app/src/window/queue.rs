@@ -1,5 +1,7 @@
 //! The jobs that wait, run and are done.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Delivery, Failure, Job, JobEnd, JobId, ModelSource, SourcePictures};
@@ -187,8 +189,9 @@ impl Queue {
         id
     }
 
-    /// Begins the next job where none runs and the queue is not paused.
-    pub fn begin_next(&mut self, device: DeviceChoice) -> Option<Job> {
+    /// Begins the next job where none runs and the queue is not paused, on a device and with the
+    /// wildcards of a folder.
+    pub fn begin_next(&mut self, device: DeviceChoice, wildcards: &Path) -> Option<Job> {
         if self.paused || self.running().is_some() {
             return None;
         }
@@ -201,6 +204,7 @@ impl Queue {
             first: entry.made,
             model: entry.model.clone(),
             device,
+            wildcards: wildcards.to_owned(),
             sources: entry.sources.clone(),
             delivery: entry.delivery.clone(),
         })
@@ -339,22 +343,22 @@ mod tests {
         let mut queue = Queue::default();
         let first = queue.add(job("a", 2));
         let second = queue.add(job("b", 1));
-        assert_eq!(queue.begin_next(DeviceChoice::Cpu).unwrap().id, first);
-        assert!(queue.begin_next(DeviceChoice::Cpu).is_none());
+        assert_eq!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap().id, first);
+        assert!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).is_none());
         queue.picture_made(first);
         assert_eq!(queue.pictures_left(), 2);
         queue.ended(first, JobEnd::Done);
         queue.paused = true;
-        assert!(queue.begin_next(DeviceChoice::Cpu).is_none());
+        assert!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).is_none());
         queue.paused = false;
-        assert_eq!(queue.begin_next(DeviceChoice::Cpu).unwrap().id, second);
+        assert_eq!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap().id, second);
     }
 
     #[test]
     fn waiting_jobs_move_and_the_running_one_stays() {
         let mut queue = Queue::default();
         let ids: Vec<_> = ["a", "b", "c"].map(|prompt| queue.add(job(prompt, 1))).to_vec();
-        queue.begin_next(DeviceChoice::Cpu);
+        queue.begin_next(DeviceChoice::Cpu, Path::new(""));
         queue.move_waiting(ids[1], Direction::Up);
         assert_eq!(prompts(&queue), ["a", "b", "c"]);
         queue.move_waiting(ids[2], Direction::Up);
@@ -367,11 +371,11 @@ mod tests {
     fn what_failed_is_tried_again_for_what_it_lacks() {
         let mut queue = Queue::default();
         let id = queue.add(job("a", 3));
-        queue.begin_next(DeviceChoice::Cpu);
+        queue.begin_next(DeviceChoice::Cpu, Path::new(""));
         queue.picture_made(id);
         queue.ended(id, JobEnd::Failed(Failure::new("disk full")));
         queue.retry(id);
-        let again = queue.begin_next(DeviceChoice::Cpu).unwrap();
+        let again = queue.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap();
         assert_eq!((again.first, again.request.count), (1, 3));
     }
 
@@ -380,7 +384,7 @@ mod tests {
         let mut queue = Queue::default();
         let id = queue.add(job("a", 3));
         queue.add(NewJob { origin: Origin::Canvas, ..job("fill", 3) });
-        queue.begin_next(DeviceChoice::Cpu);
+        queue.begin_next(DeviceChoice::Cpu, Path::new(""));
         queue.picture_made(id);
         let before = queue.revision();
         queue.picture_made(id);
@@ -389,7 +393,7 @@ mod tests {
         let text = serde_json::to_string(&queue.for_journal()).unwrap();
         let mut restored = serde_json::from_str::<Queue>(&text).unwrap().restored();
         assert_eq!(prompts(&restored), ["a"]);
-        assert_eq!(restored.begin_next(DeviceChoice::Cpu).unwrap().first, 1);
+        assert_eq!(restored.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap().first, 1);
         assert!(restored.add(job("b", 1)).0 > id.0);
     }
 
@@ -399,7 +403,7 @@ mod tests {
         let first = queue.add(job("a", 1));
         let second = queue.add(job("b", 1));
         queue.cancel_waiting(first);
-        assert_eq!(queue.begin_next(DeviceChoice::Cpu).unwrap().id, second);
+        assert_eq!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap().id, second);
         queue.cancel_waiting(second);
         assert_eq!(queue.running().unwrap().id, second, "the engine stops what runs");
     }

@@ -164,7 +164,12 @@ impl Window {
         let of_running = running.and_then(|running| Some(running.step_time? * running.steps));
         let last = self.results.pictures.first().map(|picture| picture.took);
         let each = last.or(of_running)?;
-        let spent = running.map(|running| running.started.elapsed()).unwrap_or_default();
-        Some((each * pictures).saturating_sub(spent))
+        let current = match running {
+            Some(running) => running
+                .time_left()
+                .unwrap_or_else(|| each.saturating_sub(running.started.elapsed())),
+            None => each,
+        };
+        Some(each * (pictures - 1) + current)
     }
 }

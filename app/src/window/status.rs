@@ -38,6 +38,13 @@ impl Window {
                 parts.push(speed(time));
                 parts.push(self.words.with("status-left", [("time", duration(left).into())]));
             }
+            if self.queue.pictures_left() > 1
+                && let Some(left) = self.queue_time_left()
+            {
+                let pictures = self.queue.pictures_left().into();
+                let arguments = [("pictures", pictures), ("time", duration(left).into())];
+                parts.push(self.words.with("queue-left", arguments));
+            }
             parts.push(self.words.with("status-cancels", [("keys", keys.into())]));
             return parts.join("  ·  ");
         }

@@ -248,6 +248,12 @@ fn message(ui: &Ui, area: Rect, text: &str) {
     ui.painter().text(area.center(), Align2::CENTER_CENTER, text, font, colours.dim);
 }
 
+/// Text that begins as a sentence does.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// What happened, what to do, and details to copy. Whether the person chose to go on.
 fn error_card(
     ui: &mut Ui,
@@ -273,7 +279,7 @@ fn error_card(
                     section(ui, title);
                 });
                 ScrollArea::vertical().max_height(110.0).show(ui, |ui| {
-                    ui.add(egui::Label::new(&failure.message).wrap().selectable(true));
+                    ui.add(egui::Label::new(sentence(&failure.message)).wrap().selectable(true));
                 });
                 ui.add_space(space::XS);
                 ui.horizontal(|ui| {

@@ -36,6 +36,11 @@ impl DiffusionPipeline {
         Ok((pipeline, report))
     }
 
+    /// Plans its runs; `None` where nothing is known about memory.
+    pub fn memory_planner(&self) -> Option<&MemoryPlanner> {
+        self.memory.as_ref()
+    }
+
     /// What runs are made with where memory allows it. Runs that are not planned are always made
     /// with it.
     pub fn wanted_memory(&self) -> &MemorySettings {

@@ -12,26 +12,28 @@ use std::{
     time::{Duration, Instant},
 };
 
+use egui::UiBuilder;
 use emberbrush::{
     engine::{
         Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
-        ModelSource, TokenCount, TokenCounter,
+        MemoryForecast, MemoryForecaster, ModelSource, SourcePictures, TokenCount, TokenCounter,
     },
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
-    device::{DeviceChoice, DeviceInfo, list},
+    device::{DeviceChoice, DeviceInfo, DeviceKind, list},
+    editing::Sources,
     metadata::{self, MadeWith},
     output::{OutputPlan, write_new},
-    picture::{self, FileFormat, Picture},
+    picture::{self, FileFormat, Picture, Rectangle},
     progress::Stage,
     prompt::PromptSyntax,
     request::{GenerationRequest, Mode},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
 };
-use emberbrush_tests::egui_kittest::{Harness, kittest::Queryable};
-use image::{DynamicImage, Rgb, RgbImage};
+use emberbrush_tests::egui_kittest::{Harness, HarnessBuilder, kittest::Queryable};
+use image::{DynamicImage, Rgb, RgbImage, imageops::FilterType};
 
 /// How long a test waits for the engine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,6 +45,10 @@ pub struct Control {
     pub holds: AtomicBool,
     /// What the next job does instead of drawing.
     pub next: Mutex<Option<Trouble>>,
+    /// The device that the checkpoint was last loaded onto.
+    pub device: Mutex<Option<DeviceChoice>>,
+    /// Pictures that it draws in turn, by the number of the picture, instead of colours.
+    pub drawings: Mutex<Vec<RgbImage>>,
 }
 
 pub enum Trouble {
@@ -56,7 +62,10 @@ pub struct FakeEngine {
 }
 
 impl Engine for FakeEngine {
-    fn load(&mut self, model: &ModelSource, _: DeviceChoice) -> Result<LoadedModel, Failure> {
+    fn load(&mut self, model: &ModelSource, choice: DeviceChoice) -> Result<LoadedModel, Failure> {
+        *self.control.device.lock().unwrap() = Some(choice);
+        let devices = self.devices();
+        let device = devices.iter().find(|device| device.id == choice).unwrap_or(&devices[0]);
         if *model != ModelSource::InTheBox {
             return Err(Failure::new("there is no such checkpoint"));
         }
@@ -64,7 +73,7 @@ impl Engine for FakeEngine {
             source: model.clone(),
             name: model.name(),
             family: "Stable Diffusion 1.x",
-            device: self.devices().remove(0),
+            device: device.clone(),
             dtype: "f32".to_owned(),
             defaults: defaults(),
             native_side: 128,
@@ -72,6 +81,7 @@ impl Engine for FakeEngine {
                 tokens: prompt.split_whitespace().count(),
                 room: 75,
             }),
+            memory: MemoryForecaster::new(forecast),
             took: Duration::from_millis(1),
         })
     }
@@ -92,7 +102,17 @@ impl Engine for FakeEngine {
     }
 
     fn devices(&mut self) -> Vec<DeviceInfo> {
-        list()
+        let mut cpu = list().into_iter().find(|device| device.kind == DeviceKind::Cpu).unwrap();
+        cpu.name = "Processor with 8 cores".to_owned();
+        cpu.memory = Some(16_000_000_000);
+        cpu.automatic = true;
+        let mut gpu = cpu.clone();
+        gpu.id = DeviceChoice::WgpuIndex(0);
+        gpu.kind = DeviceKind::DiscreteGpu;
+        gpu.name = "Graphics card".to_owned();
+        gpu.memory = Some(12_000_000_000);
+        gpu.automatic = false;
+        vec![cpu, gpu]
     }
 }
 
@@ -105,6 +125,14 @@ impl FakeEngine {
     ) -> ControlFlow<()> {
         let seed = job.request.seed_of(index);
         on_event(JobEvent::Started { index, seed })?;
+        let drawings = self.control.drawings.lock().unwrap();
+        let turn = job.id.0 as usize + index as usize;
+        let drawn = drawings.get(turn % drawings.len().max(1)).cloned();
+        drop(drawings);
+        let preview = match &drawn {
+            Some(drawn) => image::imageops::resize(drawn, 16, 16, FilterType::Triangle),
+            None => drawing(16, 16, seed),
+        };
         on_event(JobEvent::Stage(Stage::Encode))?;
         on_event(JobEvent::Stage(Stage::Denoise))?;
         let steps = job.request.steps;
@@ -113,7 +141,7 @@ impl FakeEngine {
                 step,
                 steps,
                 duration: Duration::from_millis(500),
-                preview: Some(drawing(16, 16, seed)),
+                preview: Some(preview.clone()),
             })?;
             // A held engine stops after the first step, where there is a preview to see.
             while self.control.holds.load(Ordering::Relaxed) {
@@ -123,16 +151,13 @@ impl FakeEngine {
         }
         on_event(JobEvent::Stage(Stage::Decode))?;
         let request = GenerationRequest { seed, count: 1, ..job.request.clone() };
-        let pixels = drawing(request.width, request.height, seed);
-        let picture = Picture::new(DynamicImage::ImageRgb8(pixels));
-        let with = MadeWith {
-            model: "fake".to_owned(),
-            model_hash: None,
-            dtype: "f32".to_owned(),
-            prompt_syntax: PromptSyntax::Weighted,
-            adapter_hashes: Default::default(),
+        let pixels = drawn.unwrap_or_else(|| drawing(request.width, request.height, seed));
+        let pixels = match &job.sources {
+            Some(sources) => painted(&job.request.mode, sources, &pixels),
+            None => pixels,
         };
-        let texts = metadata::texts(&request, 0, &with);
+        let picture = Picture::new(DynamicImage::ImageRgb8(pixels));
+        let texts = metadata::texts(&request, 0, &made_with());
         let write = |wanted: &Path, format: FileFormat| {
             std::fs::create_dir_all(wanted.parent().unwrap()).unwrap();
             let bytes = picture::encode(&picture, format, &texts).unwrap();
@@ -157,6 +182,36 @@ impl FakeEngine {
     }
 }
 
+/// A fill: what is drawn, within the mask.
+fn painted(mode: &Mode, sources: &SourcePictures, drawn: &RgbImage) -> RgbImage {
+    let mask = sources.mask.as_deref();
+    let init = &sources.init;
+    let (width, height) = (init.pixels.width(), init.pixels.height());
+    let with_mask = Sources::new(mode, Picture::clone(init), mask).unwrap();
+    let drawn = image::imageops::resize(drawn, width, height, FilterType::Triangle);
+    let drawn = DynamicImage::ImageRgb8(drawn).to_rgb32f();
+    let all = Rectangle { left: 0, top: 0, width, height };
+    match with_mask.weights() {
+        Some(weights) => picture::paste(init, drawn, all, weights).pixels.to_rgb8(),
+        None => DynamicImage::ImageRgb32F(drawn).to_rgb8(),
+    }
+}
+
+/// What the fake checkpoint takes of 4 GB: up to 703² pixels without trouble, up to 992² in tiles.
+fn forecast(request: &GenerationRequest) -> MemoryForecast {
+    const BUDGET: u64 = 4_000_000_000;
+    let whole = u64::from(request.width) * u64::from(request.height) * 8_000;
+    let is_tight = whole > BUDGET;
+    let peak = if is_tight { whole / 2 } else { whole };
+    let savings = is_tight.then(|| "the VAE in tiles of 512 pixels".to_owned());
+    MemoryForecast {
+        peak,
+        budget: Some(BUDGET),
+        savings: savings.into_iter().collect(),
+        fits: peak <= BUDGET,
+    }
+}
+
 /// A soft gradient whose colour follows from the seed.
 pub fn drawing(width: u32, height: u32, seed: u64) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
@@ -164,6 +219,17 @@ pub fn drawing(width: u32, height: u32, seed: u64) -> RgbImage {
         let down = (y * 120 / height) as u8;
         Rgb([60 + across, (40 + seed * 37 % 120) as u8, 90 + down])
     })
+}
+
+/// What the fake checkpoint leaves in files. It has the name of the model in the box, for which it stands.
+fn made_with() -> MadeWith {
+    MadeWith {
+        model: ModelSource::InTheBox.name(),
+        model_hash: None,
+        dtype: "f32".to_owned(),
+        prompt_syntax: PromptSyntax::Weighted,
+        adapter_hashes: Default::default(),
+    }
 }
 
 /// What the fake checkpoint recommends.
@@ -202,15 +268,22 @@ impl Studio {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let studio = Self { folder, control: Arc::default() };
-        let preferences = Preferences {
-            pictures_folder: studio.pictures(),
+        studio.prefer(|_| {});
+        studio
+    }
+
+    /// Begins with other preferences.
+    pub fn prefer(&self, change: impl FnOnce(&mut Preferences)) {
+        let mut preferences = Preferences {
+            pictures_folder: self.pictures(),
+            wildcards_folder: self.path("wildcards"),
             language: Language::English,
             ..Preferences::default()
         };
-        let journal = Journal::open(studio.data()).unwrap();
+        change(&mut preferences);
+        let journal = Journal::open(self.data()).unwrap();
         journal.write("preferences.json", &preferences);
         journal.flush();
-        studio
     }
 
     pub fn data(&self) -> PathBuf {
@@ -236,17 +309,41 @@ impl Studio {
         names
     }
 
+    /// Puts so many pictures into the folder: one file under many names.
+    pub fn fill_gallery(&self, count: usize) {
+        let folder = self.pictures();
+        std::fs::create_dir_all(&folder).unwrap();
+        let first = folder.join("picture-00000.png");
+        let request = GenerationRequest { prompt: "an apple".to_owned(), ..defaults() };
+        let texts = metadata::texts(&request, 0, &made_with());
+        let picture = Picture::new(DynamicImage::ImageRgb8(drawing(32, 32, 1)));
+        let bytes = picture::encode(&picture, FileFormat::Png, &texts).unwrap();
+        std::fs::write(&first, bytes).unwrap();
+        for number in 1..count {
+            std::fs::hard_link(&first, folder.join(format!("picture-{number:05}.png"))).unwrap();
+        }
+    }
+
     /// Opens the window, with the checkpoint loaded.
     pub fn open(&self) -> Screen<'static> {
         self.open_at(1280.0, 720.0, 1.0)
     }
 
     pub fn open_at(&self, width: f32, height: f32, scale: f32) -> Screen<'static> {
+        self.open_with(Harness::builder(), width, height, scale)
+    }
+
+    pub fn open_with(
+        &self,
+        builder: HarnessBuilder<Scene>,
+        width: f32,
+        height: f32,
+        scale: f32,
+    ) -> Screen<'static> {
         let (data, control) = (self.data(), Arc::clone(&self.control));
-        let mut harness = Harness::builder()
+        let mut harness = builder
             .with_size(egui::vec2(width, height))
             .with_pixels_per_point(scale)
-            .allow_missing_glyphs()
             .build_ui_state(
                 move |ui, stage: &mut Scene| {
                     let window = stage.window.get_or_insert_with(|| {
@@ -257,8 +354,14 @@ impl Studio {
                         };
                         Window::new(ui.ctx(), start).unwrap()
                     });
-                    window.logic(&ui.ctx().clone());
-                    window.ui(ui);
+                    let ctx = ui.ctx().clone();
+                    window.logic(&ctx);
+                    // The window fills the screen; the harness would leave a margin.
+                    let all = UiBuilder::new().max_rect(ctx.content_rect());
+                    ui.scope_builder(all, |ui| {
+                        ui.set_clip_rect(ctx.content_rect());
+                        window.ui(ui);
+                    });
                 },
                 Scene { window: None },
             );
@@ -334,4 +437,38 @@ pub fn type_prompt(screen: &mut Screen<'_>, text: &str) {
 pub fn generate(screen: &mut Screen<'_>) {
     ctrl(screen, egui::Key::Enter);
     wait(screen, |screen| window(screen).queue().open_count() == 0);
+}
+
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl egui::DroppedFile for Dropped {
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.0).map_err(|error| error.to_string())
+    }
+}
+
+/// Drops a file on the window.
+pub fn drop_file(screen: &mut Screen<'_>, path: PathBuf) {
+    screen.input_mut().dropped_files.push(Arc::new(Dropped(path)));
+    screen.step();
+    screen.input_mut().dropped_files.clear();
+}
+
+/// Turns the wheel over a place, in lines; up is positive.
+pub fn wheel(screen: &mut Screen<'_>, at: egui::Pos2, lines: f32) {
+    screen.hover_at(at);
+    screen.step();
+    screen.event(egui::Event::MouseWheel {
+        unit: egui::MouseWheelUnit::Line,
+        delta: egui::vec2(0.0, lines),
+        phase: egui::TouchPhase::Move,
+        source: egui::MouseWheelSource::Wheel,
+        modifiers: egui::Modifiers::NONE,
+    });
+    screen.run_steps(4);
 }

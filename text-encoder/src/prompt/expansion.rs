@@ -15,6 +15,9 @@ const MAX_LENGTH: usize = 1024 * 1024;
 /// How deep wildcards may name wildcards.
 const MAX_DEPTH: usize = 32;
 
+/// How deep folders of wildcards are looked into.
+const MAX_FOLDERS: usize = 8;
+
 /// How many wildcards one expansion may replace.
 const MAX_REPLACEMENTS: usize = 10_000;
 
@@ -91,6 +94,28 @@ impl WildcardFolder {
     /// The wildcards in `folder`.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into(), read: Mutex::default() }
+    }
+
+    /// The names of its wildcards, in order; those of folders below it with `/` between the parts. A
+    /// folder that cannot be read has none.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        collect_names(&self.folder, "", MAX_FOLDERS, &mut names);
+        names.sort();
+        names
+    }
+}
+
+fn collect_names(folder: &Path, above: &str, depth: usize, names: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) else { continue };
+        let name = format!("{above}{stem}");
+        if path.is_dir() && depth > 0 {
+            collect_names(&path, &format!("{name}/"), depth - 1, names);
+        } else if path.extension().is_some_and(|extension| extension == "txt") && path.is_file() {
+            names.push(name);
+        }
     }
 }
 
@@ -378,6 +403,22 @@ mod tests {
         assert!(absent.to_string().contains("absent.txt"), "{absent}");
         let none = super::expand("__thing__", 0, &NoWildcards).unwrap_err();
         assert!(none.to_string().contains("__thing__"), "{none}");
+    }
+
+    #[test]
+    fn the_wildcards_of_a_folder_have_names() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("animals/wild")).unwrap();
+        for file in ["thing.txt", "animals/cats.txt", "animals/wild/lions.txt", "readme.md"] {
+            std::fs::write(folder.path().join(file), "a").unwrap();
+        }
+        let wildcards = WildcardFolder::new(folder.path());
+        let names = wildcards.names();
+        assert_eq!(names, ["animals/cats", "animals/wild/lions", "thing"]);
+        for name in names {
+            assert!(wildcards.lines(&name).is_ok(), "{name} can be used");
+        }
+        assert_eq!(WildcardFolder::new("/nowhere").names(), [""; 0]);
     }
 
     #[test]

@@ -207,6 +207,20 @@ impl GalleryIndex {
         Ok(())
     }
 
+    /// What is known of a file.
+    ///
+    /// # Errors
+    ///
+    /// Where the index cannot be read.
+    pub fn get(&self, path: &Path) -> Result<Option<GalleryPicture>, IndexError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, path, modified, width, height, fields, starred FROM pictures
+             WHERE path = ?1",
+        )?;
+        let path = path.to_string_lossy();
+        Ok(statement.query_row([path], GalleryPicture::from_row).optional()?)
+    }
+
     /// The pictures that a filter lets through, newest first.
     ///
     /// # Errors
@@ -242,6 +256,22 @@ impl GalleryIndex {
         let rows =
             statement.query_map(rusqlite::params_from_iter(words), GalleryPicture::from_row)?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// The newest picture that a checkpoint made, by the checkpoint's name.
+    ///
+    /// # Errors
+    ///
+    /// Where the index cannot be read.
+    pub fn newest_of_model(&self, name: &str) -> Result<Option<(PathBuf, i64)>, IndexError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT path, modified FROM pictures WHERE json_extract(fields, '$.model') = ?1
+             ORDER BY modified DESC LIMIT 1",
+        )?;
+        let found = statement
+            .query_row([name], |row| Ok((PathBuf::from(row.get::<_, String>(0)?), row.get(1)?)))
+            .optional()?;
+        Ok(found)
     }
 
     /// Gives a picture a star, or takes it.

@@ -12,7 +12,7 @@ use std::{
 
 use egui::{
     Align2, Color32, Context, CornerRadius, FontId, Key, Modifiers, Rect, Sense, Stroke,
-    StrokeKind, TextEdit, Ui, Vec2, pos2, vec2,
+    StrokeKind, TextEdit, TextureHandle, Ui, Vec2, pos2, vec2,
 };
 use serde_json::{Map, Value};
 
@@ -123,9 +123,15 @@ impl GalleryPlace {
 
     /// A picture was just written.
     pub fn added(&mut self, path: &Path) {
-        if let Some(index) = &self.index {
-            self.error = index.add_file(path).err().map(|error| error.to_string());
-            self.stale = true;
+        let Some(index) = &self.index else { return };
+        match index.add_file(path).and_then(|()| index.get(path)) {
+            // Thousands of pictures are not asked for again because of one.
+            Ok(Some(picture)) if self.filter == Filter::default() && !self.stale => {
+                self.pictures.retain(|known| known.id != picture.id);
+                self.pictures.insert(0, picture);
+            }
+            Ok(_) => self.stale = true,
+            Err(error) => self.error = Some(error.to_string()),
         }
     }
 
@@ -135,7 +141,17 @@ impl GalleryPlace {
             self.error = index.remove(id).err().map(|error| error.to_string());
         }
         self.chosen.retain(|&chosen| chosen != id);
-        self.stale = true;
+        self.pictures.retain(|picture| picture.id != id);
+    }
+
+    /// The newest picture that a checkpoint made: its file, and when that was written.
+    pub(super) fn newest_of_model(&self, name: &str) -> Option<(PathBuf, i64)> {
+        self.index.as_ref()?.newest_of_model(name).ok().flatten()
+    }
+
+    /// A small picture of a file; `None` until it is there.
+    pub(super) fn thumbnail(&mut self, path: &Path, modified: i64) -> Option<TextureHandle> {
+        self.thumbnails.get(path, modified)
     }
 
     /// The pictures in view.
@@ -143,13 +159,24 @@ impl GalleryPlace {
         &self.pictures
     }
 
+    /// Where the line between two compared pictures is, from 0 to 1, while two are compared.
+    pub fn compared(&self) -> Option<f32> {
+        (self.is_comparing && self.chosen.len() == 2).then_some(self.split)
+    }
+
+    /// Small pictures that are still being decoded.
+    pub fn awaited_thumbnails(&self) -> usize {
+        self.thumbnails.awaited()
+    }
+
     /// Whether the folder is being read.
     pub fn is_scanning(&self) -> bool {
         self.is_scanning
     }
 
-    /// Takes in what happened beside the window. Called before each frame.
-    pub fn logic(&mut self, ctx: &Context) {
+    /// Takes in what happened beside the window. Called before each frame; the pictures are asked
+    /// for once the place is in view.
+    pub fn logic(&mut self, ctx: &Context, is_in_view: bool) {
         self.thumbnails.logic(ctx);
         while let Ok(result) = self.scanned.try_recv() {
             self.is_scanning = false;
@@ -159,6 +186,7 @@ impl GalleryPlace {
             }
         }
         if self.stale
+            && is_in_view
             && let Some(index) = &self.index
         {
             self.stale = false;
@@ -254,7 +282,7 @@ impl GalleryPlace {
         egui::ScrollArea::vertical().auto_shrink(false).show_rows(ui, cell, rows, |ui, shown| {
             for row in shown {
                 ui.horizontal(|ui| {
-                    ui.add_space(space::S);
+                    ui.add_space(space::L - space::S);
                     for place in row * columns..((row + 1) * columns).min(self.pictures.len()) {
                         let picture = &self.pictures[place];
                         let (rect, response) =
@@ -372,7 +400,12 @@ impl GalleryPlace {
         if let Some(index) = &self.index {
             let result = index.set_starred(picture.id, !picture.starred);
             self.error = result.err().map(|error| error.to_string());
-            self.stale = true;
+            self.stale |= self.filter.starred_only;
+            let starred = !picture.starred;
+            let listed = self.pictures.iter_mut().find(|listed| listed.id == picture.id);
+            if let Some(listed) = listed {
+                listed.starred = starred;
+            }
         }
     }
 

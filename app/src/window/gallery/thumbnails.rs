@@ -80,6 +80,11 @@ impl Thumbnails {
         None
     }
 
+    /// Those that are wished for and not there yet.
+    pub(super) fn awaited(&self) -> usize {
+        self.wished.len()
+    }
+
     /// Takes in what was decoded. Called before each frame.
     pub(super) fn logic(&mut self, ctx: &Context) {
         while let Ok((key, image)) = self.done.try_recv() {

@@ -1,0 +1,117 @@
+//! Looking at the picture of the canvas: zoom, pan, fit, actual size, and the original.
+
+use eframe::egui::{
+    Event, Key, Modifiers, MouseWheelSource, MouseWheelUnit, PointerButton, Pos2, TouchPhase, Vec2,
+};
+use emberbrush::canvas::{geometry::Point, mask};
+
+use crate::{Desk, RED, original};
+
+impl Desk<'_> {
+    /// Points of the screen for a pixel of the picture.
+    fn scale(&self) -> f32 {
+        self.at(1.0, 0.0).x - self.at(0.0, 0.0).x
+    }
+
+    fn wheel(&mut self, at: Pos2, lines: f32) {
+        self.harness.hover_at(at);
+        self.harness.step();
+        self.harness.event(Event::MouseWheel {
+            unit: MouseWheelUnit::Line,
+            delta: Vec2::new(0.0, lines),
+            phase: TouchPhase::Move,
+            source: MouseWheelSource::Wheel,
+            modifiers: Modifiers::NONE,
+        });
+        self.harness.run_steps(6);
+    }
+
+    fn drag_with(&mut self, button: PointerButton, from: Pos2, to: Pos2) {
+        let event = |pos, pressed| Event::PointerButton {
+            pos,
+            button,
+            pressed,
+            modifiers: Modifiers::NONE,
+        };
+        self.harness.hover_at(from);
+        self.harness.step();
+        self.harness.event(event(from, true));
+        self.harness.step();
+        for part in 1..=4 {
+            self.harness.hover_at(from + (to - from) * (part as f32 / 4.0));
+            self.harness.step();
+        }
+        self.harness.event(event(to, false));
+        self.harness.run_steps(2);
+    }
+}
+
+#[test]
+fn the_wheel_zooms_at_the_pointer() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    let (scale, pointer) = (desk.scale(), desk.at(70.0, 20.0));
+    desk.wheel(pointer, 3.0);
+    assert!(desk.scale() > 1.05 * scale, "{} {scale}", desk.scale());
+    assert!(desk.at(70.0, 20.0).distance(pointer) < 0.5, "what is under the pointer stays there");
+    assert!(desk.at(0.0, 0.0).distance(pointer) > 1.0);
+    desk.wheel(pointer, -3.0);
+    assert!((desk.scale() / scale - 1.0).abs() < 0.02);
+    assert!(mask::is_empty(desk.document().mask()), "nothing is painted");
+}
+
+#[test]
+fn the_middle_button_space_and_the_hand_move_the_picture() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    let (scale, from) = (desk.scale(), desk.at(40.0, 30.0));
+    let by = Vec2::new(60.0, 24.0);
+    desk.drag_with(PointerButton::Middle, from, from + by);
+    assert!(desk.at(40.0, 30.0).distance(from + by) < 0.5);
+    desk.harness.key_down(Key::Space);
+    desk.harness.step();
+    desk.drag_with(PointerButton::Primary, from + by, from);
+    desk.harness.key_up(Key::Space);
+    desk.harness.step();
+    assert!(desk.at(40.0, 30.0).distance(from) < 0.5);
+    desk.press(Key::H);
+    desk.drag_with(PointerButton::Primary, from, from + by);
+    assert!(desk.at(40.0, 30.0).distance(from + by) < 0.5);
+    assert_eq!(desk.scale(), scale);
+    assert!(mask::is_empty(desk.document().mask()), "nothing is painted");
+}
+
+#[test]
+fn keys_show_the_whole_picture_and_its_actual_size() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    let (scale, corner) = (desk.scale(), desk.at(0.0, 0.0));
+    desk.press(Key::Num1);
+    assert_eq!(desk.scale(), 1.0);
+    let pointer = desk.at(90.0, 60.0);
+    desk.wheel(pointer, 6.0);
+    assert_ne!(desk.scale(), 1.0);
+    desk.press(Key::Num0);
+    assert_eq!(desk.scale(), scale);
+    assert!(desk.at(0.0, 0.0).distance(corner) < 0.5);
+}
+
+#[test]
+fn a_held_key_shows_the_original() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    desk.press(Key::R);
+    desk.drag((10.0, 10.0), (40.0, 40.0));
+    desk.fill();
+    desk.press(Key::Enter);
+    assert_eq!(desk.seen(20, 20), RED);
+    assert!(!desk.window().canvas().shows_original());
+    desk.harness.key_down(Key::Backslash);
+    desk.harness.run_steps(2);
+    assert!(desk.window().canvas().shows_original());
+    desk.harness.key_up(Key::Backslash);
+    desk.harness.run_steps(2);
+    assert!(!desk.window().canvas().shows_original());
+    assert_ne!(original(20, 20), RED);
+    assert!(desk.window().canvas().screen_position(Point::new(0.0, 0.0)).is_some());
+}
