@@ -2,8 +2,10 @@
 
 mod adapters;
 mod batch;
+mod conditioning;
 pub(crate) mod editing;
 mod grid;
+mod prompt;
 
 use std::path::PathBuf;
 
@@ -11,6 +13,7 @@ pub(crate) use adapters::AdapterArguments;
 pub(crate) use batch::BatchArguments;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use conditioning::ConditioningArguments;
 use editing::EditingArguments;
 use emberbrush_pipeline::{
     batch::BatchSize,
@@ -20,11 +23,12 @@ use emberbrush_pipeline::{
     memory::MemorySettings,
     picture::{Effort, FileFormat, PngCompression},
     prompt::PromptSyntax,
-    request::{FieldError, GenerationRequest, Mode},
+    request::{ConditioningOptions, FieldError, GenerationRequest, Mode},
     rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    schedulers::{Compat, Sampler, Schedule},
 };
 pub(crate) use grid::GridArguments;
+pub(crate) use prompt::PromptArguments;
 use serde_json::{Map, Value};
 
 use crate::model::ModelPlace;
@@ -49,6 +53,8 @@ pub(crate) enum Command {
     Batch(Box<BatchArguments>),
     /// Make a table of pictures that differ in one or two settings.
     Grid(Box<GridArguments>),
+    /// Tell how a prompt is read: weights, changes over the steps, tokens, LoRAs.
+    Prompt(PromptArguments),
     /// Print the settings that an image carries.
     Settings(SettingsArguments),
     /// Tell what a checkpoint is.
@@ -66,6 +72,7 @@ impl Command {
             Self::Generate(arguments) | Self::Plan(arguments) => arguments.json,
             Self::Batch(arguments) => arguments.json,
             Self::Grid(arguments) => arguments.json,
+            Self::Prompt(arguments) => arguments.json,
             Self::Settings(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
             Self::Devices(arguments) => arguments.json,
@@ -111,6 +118,8 @@ pub(crate) struct GenerateArguments {
     /// simple, normal, ddim-uniform, beta, linear-quadratic, kl-optimal, ays [default: automatic].
     #[arg(long)]
     pub(crate) schedule: Option<Schedule>,
+    #[command(flatten)]
+    pub(crate) conditioning: ConditioningArguments,
     /// Seed of the first picture; picture k has seed + k [default: a random one].
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -343,6 +352,7 @@ impl GenerateArguments {
     ) -> Result<GenerationRequest, FieldError> {
         let CheckpointDefaults { recommended, native_side, is_inpainting_model, .. } =
             defaults.checkpoint;
+        let random_seed = defaults.random_seed;
         let mode = self.mode(is_inpainting_model);
         let (width, height) = sources
             .map(|sources| sources.working_size(&mode, native_side))
@@ -352,6 +362,10 @@ impl GenerateArguments {
         let variations = if fills && from.is_empty() { 3 } else { 1 };
         let defaults = GenerationRequest { width, height, count: variations, ..defaults.request() };
         let base = defaults.with_fields(from)?;
+        // A1111's numbers come with its samplers, unless the picture has others.
+        let own_rng = (self.conditioning.compat == Some(Compat::A1111)
+            && !from.contains_key("rng"))
+        .then_some(RngSource::Philox);
         Ok(GenerationRequest {
             mode: if mode == Mode::TextToImage { base.mode } else { mode },
             prompt: self.prompt.clone().unwrap_or(base.prompt),
@@ -362,8 +376,10 @@ impl GenerateArguments {
             guidance_scale: self.cfg.unwrap_or(base.guidance_scale),
             sampler: self.sampler.unwrap_or(base.sampler),
             schedule: self.schedule.unwrap_or(base.schedule),
+            compat: self.conditioning.compat.unwrap_or(base.compat),
+            conditioning: self.conditioning.over(base.conditioning, random_seed),
             seed: self.seed.unwrap_or(base.seed),
-            rng: self.rng.unwrap_or(base.rng),
+            rng: self.rng.or(own_rng).unwrap_or(base.rng),
             count: self.count.unwrap_or(base.count),
             adapters: self.adapters.selection(base.adapters),
         })
@@ -394,6 +410,8 @@ impl Defaults {
             guidance_scale: recommended.guidance_scale.unwrap_or(7.5),
             sampler,
             schedule: Schedule::Automatic,
+            compat: Compat::default(),
+            conditioning: ConditioningOptions::default(),
             seed: self.random_seed,
             rng: RngSource::Torch,
             count: 1,

@@ -43,6 +43,7 @@ fn run_command(command: Command, interruption: &Interruption) -> anyhow::Result<
         Command::Plan(arguments) => commands::plan::run(&arguments),
         Command::Batch(arguments) => commands::batch::run(&arguments, interruption),
         Command::Grid(arguments) => commands::grid::run(*arguments, interruption),
+        Command::Prompt(arguments) => commands::prompt::run(&arguments),
         Command::Settings(arguments) => commands::settings::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
         Command::Devices(arguments) => commands::devices::run(&arguments),

@@ -18,13 +18,12 @@ pub(crate) use upscale::enlarged;
 use crate::{
     diffusion::{
         DiffusionPipeline, ImageInput, LatentBlending, LatentContent, MaskInput, NoiseSource,
-        SoftInpainting, StartingImage,
+        SeededNoise, SoftInpainting, StartingImage,
     },
     error::PipelineError,
     picture::{self, Mask, MaskEdge, MaskSource, Picture, PictureError, Recount, Rectangle},
     progress::ProgressEvent,
     request::{GenerationRequest, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode},
-    rng::NoiseGenerator,
 };
 
 /// Pictures of up to this many times the native area are worked on at their own size.
@@ -203,8 +202,7 @@ pub fn edit(
 ) -> Result<Edited, PipelineError> {
     let device = pipeline.device().device.clone();
     pipeline.within_memory(request, sources, 1, on_event, |pipeline, _, on_event| {
-        let mut generator = NoiseGenerator::new(request.rng, request.seed_of(index));
-        let noise = &mut |shape: [usize; 4]| generator.normal(shape, &device);
+        let noise = &mut SeededNoise::new(request, index, &device);
         edit_from(pipeline, request, sources, noise, on_event)
     })
 }
@@ -298,7 +296,8 @@ impl<'a> PreparedRun<'a> {
         let remade = Outcome::Remade { init: &sources.init, raw: init.raw };
         let (Mode::Inpaint(inpaint), Some(mask)) = (&request.mode, &sources.mask) else {
             let image = StartingImage::Pixels(seen);
-            let input = ImageInput { image, strength: init.strength, mask: None };
+            let strength = init.strength;
+            let input = ImageInput { image, strength, mask: None, first_pass: None };
             return Ok(Some(Self { input: Some(input), outcome: remade }));
         };
         let input = masked_input(inpaint, mask, seen, rectangle, (width, height));
@@ -356,7 +355,7 @@ fn masked_input(
     };
     let mask = Some(MaskInput { mask: repaint, content, blending });
     let image = StartingImage::Pixels(image);
-    ImageInput { image, strength: inpaint.image.strength, mask }
+    ImageInput { image, strength: inpaint.image.strength, mask, first_pass: None }
 }
 
 /// A whole new picture with 8-bit colours, in the colour profile of the one it was made from.

@@ -20,4 +20,7 @@ pub mod request;
 pub mod rng;
 pub mod schedulers;
 
-pub use emberbrush_text_encoder::prompt;
+pub mod prompt {
+    //! What is written in a prompt, and how it is read.
+    pub use emberbrush_text_encoder::{PartReading, PromptReading, prompt::*};
+}

@@ -1,9 +1,11 @@
 //! What a person asks for: plain data, no tensors.
 
+mod conditioning;
 mod fields;
 mod mode;
 mod upscaler;
 
+pub use conditioning::{ConditioningOptions, SizeConditions};
 pub use fields::FieldError;
 pub use mode::{
     BadExtension, Extension, HiresFix, HiresUpscaler, InitImage, Inpaint, MaskArea, MaskMode,
@@ -17,7 +19,7 @@ use crate::{
     adapters::AdapterSelection,
     error::PipelineError,
     rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    schedulers::{Compat, Sampler, Schedule},
 };
 
 /// Images are encoded in cells of this many pixels on a side, by AutoencoderKL's three halvings.
@@ -61,6 +63,12 @@ pub struct GenerationRequest {
     pub sampler: Sampler,
     /// How noise levels are spaced.
     pub schedule: Schedule,
+    /// Whose meaning sampler, schedule and the steps of a prompt have.
+    #[serde(default)]
+    pub compat: Compat,
+    /// What the model is told beside the prompts, and how it is guided.
+    #[serde(flatten)]
+    pub conditioning: ConditioningOptions,
     /// Seed of the first image; image k has `seed + k`.
     pub seed: u64,
     /// Which generator turns a seed into noise.
@@ -108,6 +116,7 @@ impl GenerationRequest {
             return Err(PipelineError::Request("at least 1 image must be asked for".to_owned()));
         }
         self.check_mode()?;
+        self.conditioning.check()?;
         if !self.guidance_scale.is_finite() {
             return Err(PipelineError::Request(format!(
                 "the guidance scale must be a number, but is {}",
@@ -182,9 +191,38 @@ impl GenerationRequest {
         Ok(())
     }
 
-    /// The seed of image `index`, counted from 0.
+    /// The seed of image `index`, counted from 0: variations share it, and differ in the other.
     pub fn seed_of(&self, index: u32) -> u64 {
-        self.seed.wrapping_add(u64::from(index))
+        let step = if self.conditioning.varies() { 0 } else { index };
+        self.seed.wrapping_add(u64::from(step))
+    }
+
+    /// The request for image `index` alone, counted from 0.
+    #[must_use]
+    pub fn image(&self, index: u32) -> Self {
+        let mut single = Self { seed: self.seed_of(index), count: 1, ..self.clone() };
+        if self.conditioning.varies() {
+            let first = self.conditioning.variation_seed;
+            single.conditioning.variation_seed = first.wrapping_add(u64::from(index));
+        }
+        single
+    }
+
+    /// The request with all its prompts replaced by what `replace` makes of them.
+    ///
+    /// # Errors
+    ///
+    /// The first of `replace`.
+    pub fn with_prompts<E>(
+        mut self,
+        mut replace: impl FnMut(&str) -> Result<String, E>,
+    ) -> Result<Self, E> {
+        let second = [&mut self.conditioning.prompt_2, &mut self.conditioning.negative_2];
+        let prompts = [&mut self.prompt, &mut self.negative_prompt];
+        for prompt in prompts.into_iter().chain(second.into_iter().flatten()) {
+            *prompt = replace(prompt)?;
+        }
+        Ok(self)
     }
 
     /// Whether each step also evaluates the negative prompt.

@@ -74,6 +74,8 @@ fn request(inpaint: Inpaint) -> GenerationRequest {
         guidance_scale: 1.0,
         sampler: Sampler::Ddim,
         schedule: Schedule::Automatic,
+        compat: Default::default(),
+        conditioning: Default::default(),
         seed: 1,
         rng: RngSource::Torch,
         count: 1,

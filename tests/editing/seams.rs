@@ -98,6 +98,8 @@ fn fill(pipeline: &mut DiffusionPipeline, strength: f64, prompt: &str) {
             guidance_scale: defaults.recommended.guidance_scale.unwrap_or(7.5),
             sampler: defaults.sampler,
             schedule: Schedule::Automatic,
+            compat: Default::default(),
+            conditioning: Default::default(),
             seed: 1,
             rng: RngSource::Torch,
             count: 1,

@@ -55,6 +55,8 @@ fn prediction_is_within_a_fifth(side: u32) {
         guidance_scale: 7.5,
         sampler: Sampler::Ddim,
         schedule: Schedule::Automatic,
+        compat: Default::default(),
+        conditioning: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,

@@ -87,6 +87,8 @@ fn request(case: &Value) -> GenerationRequest {
         guidance_scale: case["guidance_scale"].as_f64().unwrap(),
         sampler: Sampler::from_class_name(case["scheduler"].as_str().unwrap()).unwrap(),
         schedule: if karras { Schedule::Karras } else { Schedule::Automatic },
+        compat: Default::default(),
+        conditioning: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
@@ -131,6 +133,7 @@ fn replay(case: &Value, device: DeviceChoice) {
         image: StartingImage::Pixels(image(&golden).to_raw()),
         strength,
         mask: mask_input,
+        first_pass: None,
     };
     let mut noise = draws(&golden, case).into_iter();
     let mut next = |_: [usize; 4]| noise.next().expect("no more noise than diffusers draws");

@@ -7,7 +7,7 @@ use std::{ops::ControlFlow, path::Path};
 use emberbrush_pipeline::{
     checkpoint::{files::CheckpointFiles, folder},
     device::{self, ComputeDtype, DeviceChoice},
-    diffusion::DiffusionPipeline,
+    diffusion::{Conditioning, DiffusionPipeline},
     editing::{self, GroupPicture, Sources},
     progress::{ProgressEvent, Stage},
     prompt::PromptSyntax,
@@ -45,6 +45,8 @@ fn requests(sampler: Sampler, side: u32) -> Vec<GenerationRequest> {
         guidance_scale,
         sampler,
         schedule: Schedule::Automatic,
+        compat: Default::default(),
+        conditioning: Default::default(),
         seed,
         rng: RngSource::Torch,
         count: 1,
@@ -202,7 +204,12 @@ fn prompts_that_were_encoded_ahead_are_not_encoded_again() {
     // The text encoder would ask before its first layer.
     let kept = pipeline.encode_prompts(&requests, &mut || ControlFlow::Break(())).unwrap();
     let values = emberbrush_tests::values;
-    assert_eq!(values(&kept.encoder_hidden_states), values(&alone.encoder_hidden_states));
+    let states = |conditioning: Conditioning| {
+        let batches = conditioning.at(1).batches;
+        assert_eq!(batches.len(), 1);
+        values(&batches[0].encoder_hidden_states)
+    };
+    assert_eq!(states(kept), states(alone));
 }
 
 #[test]

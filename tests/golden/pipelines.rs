@@ -10,7 +10,7 @@ use emberbrush_pipeline::{
     device::{self, ComputeDtype, DeviceChoice},
     diffusion::{Denoising, DiffusionPipeline},
     progress::ProgressEvent,
-    request::{GenerationRequest, Mode},
+    request::{ConditioningOptions, GenerationRequest, Mode, SizeConditions},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
 };
@@ -19,7 +19,6 @@ use serde_json::Value;
 
 /// What a case of `pipelines.json` needs that is not there yet.
 fn waits_for(case: &Value) -> Option<&'static str> {
-    let has = |key: &str| !case[key].is_null();
     let name = case["name"].as_str().unwrap();
     if case["pipeline"].as_str().unwrap().contains("Img2Img") {
         Some("image to image")
@@ -27,12 +26,6 @@ fn waits_for(case: &Value) -> Option<&'static str> {
         Some("fill")
     } else if name.contains("lora") || name.contains("textual_inversion") {
         Some("adapters")
-    } else if has("clip_skip") {
-        Some("clip skip")
-    } else if has("guidance_rescale") {
-        Some("guidance rescale")
-    } else if has("prompt_2") {
-        Some("SDXL's second prompt")
     } else {
         None
     }
@@ -46,6 +39,29 @@ fn cases() -> Vec<Value> {
 
 fn sampler(case: &Value) -> Sampler {
     Sampler::from_class_name(case["scheduler"].as_str().unwrap()).unwrap()
+}
+
+/// What diffusers' pipelines take beside the prompts.
+fn conditioning(case: &Value) -> ConditioningOptions {
+    let text = |key: &str| case[key].as_str().map(str::to_owned);
+    let pair = |key: &str| -> Option<(u32, u32)> {
+        let number = |place: usize| case[key][place].as_u64().map(|number| number as u32);
+        // Heights and tops come first there.
+        Some((number(1)?, number(0)?))
+    };
+    let sizes = pair("original_size").map(|original| SizeConditions {
+        original,
+        crop: pair("crops_coords_top_left").unwrap(),
+        target: pair("target_size").unwrap(),
+    });
+    ConditioningOptions {
+        prompt_2: text("prompt_2"),
+        negative_2: text("negative_prompt_2"),
+        clip_skip: case["clip_skip"].as_u64().unwrap_or(0) as u32 + 1,
+        guidance_rescale: case["guidance_rescale"].as_f64().unwrap_or(0.0),
+        size_conditions: sizes,
+        ..ConditioningOptions::default()
+    }
 }
 
 /// The request for picture `index` of the case's batch.
@@ -66,6 +82,8 @@ fn request(case: &Value, index: usize) -> GenerationRequest {
         guidance_scale: case["guidance_scale"].as_f64().unwrap(),
         sampler: sampler(case),
         schedule: if karras { Schedule::Karras } else { Schedule::Automatic },
+        compat: Default::default(),
+        conditioning: conditioning(case),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
@@ -168,7 +186,7 @@ fn text_to_image_equals_diffusers() {
         }
         replayed += 1;
     }
-    assert_eq!(replayed, 19, "cases replayed");
+    assert_eq!(replayed, 22, "cases replayed");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use burn::tensor::Tensor;
 use emberbrush_pipeline::{
     checkpoint::folder,
     device::{self, ComputeDtype, DeviceChoice},
-    diffusion::{Conditioning, DiffusionPipeline},
+    diffusion::{DiffusionPipeline, UNetConditioning},
     prompt::PromptSyntax,
     request::{GenerationRequest, Mode},
     rng::RngSource,
@@ -27,7 +27,7 @@ fn pipeline(name: &str, syntax: PromptSyntax) -> DiffusionPipeline {
     pipeline
 }
 
-fn encode(pipeline: &mut DiffusionPipeline, prompt: &str, negative: &str) -> Conditioning {
+fn encode(pipeline: &mut DiffusionPipeline, prompt: &str, negative: &str) -> UNetConditioning {
     let request = GenerationRequest {
         mode: Mode::TextToImage,
         prompt: prompt.to_owned(),
@@ -38,12 +38,15 @@ fn encode(pipeline: &mut DiffusionPipeline, prompt: &str, negative: &str) -> Con
         guidance_scale: 7.5,
         sampler: Sampler::Ddim,
         schedule: Schedule::Automatic,
+        compat: Default::default(),
+        conditioning: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
     };
-    pipeline.encode_prompt(&request, &mut || ControlFlow::Continue(())).unwrap()
+    let conditioning = pipeline.encode_prompt(&request, &mut || ControlFlow::Continue(())).unwrap();
+    conditioning.at(1).batches.remove(0)
 }
 
 /// The positive prompt's hidden states.

@@ -35,6 +35,8 @@ fn make(pipeline: &mut DiffusionPipeline, prompt: &str) -> Result<RgbImage, Pipe
         guidance_scale: 5.0,
         sampler: Sampler::Ddim,
         schedule: Schedule::Automatic,
+        compat: Default::default(),
+        conditioning: Default::default(),
         seed: 3,
         rng: RngSource::Torch,
         count: 1,

@@ -17,7 +17,7 @@ use emberbrush::{
     canvas::{document::Document, editor::Editor, ember_file, geometry::Point, mask, tools::Tool},
     engine::{
         DiffusionEngine, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
-        MemoryForecaster, ModelSource, TokenCount, TokenCounter,
+        MemoryForecaster, ModelSource, PromptReader,
     },
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
@@ -25,6 +25,7 @@ use emberbrush_pipeline::{
     device::{self, DeviceChoice, DeviceInfo},
     editing::Sources,
     picture::{self, FileFormat, Picture, Rectangle},
+    prompt::PromptReading,
     request::{GenerationRequest, Mode},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -62,13 +63,15 @@ impl Engine for FakeEngine {
                 guidance_scale: 3.0,
                 sampler: Sampler::Dpmpp2m,
                 schedule: Schedule::Automatic,
+                compat: Default::default(),
+                conditioning: Default::default(),
                 seed: 0,
                 rng: RngSource::Torch,
                 count: 1,
                 adapters: Default::default(),
             },
             native_side: 64,
-            tokens: TokenCounter::new(|_| TokenCount { tokens: 1, room: 75 }),
+            prompts: PromptReader::new(|_, _| Ok(PromptReading::default())),
             memory: MemoryForecaster::unknown(),
             took: Duration::ZERO,
         })
@@ -103,14 +106,14 @@ impl Engine for FakeEngine {
             let painted = Rgb32FImage::from_pixel(width, height, Rgb(colour(index)));
             let all = Rectangle { left: 0, top: 0, width, height };
             let picture = picture::paste(&sources.init, painted, all, sources.weights().unwrap());
-            let _ = on_event(JobEvent::Picture(FinishedPicture {
+            let _ = on_event(JobEvent::Picture(Box::new(FinishedPicture {
                 index,
                 request: GenerationRequest { seed, count: 1, ..job.request.clone() },
                 model: "fake".to_owned(),
                 picture: Arc::new(picture),
                 path: None,
                 took: Duration::from_millis(1),
-            }));
+            })));
         }
         JobEnd::Done
     }

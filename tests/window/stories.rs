@@ -30,6 +30,19 @@ fn running_step(screen: &Screen<'_>) -> bool {
 }
 
 #[test]
+fn the_prompt_tells_how_it_is_read() {
+    let studio = Studio::new();
+    let mut screen = studio.open();
+    type_prompt(&mut screen, "a [cat:dog:2] (red:1.5)");
+    screen.get_by_label_contains("3/75 tokens").hover();
+    wait(&mut screen, |screen| {
+        screen.query_by_label_contains("To step 2: a cat (red:1.5)").is_some()
+    });
+    assert!(screen.query_by_label("To step 4: a dog (red:1.5)").is_some());
+    assert!(screen.query_by_label("1.5 × a cat (red:1.5)").is_some());
+}
+
+#[test]
 fn a_prompt_becomes_a_picture_step_by_step() {
     let studio = Studio::new();
     let mut screen = studio.open();

@@ -55,6 +55,8 @@ fn a_prompt_becomes_a_file_with_its_settings() {
                 rng: RngSource::Torch,
                 count: 1,
                 adapters: Default::default(),
+                compat: Default::default(),
+                conditioning: Default::default(),
             }),
             awaits_recommendation: false,
             ..Session::default()

@@ -6,11 +6,14 @@
 //! `CLIPTokenizer` without ftfy, give other ids for entities, ligatures, full-width letters,
 //! curly quotes, Chinese and mojibake.
 
+mod embeddings;
 mod files;
 
 pub use files::byte_characters;
 
-use std::{cmp::Reverse, collections::HashMap};
+use std::{cmp::Reverse, collections::HashMap, ops::Range};
+
+use embeddings::Embeddings;
 
 use regex::Regex;
 use serde::Deserialize;
@@ -183,6 +186,7 @@ pub struct Tokenizer {
     pad: u32,
     max_length: usize,
     next_id: u32,
+    embeddings: Embeddings,
 }
 
 impl Tokenizer {
@@ -247,6 +251,7 @@ impl Tokenizer {
             pad,
             max_length: settings.max_length,
             next_id,
+            embeddings: Embeddings::default(),
         })
     }
 
@@ -270,17 +275,66 @@ impl Tokenizer {
         Ok(id)
     }
 
+    /// Adds an embedding of one or more vectors, whose name becomes as many new ids wherever it
+    /// stands by itself, in any case of letters. The ids are those after the largest so far.
+    ///
+    /// # Errors
+    ///
+    /// Where the name or the embedding is empty, or the name exists already.
+    pub fn add_embedding(
+        &mut self,
+        name: &str,
+        vectors: usize,
+    ) -> Result<Range<u32>, TokenizerError> {
+        let cannot = || TokenizerError::CannotAdd(name.to_owned());
+        let begin = self.next_id;
+        let count = u32::try_from(vectors).ok().filter(|&count| count > 0).ok_or_else(cannot)?;
+        let end = begin.checked_add(count).ok_or_else(cannot)?;
+        if self.added.contains_key(name) || !self.embeddings.add(name, begin..end)? {
+            return Err(cannot());
+        }
+        self.next_id = end;
+        Ok(begin..end)
+    }
+
+    /// The names of the embeddings that a text names, in order and each once.
+    pub fn embeddings_in<'a>(&'a self, text: &'a str) -> Vec<&'a str> {
+        let mut names = Vec::new();
+        for (_, name, _) in self.embeddings.find(text) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    /// How many ids, from one on, belong together: those of an embedding.
+    pub(crate) fn unit(&self, id: u32) -> usize {
+        self.embeddings.vectors(id)
+    }
+
     /// The ids of a text, however many, without begin and end token.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
         let mut position = 0;
+        for (place, _, embedding) in self.embeddings.find(text) {
+            self.encode_words(&text[position..place.start], &mut ids);
+            ids.extend(embedding);
+            position = place.end;
+        }
+        self.encode_words(&text[position..], &mut ids);
+        ids
+    }
+
+    /// Text between embeddings.
+    fn encode_words(&self, text: &str, ids: &mut Vec<u32>) {
+        let mut position = 0;
         for found in self.added_pattern.find_iter(text) {
-            self.encode_plain(&text[position..found.start()], &mut ids);
+            self.encode_plain(&text[position..found.start()], ids);
             ids.extend(self.added.get(found.as_str()));
             position = found.end();
         }
-        self.encode_plain(&text[position..], &mut ids);
-        ids
+        self.encode_plain(&text[position..], ids);
     }
 
     /// The ids of a text as a text encoder takes them: begin token, at most `max_length - 2`

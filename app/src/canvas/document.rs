@@ -356,6 +356,8 @@ pub(super) mod tests {
             guidance_scale: 3.0,
             sampler: Sampler::Ddim,
             schedule: Schedule::Automatic,
+            compat: Default::default(),
+            conditioning: Default::default(),
             seed: 5,
             rng: RngSource::Torch,
             count: 3,

@@ -54,6 +54,8 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
         guidance_scale: 7.5,
         sampler: Sampler::Ddim,
         schedule: Schedule::Automatic,
+        compat: Default::default(),
+        conditioning: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,

@@ -102,8 +102,7 @@ pub(crate) fn run(
     };
     let mut group: Vec<GenerationRequest> = Vec::new();
     for index in 0..request.count {
-        let seed = request.seed_of(index);
-        let mut single = GenerationRequest { seed, count: 1, ..request.clone() };
+        let mut single = request.image(index);
         if syntax == PromptSyntax::Weighted {
             single = expanded(single, wildcards.as_ref())?;
         }
@@ -205,13 +204,11 @@ pub(crate) fn wildcards(folder: Option<&Path>) -> Box<dyn Wildcards> {
 
 /// The request with the alternatives and wildcards that its seed chooses.
 pub(crate) fn expanded(
-    mut request: GenerationRequest,
+    request: GenerationRequest,
     wildcards: &dyn Wildcards,
 ) -> Result<GenerationRequest, ExpansionError> {
-    for prompt in [&mut request.prompt, &mut request.negative_prompt] {
-        *prompt = expand(prompt, request.seed, wildcards)?;
-    }
-    Ok(request)
+    let seed = request.seed;
+    request.with_prompts(|prompt| expand(prompt, seed, wildcards))
 }
 
 /// Tells where colours cannot be what they were.

@@ -8,4 +8,5 @@ pub(crate) mod generate;
 pub(crate) mod grid;
 pub(crate) mod inspect;
 pub(crate) mod plan;
+pub(crate) mod prompt;
 pub(crate) mod settings;

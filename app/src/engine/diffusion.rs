@@ -12,13 +12,13 @@ use emberbrush_pipeline::{
     output::{OutputPlan, write_new},
     picture::{self, Effort, FileFormat, Picture},
     progress::ProgressEvent,
-    prompt::{PromptSyntax, WildcardFolder},
+    prompt::{PromptSyntax, RunSteps, WildcardFolder},
     request::GenerationRequest,
 };
 
 use super::{
     Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecast,
-    MemoryForecaster, ModelSource, TokenCount, TokenCounter,
+    MemoryForecaster, ModelSource, PromptReader,
 };
 use crate::{cli::Defaults, commands::generate::expanded, model};
 
@@ -48,7 +48,7 @@ impl Engine for DiffusionEngine {
             dtype: pipeline.dtype_name(),
             defaults: Defaults { checkpoint: pipeline.defaults(), random_seed: 0 }.request(),
             native_side: pipeline.defaults().native_side,
-            tokens: token_counter(&pipeline),
+            prompts: prompt_reader(&pipeline),
             memory: memory_forecaster(&pipeline),
             took: started.elapsed(),
         };
@@ -80,16 +80,10 @@ fn failure(error: impl Into<anyhow::Error>) -> Failure {
     Failure { message: format!("{error:#}"), details: format!("{error:?}") }
 }
 
-fn token_counter(pipeline: &DiffusionPipeline) -> TokenCounter {
+fn prompt_reader(pipeline: &DiffusionPipeline) -> PromptReader {
     let tokenizer = pipeline.tokenizer().clone();
-    TokenCounter::new(move |prompt| {
-        let room = tokenizer.max_length().saturating_sub(2);
-        let chunks = tokenizer.encode_chunks(prompt, PromptSyntax::Weighted).len();
-        let tokens = emberbrush_pipeline::prompt::parse(prompt)
-            .iter()
-            .map(|part| tokenizer.encode(&part.text).len())
-            .sum();
-        TokenCount { tokens, room: room * chunks }
+    PromptReader::new(move |prompt, steps| {
+        tokenizer.read_prompt(prompt, RunSteps::new(steps)).map_err(|error| error.to_string())
     })
 }
 
@@ -142,11 +136,9 @@ fn run(
         adapter_hashes: Default::default(),
     };
     for index in job.first..job.request.count {
-        let seed = job.request.seed_of(index);
-        let single = GenerationRequest { seed, count: 1, ..job.request.clone() };
-        let request = expanded(single, &wildcards)?;
+        let request = expanded(job.request.image(index), &wildcards)?;
         // Whether to stop is asked again at the first block.
-        let _ = on_event(JobEvent::Started { index, seed });
+        let _ = on_event(JobEvent::Started { index, seed: request.seed });
         let started = Instant::now();
         let mut tell = |event| {
             on_event(match event {
@@ -163,14 +155,14 @@ fn run(
         with.model_hash = hash.and_then(ModelHash::get);
         with.adapter_hashes = pipeline.adapter_hashes();
         let path = output.write(&request, &with, &picture)?;
-        let _ = on_event(JobEvent::Picture(FinishedPicture {
+        let _ = on_event(JobEvent::Picture(Box::new(FinishedPicture {
             index,
             request,
             model: pipeline.name().to_owned(),
             picture: Arc::new(picture),
             path,
             took: started.elapsed(),
-        }));
+        })));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ use emberbrush_pipeline::{
     device::{DeviceChoice, DeviceInfo},
     picture::{FileFormat, Picture},
     progress::Stage,
+    prompt::PromptReading,
     request::GenerationRequest,
 };
 use image::RgbImage;
@@ -113,35 +114,35 @@ pub enum Command {
     ListDevices,
 }
 
-/// Counts the tokens of prompts as a checkpoint's text encoder does.
+/// What reading a prompt gives, or why it cannot be read.
+type Reading = Result<PromptReading, String>;
+
+type Read = dyn Fn(&str, u32) -> Reading + Send + Sync;
+
+/// Reads prompts as a checkpoint's text encoder does.
 #[derive(Clone)]
-pub struct TokenCounter(Arc<dyn Fn(&str) -> TokenCount + Send + Sync>);
+pub struct PromptReader(Arc<Read>);
 
-impl TokenCounter {
-    /// Counts with a function.
-    pub fn new(count: impl Fn(&str) -> TokenCount + Send + Sync + 'static) -> Self {
-        Self(Arc::new(count))
+impl PromptReader {
+    /// Reads with a function of the prompt and the number of steps.
+    pub fn new(read: impl Fn(&str, u32) -> Reading + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
     }
 
-    /// The tokens of a prompt.
-    pub fn count(&self, prompt: &str) -> TokenCount {
-        (self.0)(prompt)
+    /// A prompt as it is understood in a run of so many steps.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read.
+    pub fn read(&self, prompt: &str, steps: u32) -> Reading {
+        (self.0)(prompt, steps)
     }
 }
 
-impl fmt::Debug for TokenCounter {
+impl fmt::Debug for PromptReader {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("TokenCounter")
+        formatter.write_str("PromptReader")
     }
-}
-
-/// How long a prompt is for a text encoder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TokenCount {
-    /// Tokens of the prompt, without begin and end.
-    pub tokens: usize,
-    /// Tokens for which the sequences that it takes have room: 75 for one, 150 for two…
-    pub room: usize,
 }
 
 /// The memory that a run will take.
@@ -203,8 +204,8 @@ pub struct LoadedModel {
     pub defaults: GenerationRequest,
     /// Side in pixels of the pictures that it was trained on.
     pub native_side: u32,
-    /// Counts tokens as its text encoder does.
-    pub tokens: TokenCounter,
+    /// Reads prompts as its text encoder does.
+    pub prompts: PromptReader,
     /// Foretells the memory of its runs.
     pub memory: MemoryForecaster,
     /// How long loading took.
@@ -286,7 +287,7 @@ pub enum JobEvent {
         preview: Option<RgbImage>,
     },
     /// A picture is done, and on disk where the job says so.
-    Picture(FinishedPicture),
+    Picture(Box<FinishedPicture>),
 }
 
 /// How a job ended.

@@ -20,6 +20,7 @@ mod palette;
 pub mod preferences;
 mod preferences_page;
 mod prompt_panel;
+mod prompt_reading;
 pub mod prompt_weight;
 pub mod queue;
 mod queue_panel;

@@ -1,5 +1,7 @@
 //! The left panel: the prompt and the settings of the next pictures.
 
+use std::sync::Arc;
+
 use egui::{
     Frame, Id, Key, Margin, Modifiers, RichText, ScrollArea, TextEdit, Ui,
     text::{CCursor, CCursorRange, CharIndex},
@@ -7,7 +9,7 @@ use egui::{
     vec2,
 };
 use emberbrush_pipeline::{
-    prompt::WildcardFolder,
+    prompt::{PromptReading, WildcardFolder},
     request::{GenerationRequest, LATENT_CELL},
     schedulers::{Sampler, Schedule},
 };
@@ -23,6 +25,7 @@ use super::{
     },
     icons,
     models_page::bytes,
+    prompt_reading,
     prompt_weight::{STEP, change_weight},
     settings::{Ratio, random_seed},
     styles::Style,
@@ -292,24 +295,36 @@ impl Window {
         });
     }
 
+    /// How much room the prompt takes, and on hover how it is read.
     fn token_count(&mut self, ui: &mut Ui) {
+        type Cached = Arc<(String, u32, Result<PromptReading, String>)>;
         let ModelState::Ready(model) = &self.model else { return };
-        let prompt = &self.settings.prompt;
-        let cached = ui.data(|data| {
-            data.get_temp::<(String, crate::engine::TokenCount)>(Id::unique("tokens"))
-        });
-        let count = match cached {
-            Some((counted, count)) if counted == *prompt => count,
+        let (prompt, steps) = (&self.settings.prompt, self.settings.steps);
+        let id = Id::unique("reading");
+        let cached = ui.data(|data| data.get_temp::<Cached>(id));
+        let cached = match cached {
+            Some(cached) if cached.0 == *prompt && cached.1 == steps => cached,
             _ => {
-                let count = model.tokens.count(prompt);
-                ui.data_mut(|data| data.insert_temp(Id::unique("tokens"), (prompt.clone(), count)));
-                count
+                let reading = model.prompts.read(prompt, steps);
+                let cached: Cached = Arc::new((prompt.clone(), steps, reading));
+                ui.data_mut(|data| data.insert_temp(id, Arc::clone(&cached)));
+                cached
             }
         };
-        let text = self
-            .words
-            .with("tokens", [("tokens", count.tokens.into()), ("room", count.room.into())]);
-        small(ui, &text).on_hover_text(self.words.get("tokens-tip"));
+        let reading = match &cached.2 {
+            Ok(reading) => reading,
+            Err(reason) => {
+                small(ui, reason);
+                return;
+            }
+        };
+        let count = [("tokens", reading.tokens.into()), ("room", reading.room.into())];
+        small(ui, &self.words.with("tokens", count)).on_hover_ui(|ui| {
+            ui.label(self.words.get("tokens-tip"));
+            for line in prompt_reading::lines(&self.words, reading) {
+                ui.label(line);
+            }
+        });
     }
 
     fn model_choice(&mut self, ui: &mut Ui) {

@@ -323,6 +323,8 @@ mod tests {
                 guidance_scale: 1.0,
                 sampler: Sampler::Euler,
                 schedule: Schedule::Automatic,
+                compat: Default::default(),
+                conditioning: Default::default(),
                 seed: 1,
                 rng: RngSource::Torch,
                 count,

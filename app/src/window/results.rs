@@ -179,7 +179,7 @@ impl Results {
             JobEvent::Picture(finished) => {
                 self.running = None;
                 self.preview = None;
-                self.add(ctx, finished);
+                self.add(ctx, *finished);
             }
         }
     }

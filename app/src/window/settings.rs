@@ -2,9 +2,9 @@
 
 use emberbrush_pipeline::{
     adapters::AdapterSelection,
-    request::{GenerationRequest, LATENT_CELL, Mode},
+    request::{ConditioningOptions, GenerationRequest, LATENT_CELL, Mode},
     rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    schedulers::{Compat, Sampler, Schedule},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -25,6 +25,12 @@ pub struct GenerationSettings {
     pub sampler: Sampler,
     /// How noise levels are spaced.
     pub schedule: Schedule,
+    /// Whose meaning sampler, schedule and the steps of a prompt have.
+    #[serde(default)]
+    pub compat: Compat,
+    /// What the model is told beside the prompts, and how it is guided.
+    #[serde(default)]
+    pub conditioning: ConditioningOptions,
     /// Number of denoising steps.
     pub steps: u32,
     /// Weight of the prompt.
@@ -55,6 +61,8 @@ impl GenerationSettings {
             model,
             sampler: defaults.sampler,
             schedule: defaults.schedule,
+            compat: defaults.compat,
+            conditioning: defaults.conditioning.clone(),
             steps: defaults.steps,
             guidance: defaults.guidance_scale,
             width: defaults.width,
@@ -92,6 +100,8 @@ impl GenerationSettings {
             guidance_scale: self.guidance,
             sampler: self.sampler,
             schedule: self.schedule,
+            compat: self.compat,
+            conditioning: self.conditioning.clone(),
             seed: self.seed,
             rng: self.rng,
             count: self.count,
@@ -131,6 +141,8 @@ impl GenerationSettings {
             model: self.model.clone(),
             sampler: request.sampler,
             schedule: request.schedule,
+            compat: request.compat,
+            conditioning: request.conditioning.clone(),
             steps: request.steps,
             guidance: request.guidance_scale,
             width: request.width,
@@ -206,6 +218,8 @@ mod tests {
             model: ModelSource::InTheBox,
             sampler: Sampler::Dpmpp2m,
             schedule: Schedule::Automatic,
+            compat: Compat::default(),
+            conditioning: ConditioningOptions::default(),
             steps: 20,
             guidance: 5.0,
             width: 128,

@@ -154,16 +154,11 @@ impl BatchPlan {
                     expand(prompt, seed, settings.wildcards)
                         .map_err(|source| PlanError::Prompt { line, source })
                 };
-                let single = GenerationRequest {
-                    prompt: expand(&request.prompt)?,
-                    negative_prompt: expand(&request.negative_prompt)?,
-                    seed,
-                    count: 1,
-                    ..request.clone()
-                };
+                let single = request.image(number).with_prompts(expand)?;
                 let deciding = GenerationRequest {
                     prompt: single.prompt.clone(),
                     negative_prompt: single.negative_prompt.clone(),
+                    conditioning: single.conditioning.clone(),
                     seed,
                     count: 1,
                     ..deciding.clone()
@@ -354,6 +349,8 @@ mod tests {
                 guidance_scale: 1.0,
                 sampler: Sampler::Euler,
                 schedule: Schedule::Automatic,
+                compat: Default::default(),
+                conditioning: Default::default(),
                 seed: 0,
                 rng: RngSource::Torch,
                 count: 1,

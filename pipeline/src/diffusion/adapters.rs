@@ -6,15 +6,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use emberbrush_text_encoder::prompt::{Prompt, PromptSyntax};
+
 use super::DiffusionPipeline;
 use crate::{
     adapters::{
         AdaptedNetwork, AdapterFolders, AdapterSelection, FoundFile, FoundLora, LayerNames,
-        LoraFile, Merge, NetworkMerge, UnusedKeys, WeightedLora,
+        LoraFile, LoraSelection, MAX_LORA_WEIGHT, Merge, NetworkMerge, UnusedKeys, WeightedLora,
     },
     checkpoint::CheckpointError,
     error::PipelineError,
     metadata::AdapterHashes,
+    request::GenerationRequest,
 };
 
 /// What is merged into the networks of a checkpoint, for all who read their weights.
@@ -113,6 +116,28 @@ impl DiffusionPipeline {
         self.adapters.loras = loras;
         self.kept_prompts.clear();
         Ok(merge.unused_keys)
+    }
+
+    /// The adapters of a request: those that it lists, and then those that its prompt names.
+    ///
+    /// # Errors
+    ///
+    /// Where the prompt cannot be read.
+    pub fn adapters_of(
+        &self,
+        request: &GenerationRequest,
+    ) -> Result<AdapterSelection, PipelineError> {
+        let mut adapters = request.adapters.clone();
+        if self.prompt_syntax == PromptSyntax::Weighted {
+            let prompt = Prompt::read(&request.prompt)
+                .map_err(|error| PipelineError::Request(error.to_string()))?;
+            adapters.lora.extend(prompt.loras.into_iter().map(|lora| LoraSelection {
+                file: lora.name.into(),
+                unet: lora.unet.clamp(-MAX_LORA_WEIGHT, MAX_LORA_WEIGHT),
+                text: lora.text_encoder.clamp(-MAX_LORA_WEIGHT, MAX_LORA_WEIGHT),
+            }));
+        }
+        Ok(adapters)
     }
 
     /// Names and hashes of what is merged; a file that cannot be read any more is left out.

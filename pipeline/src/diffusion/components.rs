@@ -107,34 +107,42 @@ impl Components {
 
     /// The tokenizer in the folder `name`.
     pub(super) fn tokenizer(&self, name: &str) -> Result<Tokenizer, CheckpointError> {
-        let broken =
-            |reason: String| CheckpointError::Tokenizer { path: self.files.display(name), reason };
-        let read = |file: &str| {
-            let path = format!("{name}/{file}");
-            match self.files.read_optional(&path)?.map(String::from_utf8) {
-                None => Ok(None),
-                Some(Ok(text)) => Ok(Some(text)),
-                Some(Err(_)) => Err(broken(format!("{file} is not UTF-8 text"))),
-            }
-        };
-        let settings = TokenizerSettings::new(
-            read("tokenizer_config.json")?.as_deref(),
-            read("special_tokens_map.json")?.as_deref(),
-        )
-        .map_err(|error| broken(error.to_string()))?;
-        let tokenizer = match (read("vocab.json")?, read("merges.txt")?, read("tokenizer.json")?) {
-            (Some(vocab), Some(merges), _) => {
-                Tokenizer::from_vocab_and_merges(&vocab, &merges, &settings)
-            }
-            (_, _, Some(json)) => Tokenizer::from_tokenizer_json(&json, &settings),
-            _ => {
-                return Err(broken(
-                    "neither vocab.json with merges.txt nor tokenizer.json is there".to_owned(),
-                ));
-            }
-        };
-        tokenizer.map_err(|error| broken(error.to_string()))
+        load_tokenizer(&self.files, name)
     }
+}
+
+/// Reads the tokenizer in a folder of a checkpoint: `tokenizer`, or SDXL's `tokenizer_2`.
+///
+/// # Errors
+///
+/// Where a file is missing or not understood.
+pub fn load_tokenizer(files: &CheckpointFiles, name: &str) -> Result<Tokenizer, CheckpointError> {
+    let broken = |reason: String| CheckpointError::Tokenizer { path: files.display(name), reason };
+    let read = |file: &str| {
+        let path = format!("{name}/{file}");
+        match files.read_optional(&path)?.map(String::from_utf8) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(_)) => Err(broken(format!("{file} is not UTF-8 text"))),
+        }
+    };
+    let settings = TokenizerSettings::new(
+        read("tokenizer_config.json")?.as_deref(),
+        read("special_tokens_map.json")?.as_deref(),
+    )
+    .map_err(|error| broken(error.to_string()))?;
+    let tokenizer = match (read("vocab.json")?, read("merges.txt")?, read("tokenizer.json")?) {
+        (Some(vocab), Some(merges), _) => {
+            Tokenizer::from_vocab_and_merges(&vocab, &merges, &settings)
+        }
+        (_, _, Some(json)) => Tokenizer::from_tokenizer_json(&json, &settings),
+        _ => {
+            return Err(broken(
+                "neither vocab.json with merges.txt nor tokenizer.json is there".to_owned(),
+            ));
+        }
+    };
+    tokenizer.map_err(|error| broken(error.to_string()))
 }
 
 /// Tensors that published files carry and a run does not need.

@@ -8,21 +8,108 @@ use emberbrush_text_encoder::prompt::PromptSyntax;
 
 use super::{
     DiffusionPipeline,
-    text_encoders::{Encoded, PromptKey, TextEncoders},
+    prompt_plan::{ChunkCounts, PromptPlan, SecondPass, Timed, run_steps},
+    text_encoders::{Encoded, PromptKey, PromptTexts, TextEncoders},
 };
 use crate::{
-    checkpoint::folder::Family, device::OpenDevice, error::PipelineError,
-    request::GenerationRequest,
+    checkpoint::folder::Family,
+    device::OpenDevice,
+    error::PipelineError,
+    request::{GenerationRequest, SizeConditions},
+    schedulers::Compat,
 };
 
-/// What one batch of the UNet is conditioned on. With guidance the batch is
-/// `[negative prompts, prompts]`, without it `[prompts]`.
+/// What the pictures of a run are conditioned on, over its steps.
 #[derive(Debug, Clone)]
 pub struct Conditioning {
+    pictures: Vec<PictureConditioning>,
+    compat: Compat,
+}
+
+/// What a picture is conditioned on, over the steps.
+#[derive(Debug, Clone)]
+struct PictureConditioning {
+    /// `None` without guidance.
+    negative: Option<Timed<Encoded>>,
+    /// What `AND` joins, with its weights.
+    positives: Vec<(Timed<Encoded>, f64)>,
+    /// What Stable Diffusion XL is told of the picture beside the prompts.
+    negative_ids: Vec<f64>,
+    positive_ids: Vec<f64>,
+}
+
+/// What the UNet is conditioned on at a step.
+#[derive(Debug, Clone)]
+pub struct StepConditioning {
+    /// One for each evaluation. Taken together they hold the negative prompts of all pictures,
+    /// where there is guidance, and then the prompts of all pictures as often as `AND` joins some.
+    pub batches: Vec<UNetConditioning>,
+}
+
+/// What one evaluation of the UNet is conditioned on.
+#[derive(Debug, Clone)]
+pub struct UNetConditioning {
     /// `[batch, tokens, channels]`.
     pub encoder_hidden_states: Tensor<3>,
     /// SDXL's pooled text and sizes.
     pub added: Option<PooledText>,
+}
+
+impl Conditioning {
+    /// What the UNet is conditioned on at a step from 1; for A1111, at an evaluation from 0.
+    pub fn at(&self, position: u32) -> StepConditioning {
+        self.of_texts(&self.texts_at(position))
+    }
+
+    /// Which of its texts each prompt of each picture has.
+    pub(super) fn texts_at(&self, position: u32) -> Vec<usize> {
+        let prompts = self.pictures.iter().flat_map(PictureConditioning::prompts);
+        prompts.map(|(texts, _)| texts.at(position, self.compat)).collect()
+    }
+
+    /// The batches for texts as [`texts_at`](Self::texts_at) gives them.
+    pub(super) fn of_texts(&self, texts: &[usize]) -> StepConditioning {
+        let prompts = self.pictures.first().map_or(0, |picture| picture.prompts().count());
+        let mut sets: Vec<Vec<(Encoded, Vec<f64>)>> = vec![Vec::new(); prompts];
+        let mut texts = texts.iter();
+        for picture in &self.pictures {
+            let prompts = picture.prompts().zip(&mut texts);
+            for (set, ((prompt, ids), &text)) in sets.iter_mut().zip(prompts) {
+                set.push((prompt.0[text].1.clone(), ids.to_vec()));
+            }
+        }
+        let is_guided = self.pictures.iter().any(|picture| picture.negative.is_some());
+        let length = |set: &[(Encoded, Vec<f64>)]| set.first().map(|set| set.0.hidden.dims()[1]);
+        // The negative prompts go with the first prompts, as planned for memory; A1111 takes them
+        // by themselves where they are of another length.
+        if is_guided && sets.len() > 1 && length(&sets[0]) == length(&sets[1]) {
+            let positives = sets.remove(1);
+            sets[0].extend(positives);
+        }
+        StepConditioning { batches: sets.into_iter().map(UNetConditioning::join).collect() }
+    }
+
+    /// The weights of the prompts of each picture; `None` without guidance.
+    pub(super) fn guided_weights(&self) -> Option<Vec<Vec<f64>>> {
+        let is_guided = self.pictures.iter().any(|picture| picture.negative.is_some());
+        is_guided.then(|| {
+            let weights = |picture: &PictureConditioning| {
+                picture.positives.iter().map(|(_, weight)| *weight).collect()
+            };
+            self.pictures.iter().map(weights).collect()
+        })
+    }
+}
+
+impl PictureConditioning {
+    /// The negative prompt, where there is one, and what `AND` joins, each with what is told of the
+    /// picture.
+    fn prompts(&self) -> impl Iterator<Item = (&Timed<Encoded>, &[f64])> {
+        let negative = self.negative.iter().map(|texts| (texts, self.negative_ids.as_slice()));
+        let positives =
+            self.positives.iter().map(|(texts, _)| (texts, self.positive_ids.as_slice()));
+        negative.chain(positives)
+    }
 }
 
 /// What Stable Diffusion XL is conditioned on beside the words.
@@ -43,6 +130,13 @@ const KEPT_PROMPTS: usize = 32;
 pub(super) struct KeptPrompt {
     key: PromptKey,
     encoded: Encoded,
+}
+
+/// Which way a prompt guides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Positive,
+    Negative,
 }
 
 /// Prompts of pictures to come, to be encoded on another thread while the pipeline works.
@@ -87,10 +181,16 @@ impl DiffusionPipeline {
         self.prompt_syntax = syntax;
     }
 
-    /// Encodes the request's prompt and, with guidance, its negative prompt. Of prompts of
-    /// different length the shorter is completed with chunks of nothing.
+    /// Encodes the request's prompts and, with guidance, its negative prompt, over all steps. Of
+    /// prompts of different length the shorter is completed with chunks of nothing.
     ///
-    /// Results are kept, so that pictures which share a prompt encode it once.
+    /// Each text is encoded once. Results are kept, so that pictures which share a prompt encode it
+    /// once.
+    ///
+    /// # Errors
+    ///
+    /// Where a prompt cannot be read, the checkpoint has no second text encoder for a second
+    /// prompt, or too few layers, and [`PipelineError::Cancelled`] where `checkpoint` breaks.
     pub fn encode_prompt(
         &mut self,
         request: &GenerationRequest,
@@ -102,75 +202,102 @@ impl DiffusionPipeline {
     /// [`encode_prompt`](Self::encode_prompt) for pictures that are denoised at once: they have
     /// one [`GroupShape`](super::GroupShape), or the shorter prompts get chunks of nothing that
     /// they have not got alone.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`encode_prompt`](Self::encode_prompt).
     pub fn encode_prompts(
         &mut self,
         requests: &[&GenerationRequest],
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Conditioning, PipelineError> {
-        let chunks = requests.iter().map(|request| self.prompt_chunks(request)).max();
-        let chunks = chunks.unwrap_or(1);
-        let (mut negatives, mut positives) = (Vec::new(), Vec::new());
-        for request in requests {
-            let positive = self.encode_kept(&request.prompt, chunks, checkpoint)?;
-            if self.uses_negative_prompt(request) {
-                negatives.push(if self.is_zeros(&request.negative_prompt) {
-                    Encoded {
-                        hidden: positive.hidden.zeros_like(),
-                        pooled: positive.pooled.as_ref().map(Tensor::zeros_like),
+        let passes: Vec<_> = requests.iter().map(|&request| (request, None)).collect();
+        self.encode_passes(&passes, checkpoint)
+    }
+
+    /// [`encode_prompts`](Self::encode_prompts) for runs of which some are second passes.
+    pub(super) fn encode_passes(
+        &mut self,
+        passes: &[(&GenerationRequest, Option<SecondPass>)],
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Conditioning, PipelineError> {
+        let plans = passes
+            .iter()
+            .map(|&(request, second_pass)| self.prompt_plan(request, second_pass))
+            .collect::<Result<Vec<_>, _>>()?;
+        let chunks = most_chunks(&plans);
+        let encoders = Arc::clone(&self.text);
+        let mut encoded: Vec<(PromptKey, Encoded)> = Vec::new();
+        let mut pictures = Vec::with_capacity(passes.len());
+        for (&(request, _), plan) in passes.iter().zip(&plans) {
+            let mut encode = |texts: &Timed<PromptTexts>, role: Role| {
+                texts.try_map(|texts| {
+                    let key = self.key(request, texts, role, chunks);
+                    if let Some((_, done)) = encoded.iter().find(|(known, _)| *known == key) {
+                        return Ok(done.clone());
                     }
-                } else {
-                    self.encode_kept(&request.negative_prompt, chunks, checkpoint)?
-                });
-            }
-            positives.push(positive);
+                    let done = self.encode_kept(key.clone(), checkpoint)?;
+                    encoded.push((key, done.clone()));
+                    Ok::<_, PipelineError>(done)
+                })
+            };
+            let positives = plan
+                .positives
+                .iter()
+                .map(|(texts, weight)| Ok((encode(texts, Role::Positive)?, *weight)))
+                .collect::<Result<Vec<_>, PipelineError>>()?;
+            let negative = match &plan.negative {
+                Some(negative) if encoders.is_zeros(negative) => {
+                    let like = &positives[0].0.0[0].1;
+                    Some(Timed(vec![(u32::MAX, like.zeros(chunks.negative, chunks.positive))]))
+                }
+                Some(negative) => Some(encode(negative, Role::Negative)?),
+                None => None,
+            };
+            let ids = |score: f64| match self.family {
+                Family::StableDiffusionXlRefiner => refiner_ids(request, score),
+                _ => size_ids(request),
+            };
+            let (negative_ids, positive_ids) =
+                (ids(NEGATIVE_AESTHETIC_SCORE), ids(AESTHETIC_SCORE));
+            pictures.push(PictureConditioning { negative, positives, negative_ids, positive_ids });
         }
-        let size = |request: &GenerationRequest| (request.width, request.height);
-        let sizes = requests.iter().map(|request| size(request));
-        let sizes: Vec<_> = if negatives.is_empty() {
-            sizes.collect()
-        } else {
-            sizes.clone().chain(sizes).collect()
-        };
-        let size_ids = match self.family {
-            Family::StableDiffusionXlRefiner => {
-                let negative = std::iter::repeat_n(NEGATIVE_AESTHETIC_SCORE, negatives.len());
-                let positive = std::iter::repeat_n(AESTHETIC_SCORE, positives.len());
-                let scores = negative.chain(positive);
-                sizes
-                    .iter()
-                    .zip(scores)
-                    .flat_map(|(&size, score)| refiner_ids(size, score))
-                    .collect()
-            }
-            _ => sizes.iter().flat_map(|&size| size_ids(size)).collect(),
-        };
-        negatives.append(&mut positives);
         self.finish_with_text_encoders();
-        Ok(conditioning(negatives, size_ids))
+        let compat = passes.first().map(|(request, _)| request.compat).unwrap_or_default();
+        Ok(Conditioning { pictures, compat })
     }
 
     /// What of the prompts of `requests`, which will be denoised at once, is not encoded yet.
+    /// Prompts that cannot be read are left for [`encode_prompts`](Self::encode_prompts) to tell.
     pub fn prompts_ahead(&self, requests: &[&GenerationRequest]) -> PromptsAhead {
-        let chunks = requests.iter().map(|request| self.prompt_chunks(request)).max();
-        let chunks = chunks.unwrap_or(1);
+        let plans: Result<Vec<_>, _> =
+            requests.iter().map(|request| self.prompt_plan(request, None)).collect();
         let mut keys: Vec<PromptKey> = Vec::new();
-        for request in requests {
-            let negative = Some(&request.negative_prompt)
-                .filter(|negative| self.uses_negative_prompt(request) && !self.is_zeros(negative));
-            for prompt in std::iter::once(&request.prompt).chain(negative) {
-                let key = self.key(prompt, chunks);
-                if !keys.contains(&key) && self.kept_prompts.iter().all(|kept| kept.key != key) {
-                    keys.push(key);
+        // Without memory for the text encoders beside a run nothing is encoded ahead.
+        if let Ok(plans) = plans
+            && !self.drops_text_encoders()
+        {
+            let chunks = most_chunks(&plans);
+            for (request, plan) in requests.iter().zip(&plans) {
+                let negative = plan.negative.iter().filter(|texts| !self.text.is_zeros(texts));
+                let negative = negative.map(|texts| (texts, Role::Negative));
+                let positives = plan.positives.iter().map(|(texts, _)| (texts, Role::Positive));
+                for (texts, role) in positives.chain(negative) {
+                    for (_, texts) in &texts.0 {
+                        let key = self.key(request, texts, role, chunks);
+                        let is_known = self.kept_prompts.iter().any(|kept| kept.key == key);
+                        if !is_known && !keys.contains(&key) && keys.len() < KEPT_PROMPTS / 2 {
+                            keys.push(key);
+                        }
+                    }
                 }
             }
         }
-        keys.truncate(KEPT_PROMPTS / 2);
-        if requests.iter().any(|request| !self.has_adapters(&request.adapters)) {
+        let are_merged = |request: &&GenerationRequest| {
+            self.adapters_of(request).is_ok_and(|adapters| self.has_adapters(&adapters))
+        };
+        if !requests.iter().all(are_merged) {
             // The text encoders are to change before.
-            keys.clear();
-        }
-        if self.drops_text_encoders() {
-            // There is no memory for them beside a run.
             keys.clear();
         }
         PromptsAhead { encoders: Arc::clone(&self.text), device: self.device.clone(), keys }
@@ -184,33 +311,56 @@ impl DiffusionPipeline {
         }
     }
 
-    /// How many chunks the request's prompts need.
-    pub(super) fn prompt_chunks(&self, request: &GenerationRequest) -> usize {
-        let negative = self.uses_negative_prompt(request).then_some(&request.negative_prompt);
-        std::iter::once(&request.prompt)
-            .chain(negative)
-            .map(|prompt| self.text.chunks(prompt, self.prompt_syntax))
-            .max()
-            .unwrap_or(1)
+    /// What the request's prompts say over the steps of a run.
+    pub(super) fn prompt_plan(
+        &self,
+        request: &GenerationRequest,
+        second_pass: Option<SecondPass>,
+    ) -> Result<PromptPlan, PipelineError> {
+        let options = &request.conditioning;
+        if self.text.second.is_none()
+            && (options.prompt_2.is_some() || options.negative_2.is_some())
+        {
+            return Err(PipelineError::Request(format!(
+                "{} has one text encoder, so there is no place for a second prompt",
+                self.name
+            )));
+        }
+        let steps = run_steps(request, second_pass);
+        let is_guided = self.uses_negative_prompt(request);
+        let plan = PromptPlan::new(request, steps, self.prompt_syntax, &self.text, is_guided)
+            .map_err(|error| PipelineError::Request(error.to_string()))?;
+        if plan.positives.len() > 1 && self.is_told_guidance() {
+            return Err(PipelineError::Request(format!(
+                "guidance was distilled into {}, so it follows one prompt; write it without AND",
+                self.name
+            )));
+        }
+        Ok(plan)
     }
 
-    /// Whether a negative prompt stands for zeros.
-    fn is_zeros(&self, negative: &str) -> bool {
-        negative.is_empty() && self.text.zeros_for_empty_prompt
-    }
-
-    fn key(&self, prompt: &str, chunks: usize) -> PromptKey {
-        PromptKey { prompt: prompt.to_owned(), chunks, syntax: self.prompt_syntax }
+    fn key(
+        &self,
+        request: &GenerationRequest,
+        texts: &PromptTexts,
+        role: Role,
+        chunks: ChunkCounts,
+    ) -> PromptKey {
+        let (chunks, skips) = match role {
+            Role::Positive => (chunks.positive, true),
+            // diffusers takes the last layer of negative prompts, whatever `clip_skip` says.
+            Role::Negative => (chunks.negative, request.compat == Compat::A1111),
+        };
+        let clip_skip = if skips { request.conditioning.clip_skip } else { 1 };
+        PromptKey { texts: texts.clone(), chunks, syntax: self.prompt_syntax, clip_skip }
     }
 
     /// The encoded prompt, or what it gave before.
     fn encode_kept(
         &mut self,
-        prompt: &str,
-        chunks: usize,
+        key: PromptKey,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Encoded, PipelineError> {
-        let key = self.key(prompt, chunks);
         let place = self.kept_prompts.iter().position(|kept| kept.key == key);
         let kept = match place.and_then(|place| self.kept_prompts.remove(place)) {
             Some(kept) => kept,
@@ -229,28 +379,44 @@ impl DiffusionPipeline {
     }
 }
 
+impl UNetConditioning {
+    /// Joins encoded prompts, each with what is told of its picture.
+    fn join(batch: Vec<(Encoded, Vec<f64>)>) -> Self {
+        let time_ids = batch.iter().flat_map(|(_, ids)| ids.iter().copied()).collect();
+        let (hidden, pooled): (Vec<_>, Vec<_>) =
+            batch.into_iter().map(|(encoded, _)| (encoded.hidden, encoded.pooled)).unzip();
+        let pooled: Option<Vec<_>> = pooled.into_iter().collect();
+        let added =
+            pooled.map(|pooled| PooledText { text_embeds: Tensor::cat(pooled, 0), time_ids });
+        Self { encoder_hidden_states: Tensor::cat(hidden, 0), added }
+    }
+}
+
+/// Room for the prompts of all plans.
+fn most_chunks(plans: &[PromptPlan]) -> ChunkCounts {
+    plans.iter().fold(ChunkCounts::ONE, |most, plan| most.max(plan.chunks))
+}
+
 /// What the refiner is told of the looks of the picture, and of what it should not be: diffusers'
 /// defaults (`pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl_img2img.py`).
 const AESTHETIC_SCORE: f64 = 6.0;
 const NEGATIVE_AESTHETIC_SCORE: f64 = 2.5;
 
-/// What Stable Diffusion XL is told of a picture's width and height: those of an original, where
-/// it was cropped, and those wanted, each height first.
-fn size_ids((width, height): (u32, u32)) -> [f64; 6] {
-    let (height, width) = (f64::from(height), f64::from(width));
-    [height, width, 0.0, 0.0, height, width]
+/// What Stable Diffusion XL is told of a picture: the size of an original, where it was cropped,
+/// and the size wanted, each height first.
+fn size_ids(request: &GenerationRequest) -> Vec<f64> {
+    let own = (request.width, request.height);
+    let SizeConditions { original, crop, target } = request
+        .conditioning
+        .size_conditions
+        .unwrap_or(SizeConditions { original: own, crop: (0, 0), target: own });
+    [original.1, original.0, crop.1, crop.0, target.1, target.0].map(f64::from).to_vec()
 }
 
 /// The same for the refiner: the score stands in place of the wanted size.
-fn refiner_ids((width, height): (u32, u32), aesthetic_score: f64) -> [f64; 5] {
-    [f64::from(height), f64::from(width), 0.0, 0.0, aesthetic_score]
-}
-
-/// Joins encoded prompts, with what Stable Diffusion XL is told of their pictures.
-fn conditioning(batch: Vec<Encoded>, time_ids: Vec<f64>) -> Conditioning {
-    let (hidden, pooled): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|encoded| (encoded.hidden, encoded.pooled)).unzip();
-    let pooled: Option<Vec<_>> = pooled.into_iter().collect();
-    let added = pooled.map(|pooled| PooledText { text_embeds: Tensor::cat(pooled, 0), time_ids });
-    Conditioning { encoder_hidden_states: Tensor::cat(hidden, 0), added }
+fn refiner_ids(request: &GenerationRequest, aesthetic_score: f64) -> Vec<f64> {
+    let mut ids = size_ids(request);
+    ids.truncate(4);
+    ids.push(aesthetic_score);
+    ids
 }

@@ -6,8 +6,15 @@ use burn::tensor::{DType, Tensor};
 use emberbrush_layers::interrupt::Cancelled;
 use emberbrush_unet::{AddedConditions, UNetInput};
 
-use super::{Conditioning, DenoisingStart, DiffusionPipeline, NoiseSource, guidance::Guidance};
-use crate::{error::PipelineError, request::GenerationRequest, schedulers::Scheduler};
+use super::{
+    Conditioning, DenoisingStart, DiffusionPipeline, NoiseSource, StepConditioning,
+    UNetConditioning, guidance::Guidance,
+};
+use crate::{
+    error::PipelineError,
+    request::GenerationRequest,
+    schedulers::{Compat, Scheduler},
+};
 
 /// What happens while latents are denoised. The answer `Break` cancels.
 #[derive(Debug)]
@@ -28,8 +35,7 @@ pub enum Denoising<'a> {
 }
 
 impl DiffusionPipeline {
-    /// Denoises `latents` over the whole schedule, with classifier-free guidance
-    /// `e = u + g (c − u)` (Ho and Salimans, arXiv:2207.12598, equation 6).
+    /// Denoises `latents` over the whole schedule, with classifier-free guidance.
     pub fn denoise(
         &self,
         latents: Tensor<4>,
@@ -83,7 +89,9 @@ impl DiffusionPipeline {
         }
         let mut latents = joined(latents);
         let inpainting = (!inpainting.is_empty()).then(|| joined(inpainting));
-        let guidance = self.guidance(requests, &latents.device());
+        let guidance = self.guidance(requests, conditioning, &latents.device());
+        let compat = requests.first().map(|request| request.compat).unwrap_or_default();
+        let mut current: Option<(Vec<usize>, StepConditioning)> = None;
         let timesteps = scheduler.timesteps().to_vec();
         let shape = latents.dims();
         for (evaluation, &timestep) in timesteps.iter().enumerate().skip(first) {
@@ -91,9 +99,20 @@ impl DiffusionPipeline {
             if let Some(inpainting) = &inpainting {
                 input = Tensor::cat(vec![input, inpainting.clone()], 1);
             }
-            let mut output = self.predict(input, timestep, conditioning, &guidance, &mut || {
-                on_progress(Denoising::Checkpoint)
-            })?;
+            let position = match compat {
+                Compat::Diffusers => scheduler.step_of(evaluation) - scheduler.step_of(first) + 1,
+                Compat::A1111 => evaluation - first,
+            };
+            let texts = conditioning.texts_at(position as u32);
+            let step_conditioning = match current.take() {
+                Some((now, step_conditioning)) if now == texts => step_conditioning,
+                _ => conditioning.of_texts(&texts),
+            };
+            let mut output =
+                self.predict(&input, timestep, &step_conditioning, &guidance, &mut || {
+                    on_progress(Denoising::Checkpoint)
+                })?;
+            current = Some((texts, step_conditioning));
             if known.iter().any(Option::is_some) {
                 let held = known.iter().enumerate().map(|(picture, known)| {
                     let part = |tensor: &Tensor<4>| tensor.clone().narrow(0, picture, 1);
@@ -137,21 +156,41 @@ impl DiffusionPipeline {
         Ok(latents)
     }
 
-    /// One evaluation of the UNet, guided where there are scales.
+    /// What the UNet predicts at a step, guided where it is to be.
     fn predict(
         &self,
-        input: Tensor<4>,
+        input: &Tensor<4>,
         timestep: f64,
-        conditioning: &Conditioning,
+        conditioning: &StepConditioning,
         guidance: &Guidance,
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
-        let input = input.cast(DType::from(self.dtype));
+        let input = input.clone().cast(DType::from(self.dtype));
         let pictures = input.dims()[0];
-        let sample = match &guidance.scales {
-            Some(_) => Tensor::cat(vec![input.clone(), input], 0),
-            None => input,
-        };
+        let mut outputs = Vec::new();
+        for batch in &conditioning.batches {
+            let times = batch.encoder_hidden_states.dims()[0] / pictures;
+            let sample = joined(vec![input.clone(); times]);
+            let output = self.evaluate(sample, timestep, batch, guidance, checkpoint)?;
+            let part = |place| output.clone().narrow(0, place * pictures, pictures);
+            outputs.extend((0..times).map(part));
+        }
+        let first = outputs.remove(0);
+        Ok(match &guidance.classifier_free {
+            Some(guidance) => guidance.of(first, &outputs),
+            None => first,
+        })
+    }
+
+    /// One evaluation of the UNet.
+    fn evaluate(
+        &self,
+        sample: Tensor<4>,
+        timestep: f64,
+        conditioning: &UNetConditioning,
+        guidance: &Guidance,
+        checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Tensor<4>, PipelineError> {
         let input = UNetInput {
             sample,
             timesteps: &[timestep],
@@ -167,11 +206,7 @@ impl DiffusionPipeline {
             model: self.name.clone(),
             reason: error.to_string(),
         })?;
-        let output = self.unet.forward(input, checkpoint)?.cast(DType::F32);
-        let Some(scales) = &guidance.scales else { return Ok(output) };
-        let negative = output.clone().narrow(0, 0, pictures);
-        let positive = output.narrow(0, pictures, pictures);
-        Ok(negative.clone() + (positive - negative) * scales.clone())
+        Ok(self.unet.forward(input, checkpoint)?.cast(DType::F32))
     }
 }
 

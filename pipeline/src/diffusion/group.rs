@@ -9,13 +9,18 @@ use std::{ops::ControlFlow, time::Instant};
 
 use burn::tensor::Tensor;
 
-use super::{Denoising, DiffusionPipeline, ImageInput, NoiseSource, denoise::joined};
+use super::{
+    Denoising, DiffusionPipeline, ImageInput, NoiseSource,
+    denoise::joined,
+    image_input::made_steps,
+    prompt_plan::{ChunkCounts, SecondPass},
+};
 use crate::{
     adapters::AdapterSelection,
     error::PipelineError,
     progress::{ProgressEvent, Stage, begin, tell},
     request::{GenerationRequest, Mode},
-    schedulers::{Sampler, Schedule},
+    schedulers::{Compat, Sampler, Schedule},
 };
 
 /// What pictures have in common that can be denoised at once. Prompt, seed and guidance scale may
@@ -26,9 +31,12 @@ pub struct GroupShape {
     steps: u32,
     sampler: Sampler,
     schedule: Schedule,
+    compat: Compat,
     uses_guidance: bool,
-    /// Chunks of the longer of the two prompts. A picture of fewer would be another one with more.
-    chunks: usize,
+    /// How many prompts `AND` joins.
+    prompts: usize,
+    /// Chunks of the prompts. A picture of fewer would be another one with more.
+    chunks: ChunkCounts,
     /// Of pictures that start from a picture, which decides the first step.
     strength: Option<f64>,
     adapters: AdapterSelection,
@@ -64,15 +72,19 @@ impl DiffusionPipeline {
             Mode::Inpaint(inpaint) => Some(inpaint.image.strength),
             Mode::Outpaint(_) | Mode::Upscale(_) | Mode::HiresFix(_) => return None,
         };
+        // A picture whose prompt cannot be read is made alone, and fails alone.
+        let plan = self.prompt_plan(request, None).ok()?;
         Some(GroupShape {
             size: (request.width, request.height),
             steps: request.steps,
             sampler: request.sampler,
             schedule: request.schedule,
-            uses_guidance: self.uses_negative_prompt(request),
-            chunks: self.prompt_chunks(request),
+            compat: request.compat,
+            uses_guidance: plan.negative.is_some(),
+            prompts: plan.positives.len(),
+            chunks: plan.chunks,
             strength,
-            adapters: request.adapters.clone(),
+            adapters: self.adapters_of(request).ok()?,
         })
     }
 
@@ -102,13 +114,17 @@ impl DiffusionPipeline {
             request.check()?;
         }
         let mut scheduler = self.scheduler(first)?;
-        for unused in self.use_adapters(&first.adapters)? {
+        for unused in self.use_adapters(&self.adapters_of(first)?)? {
             tell(ProgressEvent::UnusedKeys(unused), on_event)?;
         }
 
         begin(Stage::Encode, on_event)?;
+        let passes: Vec<_> = members
+            .iter()
+            .map(|member| (member.request, second_pass(member, scheduler.steps())))
+            .collect();
         let conditioning =
-            self.encode_prompts(&requests, &mut || on_event(ProgressEvent::Checkpoint))?;
+            self.encode_passes(&passes, &mut || on_event(ProgressEvent::Checkpoint))?;
         let mut starts = Vec::with_capacity(members.len());
         for member in members.iter_mut() {
             let checkpoint = &mut || on_event(ProgressEvent::Checkpoint);
@@ -125,7 +141,7 @@ impl DiffusionPipeline {
         begin(Stage::Denoise, on_event)?;
         let start = starts.iter().map(|start| start.evaluation).min().unwrap_or(0);
         let skipped = scheduler.step_of(start) as u32;
-        let steps = first.steps.saturating_sub(skipped);
+        let steps = (scheduler.steps() as u32).saturating_sub(skipped);
         let mut started = Instant::now();
         let latents = self.denoise_group(
             starts,
@@ -149,4 +165,11 @@ impl DiffusionPipeline {
         begin(Stage::Decode, on_event)?;
         Ok(latents)
     }
+}
+
+/// The second pass that a member is, of a schedule of so many steps.
+fn second_pass(member: &GroupMember<'_>, steps: usize) -> Option<SecondPass> {
+    let input = member.input?;
+    let made = made_steps(member.request, input, steps) as u32;
+    input.first_pass.map(|first_pass| SecondPass { made, first_pass })
 }

@@ -14,7 +14,7 @@ use crate::{
     error::PipelineError,
     picture::Mask,
     request::{GenerationRequest, LATENT_CELL},
-    schedulers::Scheduler,
+    schedulers::{Compat, Sampler, Scheduler},
 };
 
 /// The picture that a run starts from, of the request's size.
@@ -27,6 +27,8 @@ pub struct ImageInput {
     pub strength: f64,
     /// What is repainted; `None` repaints everything.
     pub mask: Option<MaskInput>,
+    /// The steps of the run that made the picture, where this is its second pass.
+    pub first_pass: Option<u32>,
 }
 
 /// What a run starts from.
@@ -103,7 +105,7 @@ impl DiffusionPipeline {
         if self.inpainting {
             let grey = Rgb32FImage::from_pixel(request.width, request.height, image::Rgb([0.5; 3]));
             let image = StartingImage::Pixels(grey);
-            let input = ImageInput { image, strength: 1.0, mask: None };
+            let input = ImageInput { image, strength: 1.0, mask: None, first_pass: None };
             return self.start_from_image(request, &input, scheduler, noise, checkpoint);
         }
         Ok(DenoisingStart::noise(self.prepare_latents(request, scheduler, noise)))
@@ -139,7 +141,7 @@ impl DiffusionPipeline {
             )));
         }
         let steps = scheduler.steps();
-        let made = ((steps as f64 * input.strength) as usize).min(steps);
+        let made = made_steps(request, input, steps);
         let evaluation = scheduler.start_after(steps - made)?;
 
         let masked = self.inpainting || input.mask.is_some();
@@ -147,13 +149,17 @@ impl DiffusionPipeline {
         let original = match &input.image {
             StartingImage::Pixels(_) if self.inpainting && from_noise => None,
             StartingImage::Pixels(image) => {
-                let posterior = noise.next(shape);
+                // A1111's image has a seed for the noise of runs alone.
+                let posterior = match request.compat {
+                    Compat::Diffusers => noise.next(shape),
+                    Compat::A1111 => Tensor::zeros(shape, (&self.device.device, DType::F32)),
+                };
                 let image = self.image_tensor(image);
                 Some(self.encode_image(image, posterior, checkpoint)?)
             }
             StartingImage::Latents(latents) => Some(Tensor::clone(latents)),
         };
-        let drawn = noise.next(shape);
+        let drawn = noise.initial(shape);
         let latent_mask = input
             .mask
             .as_ref()
@@ -273,6 +279,27 @@ impl DiffusionPipeline {
         let data = TensorData::new(mask.as_raw().clone(), shape);
         Tensor::from_data(data, (&self.device.device, DType::F32))
     }
+}
+
+/// The steps of `steps` that a run over a picture makes: diffusers' share of them, or A1111's,
+/// which is one more (`modules/sd_samplers_common.py`, `setup_img2img_steps`). Second passes make
+/// as many as they are told to, there as here.
+pub(super) fn made_steps(request: &GenerationRequest, input: &ImageInput, steps: usize) -> usize {
+    let share = |strength: f64, steps: f64| (strength * steps) as usize;
+    let made = match (request.compat, request.sampler) {
+        (Compat::A1111, sampler) if input.first_pass.is_none() => {
+            let strength = input.strength.min(0.999);
+            match sampler {
+                // These lose one at either end.
+                Sampler::Ddim | Sampler::Pndm => {
+                    share(strength, f64::from(request.steps)).saturating_sub(1)
+                }
+                _ => share(strength, steps as f64) + 1,
+            }
+        }
+        _ => share(input.strength, steps as f64),
+    };
+    made.min(steps)
 }
 
 /// 1 where the mask has `threshold` or more.

@@ -11,17 +11,23 @@ mod image_input;
 mod latent_blending;
 mod load;
 mod memory_settings;
+mod prompt_plan;
+mod seeded_noise;
 mod soft_inpainting;
 mod text_encoders;
 mod vae_tiling;
 
-pub use conditioning::{Conditioning, EncodedPrompts, PooledText, PromptsAhead};
+pub use components::load_tokenizer;
+pub use conditioning::{
+    Conditioning, EncodedPrompts, PooledText, PromptsAhead, StepConditioning, UNetConditioning,
+};
 pub use defaults::CheckpointDefaults;
 pub use denoise::Denoising;
 pub use group::{GroupMember, GroupShape};
 pub use image_input::{DenoisingStart, ImageInput, LatentContent, MaskInput, StartingImage};
 pub use latent_blending::LatentBlending;
 pub use load::LoadReport;
+pub use seeded_noise::SeededNoise;
 pub use soft_inpainting::SoftInpainting;
 pub use vae_tiling::VaeTiling;
 
@@ -52,13 +58,21 @@ use crate::{
     preview::LatentRgbFactors,
     progress::ProgressEvent,
     request::{GenerationRequest, LATENT_CELL},
-    schedulers::{self, Scheduler, SchedulerConfig},
+    schedulers::{self, SamplerOptions, Scheduler, SchedulerConfig},
 };
 
 /// Makes the standard normal noise of a run, in the order in which diffusers draws it.
 pub trait NoiseSource {
     /// The next noise of `shape`, in f32 on the pipeline's device.
     fn next(&mut self, shape: [usize; 4]) -> Tensor<4>;
+
+    /// The noise that a run starts from, drawn as the next.
+    fn initial(&mut self, shape: [usize; 4]) -> Tensor<4> {
+        self.next(shape)
+    }
+
+    /// Begins again with the noise of the first run, where it comes from a seed.
+    fn restart(&mut self) {}
 }
 
 impl<F: FnMut([usize; 4]) -> Tensor<4>> NoiseSource for F {
@@ -216,11 +230,13 @@ impl DiffusionPipeline {
         &self,
         request: &GenerationRequest,
     ) -> Result<Box<dyn Scheduler>, PipelineError> {
-        Ok(schedulers::build(
+        let options = SamplerOptions { compat: request.compat, ..SamplerOptions::default() };
+        Ok(schedulers::build_with(
             request.sampler,
             request.schedule,
             &self.scheduler_config,
             request.steps as usize,
+            &options,
         )?)
     }
 
@@ -233,7 +249,7 @@ impl DiffusionPipeline {
     ) -> Tensor<4> {
         let side = |pixels: u32| (pixels / LATENT_CELL) as usize;
         let shape = [1, self.latent_channels, side(request.height), side(request.width)];
-        noise.next(shape) * scheduler.init_noise_sigma()
+        noise.initial(shape) * scheduler.init_noise_sigma()
     }
 
     /// The upscaler in the file at `path`, which is kept until another one is needed.

@@ -11,7 +11,7 @@ use emberbrush_text_encoder::{
     Chunk, ClipTextConfig, ClipTextModel, ForwardError, Tokenizer, prompt::PromptSyntax,
 };
 
-use super::components::Components;
+use super::{components::Components, prompt_plan::Timed};
 use crate::{checkpoint::CheckpointError, error::PipelineError};
 
 /// A text encoder and its tokenizer.
@@ -91,13 +91,30 @@ pub(super) struct TextEncoders {
     pub(super) zeros_for_empty_prompt: bool,
 }
 
+/// What the text encoders read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct PromptTexts {
+    pub(super) first: String,
+    /// What SDXL's second encoder reads instead.
+    pub(super) second: Option<String>,
+}
+
+impl PromptTexts {
+    /// What each encoder reads.
+    fn each(&self) -> impl Iterator<Item = &str> {
+        [&self.first, self.second.as_ref().unwrap_or(&self.first)].into_iter().map(String::as_str)
+    }
+}
+
 /// A prompt as it is encoded.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct PromptKey {
-    pub(super) prompt: String,
+    pub(super) texts: PromptTexts,
     /// The number of chunks, of which the last may be empty.
     pub(super) chunks: usize,
     pub(super) syntax: PromptSyntax,
+    /// Counted from 1, as A1111 does.
+    pub(super) clip_skip: u32,
 }
 
 /// One prompt, encoded.
@@ -109,7 +126,26 @@ pub(super) struct Encoded {
     pub(super) pooled: Option<Tensor<2>>,
 }
 
+impl Encoded {
+    /// Zeros in its place, of as many chunks as are asked for where this has `own`.
+    pub(super) fn zeros(&self, chunks: usize, own: usize) -> Self {
+        let [batch, tokens, channels] = self.hidden.dims();
+        let tokens = tokens / own.max(1) * chunks;
+        let options = (&self.hidden.device(), self.hidden.dtype());
+        Self {
+            hidden: Tensor::zeros([batch, tokens, channels], options),
+            pooled: self.pooled.as_ref().map(Tensor::zeros_like),
+        }
+    }
+}
+
 impl TextEncoders {
+    /// Whether a negative prompt stands for zeros.
+    pub(super) fn is_zeros(&self, negative: &Timed<PromptTexts>) -> bool {
+        let is_empty = |texts: &PromptTexts| texts.each().all(str::is_empty);
+        self.zeros_for_empty_prompt && negative.0.iter().all(|(_, texts)| is_empty(texts))
+    }
+
     /// Gives up the weights, which are read again when they are needed.
     pub(super) fn drop_weights(&self) {
         for part in self.parts() {
@@ -127,9 +163,10 @@ impl TextEncoders {
     }
 
     /// How many chunks a prompt needs.
-    pub(super) fn chunks(&self, prompt: &str, syntax: PromptSyntax) -> usize {
-        let chunks = |text: &TextPart| text.tokenizer.encode_chunks(prompt, syntax).len();
-        self.parts().map(chunks).max().unwrap_or(1)
+    pub(super) fn chunks(&self, texts: &PromptTexts, syntax: PromptSyntax) -> usize {
+        let parts = self.parts().zip(texts.each());
+        let chunks = parts.map(|(part, text)| part.tokenizer.encode_chunks(text, syntax).len());
+        chunks.max().unwrap_or(1)
     }
 
     /// Encodes a prompt.
@@ -141,9 +178,10 @@ impl TextEncoders {
         let chunks = key.chunks;
         let sequences: Vec<Vec<Chunk>> = self
             .parts()
-            .map(|text| {
-                let mut sequences = text.tokenizer.encode_chunks(&key.prompt, key.syntax);
-                let empty = text.tokenizer.encode_chunks("", key.syntax);
+            .zip(key.texts.each())
+            .map(|(part, text)| {
+                let mut sequences = part.tokenizer.encode_chunks(text, key.syntax);
+                let empty = part.tokenizer.encode_chunks("", key.syntax);
                 sequences
                     .extend(empty.into_iter().cycle().take(chunks - sequences.len().min(chunks)));
                 sequences
@@ -159,14 +197,17 @@ impl TextEncoders {
                 let output = model
                     .forward(std::slice::from_ref(&chunk.ids), checkpoint)
                     .map_err(|error| self.text_error(error))?;
+                let skipped = key.clip_skip.saturating_sub(1) as usize;
                 let state = match self.output {
-                    TextOutput::Last => output.last_hidden_state(),
-                    TextOutput::PenultimateAndPooled => {
-                        output.hidden_layer(1).ok_or_else(|| {
-                            self.cannot("its text encoders have fewer than two layers")
-                        })?
-                    }
+                    TextOutput::Last => output.hidden_layer_normalized(skipped),
+                    TextOutput::PenultimateAndPooled => output.hidden_layer(skipped + 1),
                 };
+                let state = state.ok_or_else(|| {
+                    self.cannot(&format!(
+                        "its text encoders have too few layers for a clip skip of {}",
+                        key.clip_skip
+                    ))
+                })?;
                 states.push(weighted(state, chunk));
                 // That of the last encoder and the first chunk.
                 if index == 0 && self.output == TextOutput::PenultimateAndPooled {

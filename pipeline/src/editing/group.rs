@@ -9,12 +9,11 @@ use emberbrush_layers::interrupt::Cancelled;
 
 use super::{Edited, PreparedRun, Sources, edit};
 use crate::{
-    diffusion::{DiffusionPipeline, GroupMember},
+    diffusion::{DiffusionPipeline, GroupMember, SeededNoise},
     error::PipelineError,
     metadata::{AdapterHashes, BatchPlace},
     progress::ProgressEvent,
     request::GenerationRequest,
-    rng::NoiseGenerator,
 };
 
 /// A picture of a group, finished or failed.
@@ -80,14 +79,8 @@ fn edit_from_place(
             if (settings.batch as usize) < size {
                 return Ok(None);
             }
-            let mut noise: Vec<_> = group
-                .iter()
-                .map(|(request, _)| {
-                    let mut generator = NoiseGenerator::new(request.rng, request.seed);
-                    let device = &device;
-                    move |shape: [usize; 4]| generator.normal(shape, device)
-                })
-                .collect();
+            let mut noise: Vec<_> =
+                group.iter().map(|(request, _)| SeededNoise::new(request, 0, &device)).collect();
             let mut members: Vec<GroupMember<'_>> = group
                 .iter()
                 .zip(prepared)

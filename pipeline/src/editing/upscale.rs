@@ -11,6 +11,7 @@ use crate::{
     picture::{self, Rectangle, Tiles},
     progress::{ProgressEvent, Stage, begin},
     request::{GenerationRequest, HiresFix, LATENT_CELL, Mode, Upscale},
+    schedulers::Compat,
 };
 
 /// The share of a tile that it has in common with the next.
@@ -40,8 +41,12 @@ pub(super) fn hires_fix(
             StartingImage::Latents(Box::new(upscale_latents(latents, size, interpolation)?))
         }
     };
+    let first_pass = Some(request.steps);
     let second = GenerationRequest { width, height, steps: hires.steps, ..first };
-    let input = ImageInput { image, strength: hires.strength, mask: None };
+    let input = ImageInput { image, strength: hires.strength, mask: None, first_pass };
+    if request.compat == Compat::A1111 {
+        noise.restart();
+    }
     pipeline.generate_from_image(&second, &input, noise, on_event)
 }
 
@@ -77,6 +82,7 @@ pub(super) fn upscale(
             image: StartingImage::Pixels(picture::view(&large, rectangle, tile.0, tile.1)),
             strength: upscale.image.strength,
             mask: None,
+            first_pass: None,
         };
         let painted = pipeline.generate_from_image(&request, &input, noise, on_event)?;
         blend.add((left, top), |x, y| painted.get_pixel(x, y).0);

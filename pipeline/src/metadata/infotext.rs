@@ -7,12 +7,12 @@ use regex::Regex;
 
 use super::{
     ImageSettings, Program,
-    write::{INPAINT_NOT_MASKED, ONLY_MASKED},
+    write::{COMPAT, GUIDANCE_RESCALE, INPAINT_NOT_MASKED, ONLY_MASKED},
 };
 use crate::{
     diffusion::SoftInpainting,
     request::{HiresUpscaler, MaskedContent},
-    schedulers::Schedule,
+    schedulers::{Compat, Schedule},
 };
 
 /// `re_param` of A1111. A pattern that did not compile would read no pairs.
@@ -74,6 +74,7 @@ pub(super) fn read(text: &str) -> ImageSettings {
     // A1111 takes its numbers from the GPU unless it says otherwise, and Philox imitates them.
     if program != Program::Emberbrush && !found.is_empty() {
         settings.set("rng", "philox");
+        settings.set("compat", Compat::A1111.name());
     }
     for (key, value) in found {
         read_pair(&mut settings, &key, &value);
@@ -160,7 +161,14 @@ fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
             soft(settings, key, value, SoftInpainting::default().transition_contrast_boost);
         }
         "Model hash" => settings.set("model-hash", value),
-        "Clip skip" if value == "1" => {}
+        "Clip skip" => settings.set_integer("clip-skip", key, value),
+        "Variation seed" => settings.set_integer("variation-seed", key, value),
+        "Variation seed strength" => settings.set_number("variation-strength", key, value),
+        GUIDANCE_RESCALE => settings.set_number("guidance-rescale", key, value),
+        COMPAT => match value.parse::<Compat>() {
+            Ok(compat) => settings.set("compat", compat.name()),
+            Err(_) => settings.not_read(key, value),
+        },
         // These say where the image comes from and do not change it.
         "Version" | "VAE hash" | "VAE" | "User" | "Lora hashes" | "TI hashes" | "Batch size"
         | "Batch pos" => {}
@@ -188,7 +196,8 @@ mod tests {
             "a cat, (sharp:1.2)\nsecond line\nNegative prompt: blurry,\nugly\n\
              Steps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 965400086, Size: 512x768, \
              Model hash: 0123abcdef, Model: \"v1-5, pruned: ema\", Denoising strength: 0.75, \
-             Clip skip: 2, Version: v1.6.0",
+             Clip skip: 2, Variation seed: 8, Variation seed strength: 0.25, ENSD: 31337, \
+             Version: v1.6.0",
         );
         assert_eq!(settings.program, Program::Automatic1111);
         assert_eq!(
@@ -197,10 +206,11 @@ mod tests {
                 "prompt": "a cat, (sharp:1.2)\nsecond line", "negative": "blurry,\nugly",
                 "steps": 20, "sampler": "dpmpp-2m", "schedule": "karras", "cfg": 7.0,
                 "seed": 965400086, "width": 512, "height": 768, "model": "v1-5, pruned: ema",
-                "strength": 0.75, "rng": "philox", "model-hash": "0123abcdef",
+                "strength": 0.75, "rng": "philox", "model-hash": "0123abcdef", "compat": "a1111",
+                "clip-skip": 2, "variation-seed": 8, "variation-strength": 0.25,
             })
         );
-        assert_eq!(settings.unread, ["Clip skip: 2"]);
+        assert_eq!(settings.unread, ["ENSD: 31337"]);
     }
 
     #[test]

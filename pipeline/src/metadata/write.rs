@@ -7,10 +7,11 @@ use crate::{
     diffusion::SoftInpainting,
     prompt::PromptSyntax,
     request::{
-        GenerationRequest, HiresFix, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, Upscale,
-        network_name,
+        ConditioningOptions, GenerationRequest, HiresFix, Inpaint, MaskArea, MaskMode,
+        MaskedContent, Mode, Upscale, network_name,
     },
     rng::RngSource,
+    schedulers::Compat,
 };
 
 /// The keyword of the PNG text chunk that AUTOMATIC1111 and its readers use.
@@ -24,6 +25,12 @@ pub(super) const ONLY_MASKED: &str = "Only masked";
 
 /// A1111's value of `Mask mode` for a mask that is inverted.
 pub(super) const INPAINT_NOT_MASKED: &str = "Inpaint not masked";
+
+/// This program's key for whose meaning samplers have, where it is not that of diffusers.
+pub(super) const COMPAT: &str = "Compat";
+
+/// This program's key for the rescale of guidance.
+pub(super) const GUIDANCE_RESCALE: &str = "Guidance rescale";
 
 /// What this program is, in the texts that it writes.
 const VERSION: &str = concat!("emberbrush ", env!("CARGO_PKG_VERSION"));
@@ -74,12 +81,15 @@ pub fn texts_of_batch(
     with: &MadeWith,
     batch: BatchPlace,
 ) -> Vec<(&'static str, String)> {
-    let mut single = request.clone();
-    single.seed = request.seed_of(index);
-    single.count = 1;
+    let single = request.image(index);
     let mut complete = serde_json::to_value(&single).unwrap_or_default();
     if let Value::Object(fields) = &mut complete {
-        fields.retain(|_, value| value.as_array().is_none_or(|list| !list.is_empty()));
+        let says_nothing = |value: &Value| match value {
+            Value::Null => true,
+            Value::Array(list) => list.is_empty(),
+            _ => false,
+        };
+        fields.retain(|_, value| !says_nothing(value));
         fields.insert("model".to_owned(), json!(with.model));
         if let Some(hash) = &with.model_hash {
             fields.insert("model-hash".to_owned(), json!(hash));
@@ -92,7 +102,7 @@ pub fn texts_of_batch(
         }
         fields.insert("version".to_owned(), json!(VERSION));
     }
-    let parameters = parameters_of_batch(request, single.seed, with, batch);
+    let parameters = parameters_of_batch(&single, single.seed, with, batch);
     vec![(PARAMETERS, parameters), (EMBERBRUSH, complete.to_string())]
 }
 
@@ -126,6 +136,10 @@ fn parameters_of_batch(
     pairs.extend(of_mode(&request.mode));
     let hashes = with.adapter_hashes.pairs().into_iter();
     pairs.extend(hashes.map(|(key, hashes)| (key, quoted(&hashes))));
+    pairs.extend(of_conditioning(&request.conditioning));
+    if request.compat != Compat::default() {
+        pairs.push((COMPAT, request.compat.to_string()));
+    }
     if batch.size > 1 {
         pairs.push(("Batch size", batch.size.to_string()));
         pairs.push(("Batch pos", batch.position.to_string()));
@@ -139,6 +153,24 @@ fn parameters_of_batch(
         request.negative_prompt,
         pairs.join(", ")
     )
+}
+
+/// What A1111 says of how the model is guided, where it is not as ever (`processing.py`); the
+/// rescale of guidance is no part of A1111. SDXL's second prompts are in this program's own JSON
+/// only.
+fn of_conditioning(options: &ConditioningOptions) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
+    if options.clip_skip > 1 {
+        pairs.push(("Clip skip", options.clip_skip.to_string()));
+    }
+    if options.varies() {
+        pairs.push(("Variation seed", options.variation_seed.to_string()));
+        pairs.push(("Variation seed strength", options.variation_strength.to_string()));
+    }
+    if options.guidance_rescale > 0.0 {
+        pairs.push((GUIDANCE_RESCALE, options.guidance_rescale.to_string()));
+    }
+    pairs
 }
 
 /// What A1111 says of pictures that do not start from noise alone (`processing.py`,

@@ -134,6 +134,8 @@ mod tests {
             guidance_scale: 7.5,
             sampler: Sampler::Euler,
             schedule: Schedule::Automatic,
+            compat: Default::default(),
+            conditioning: Default::default(),
             seed: 0,
             rng: RngSource::Torch,
             count: 1,

@@ -84,12 +84,17 @@ impl NoiseGenerator {
     ///
     /// One draw of a batch is not the same as a draw for each image of it.
     pub fn normal(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4> {
+        let values = self.normal_values(shape);
+        Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
+    }
+
+    /// The values of the next draw, in the order of the shape.
+    pub fn normal_values(&mut self, shape: [usize; 4]) -> Vec<f32> {
         let count = shape.iter().product();
-        let values = match self {
+        match self {
             Self::Torch(generator) => generator.normal(count),
             Self::Philox(generator) => generator.normal(count),
-        };
-        Tensor::from_data(TensorData::new(values, shape), (device, DType::F32))
+        }
     }
 }
 

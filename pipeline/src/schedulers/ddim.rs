@@ -7,7 +7,7 @@ use super::{
     config::{PredictionType, TimestepSpacing},
     noise_schedule::NoiseSchedule,
     prediction::{Mixture, clamped, weighted_sum},
-    timesteps::whole_timesteps,
+    timesteps::{a1111_timesteps, whole_timesteps},
 };
 
 /// One step, from a noise level to the next.
@@ -55,6 +55,23 @@ impl Ddim {
             })
             .collect();
         Ok(Self { plan, steps, clip: config.clip_range(true), draws_noise: eta > 0.0 })
+    }
+
+    /// A run as A1111 makes it (`modules/sd_samplers_timesteps_impl.py`, `ddim`): it ends at the
+    /// training's second level and not without noise.
+    pub(super) fn a1111(run: &RunSettings<'_>) -> Result<Self, SchedulerError> {
+        let &RunSettings { config, steps, options, .. } = run;
+        run.refuse_thresholding()?;
+        let schedule = NoiseSchedule::new(config, config.rescale_betas_zero_snr.unwrap_or(false))?;
+        let pairs = a1111_timesteps(schedule.len(), steps)?;
+        let timesteps: Vec<usize> = pairs.iter().map(|(from, _)| *from).collect();
+        let prediction = config.prediction_type.unwrap_or_default();
+        let plan = Plan::over_training_timesteps(prediction, &schedule, &timesteps)?;
+        let eta = options.eta.unwrap_or(0.0);
+        let alpha = |timestep: usize| schedule.alpha_cumprod(timestep);
+        let step = |(from, to)| Step::new(prediction, alpha(from), alpha(to), eta);
+        let steps = pairs.into_iter().map(step).collect();
+        Ok(Self { plan, steps, clip: None, draws_noise: eta > 0.0 })
     }
 
     fn original(&self, step: &Step, model_output: Tensor<4>, sample: Tensor<4>) -> Tensor<4> {

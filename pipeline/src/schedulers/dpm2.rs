@@ -5,7 +5,7 @@
 use burn::tensor::Tensor;
 
 use super::{
-    Plan, RunSettings, Scheduler, SchedulerError,
+    Compat, Plan, RunSettings, Scheduler, SchedulerError,
     prediction::weighted_sum,
     sigma_spacing::SigmaSpacing,
     sigma_steps::{SigmaSteps, ancestral},
@@ -47,7 +47,8 @@ impl Dpm2 {
         let run = RunSettings { config: &config, ..*run };
         let spacing = SigmaSpacing::choose(&run)?;
         let mut steps = SigmaSteps::new(spacing, &run)?;
-        if matches!(spacing, SigmaSpacing::Karras { .. }) {
+        let rounds = run.options.compat == Compat::Diffusers;
+        if rounds && matches!(spacing, SigmaSpacing::Karras { .. }) {
             // These two classes round, but for the places between two steps.
             for timestep in &mut steps.timesteps {
                 *timestep = timestep.round_ties_even();

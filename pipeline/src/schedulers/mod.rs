@@ -18,6 +18,7 @@
 use burn::tensor::Tensor;
 
 mod beta_distribution;
+mod compat;
 pub mod config;
 mod ddim;
 mod ddpm;
@@ -27,6 +28,7 @@ mod dpm2;
 mod dpm_solver_multistep;
 mod dpm_solver_singlestep;
 mod dpm_solver_terms;
+mod dpmpp_multistep;
 mod dpmpp_singlestep_sde;
 mod error;
 mod euler;
@@ -37,6 +39,7 @@ mod lms;
 mod noise_level;
 pub mod noise_schedule;
 mod plan;
+mod plms;
 mod pndm;
 mod prediction;
 mod restart;
@@ -48,6 +51,7 @@ mod tcd;
 pub mod timesteps;
 mod unipc;
 
+pub use compat::{Compat, UnknownCompat};
 pub use config::SchedulerConfig;
 pub use error::SchedulerError;
 pub use plan::Plan;
@@ -156,6 +160,8 @@ pub struct SamplerOptions {
     pub s_noise: f64,
     /// The schedules karras and polyexponential: their exponent, above 0; by default 7 and 1.
     pub rho: Option<f64>,
+    /// Whose meaning the sampler and the schedule have.
+    pub compat: Compat,
 }
 
 impl Default for SamplerOptions {
@@ -167,6 +173,7 @@ impl Default for SamplerOptions {
             s_tmax: f64::INFINITY,
             s_noise: 1.0,
             rho: None,
+            compat: Compat::Diffusers,
         }
     }
 }
@@ -236,6 +243,16 @@ pub fn build_with(
         _ => config,
     };
     let run = RunSettings { sampler, schedule, config, steps, options };
+    if options.compat == Compat::A1111 {
+        match sampler {
+            Sampler::Ddim => return Ok(Box::new(ddim::Ddim::a1111(&run)?)),
+            Sampler::Pndm => return Ok(Box::new(plms::Plms::new(&run)?)),
+            Sampler::Dpmpp2m | Sampler::Dpmpp2mSde | Sampler::Dpmpp3mSde => {
+                return Ok(Box::new(dpmpp_multistep::DpmppMultistep::new(&run)?));
+            }
+            _ => {}
+        }
+    }
     Ok(match sampler {
         Sampler::Ddim => Box::new(ddim::Ddim::new(&run)?),
         Sampler::Ddpm => Box::new(ddpm::Ddpm::new(&run)?),

@@ -2,7 +2,7 @@
 //! and comes down again, with the restarts that A1111's web UI chooses.
 
 use super::{
-    RunSettings, SchedulerError,
+    Compat, RunSettings, SchedulerError,
     heun::{Heun, Interval},
     sampler::Schedule,
     sigma_spacing::{KARRAS_RHO, Place, SigmaSpacing},
@@ -43,6 +43,7 @@ pub(super) fn new(run: &RunSettings<'_>) -> Result<Heun, SchedulerError> {
         steps: run.steps - again,
         // Left to the checkpoint, the method is the one that was published, which is Karras'.
         schedule: match run.schedule {
+            _ if again > 0 && run.options.compat == Compat::A1111 => Schedule::Karras,
             Schedule::Automatic if again > 0 => Schedule::Karras,
             schedule => schedule,
         },

@@ -200,6 +200,17 @@ impl SigmaSpacing {
     }
 }
 
+impl AlignYourSteps {
+    /// `steps` sigmas from the first published one to the last, which A1111 keeps.
+    pub(super) fn interpolated(self, steps: usize) -> Vec<f64> {
+        let published = align_your_steps(self).map(f64::ln);
+        linspace(0.0, (published.len() - 1) as f64, steps)
+            .into_iter()
+            .map(|place| interpolate(&published, place).exp())
+            .collect()
+    }
+}
+
 /// The published sigmas of a ten-step run.
 fn align_your_steps(model: AlignYourSteps) -> [f64; 11] {
     match model {

@@ -2,14 +2,16 @@
 //! the image plus sigma times noise, and the model sees it scaled to unit variance.
 
 use super::{
-    Plan, RunSettings, SchedulerError,
+    Compat, Plan, RunSettings, SchedulerError,
+    compat::a1111_sigmas,
     config::{FinalSigmasType, InterpolationType, PredictionType, TimestepSpacing, TimestepType},
     noise_level::NoiseLevel,
     noise_schedule::NoiseSchedule,
     plan::Evaluation,
     prediction::Mixture,
+    sampler::Schedule,
     sigma_spacing::{Place, SigmaSpacing, interpolate, range, timestep_of},
-    timesteps::{linspace, spaced},
+    timesteps::{check_steps, linspace, spaced},
 };
 
 /// The sigmas and timesteps of a run: diffusers `schedulers/scheduling_euler_discrete.py`,
@@ -31,6 +33,9 @@ impl SigmaSteps {
         run: &RunSettings<'_>,
     ) -> Result<Self, SchedulerError> {
         let &RunSettings { config, steps, .. } = run;
+        if run.options.compat == Compat::A1111 {
+            return Self::a1111(run);
+        }
         let training = NoiseSchedule::with_sigmas(config)?;
         let timestep_spacing = config.timestep_spacing.unwrap_or(TimestepSpacing::Linspace);
         let offset = config.steps_offset.unwrap_or(0);
@@ -73,6 +78,25 @@ impl SigmaSteps {
             TimestepSpacing::Leading => (largest * largest + 1.0).sqrt(),
             TimestepSpacing::Trailing | TimestepSpacing::Linspace => largest,
         };
+        Ok(Self { prediction, timesteps, sigmas, init_noise_sigma, training })
+    }
+
+    /// The sigmas of A1111, which takes none of the checkpoint's choices, and k-diffusion's
+    /// fractional timesteps.
+    fn a1111(run: &RunSettings<'_>) -> Result<Self, SchedulerError> {
+        let training = NoiseSchedule::with_sigmas(run.config)?;
+        check_steps(run.steps, training.len())?;
+        let schedule = match run.schedule {
+            Schedule::Automatic => run.sampler.a1111_schedule(),
+            schedule => schedule,
+        };
+        let run = RunSettings { schedule, ..*run };
+        let spacing = SigmaSpacing::of_schedule(&run).unwrap_or(SigmaSpacing::Normal);
+        let sigmas = a1111_sigmas(run.sampler, spacing, &training, run.steps);
+        let started = &sigmas[..sigmas.len() - 1];
+        let timesteps = started.iter().map(|&sigma| timestep_of(sigma, &training)).collect();
+        let prediction = run.config.prediction_type.unwrap_or_default();
+        let init_noise_sigma = sigmas[0];
         Ok(Self { prediction, timesteps, sigmas, init_noise_sigma, training })
     }
 

@@ -63,6 +63,29 @@ pub(super) fn check_steps(steps: usize, most: usize) -> Result<(), SchedulerErro
     }
 }
 
+/// The timesteps that each step of A1111's DDIM and PLMS goes from and to (`modules/
+/// sd_samplers_timesteps.py`, `get_timesteps`): one step fewer than asked for where their number
+/// divides the training's, else as many or more.
+///
+/// # Errors
+///
+/// Those of [`spaced`], and [`SchedulerError::TooFewSteps`] for one step.
+pub(super) fn a1111_timesteps(
+    train_timesteps: usize,
+    steps: usize,
+) -> Result<Vec<(usize, usize)>, SchedulerError> {
+    check_steps(steps, train_timesteps)?;
+    if steps == 1 {
+        let reason = "between two noise levels of A1111 there is one step";
+        return Err(SchedulerError::TooFewSteps { steps, least: 2, reason });
+    }
+    let timesteps: Vec<usize> = (0..train_timesteps)
+        .step_by(train_timesteps / steps)
+        .map(|timestep| (timestep + 1).min(train_timesteps - 1))
+        .collect();
+    Ok(timesteps.windows(2).rev().map(|pair| (pair[1], pair[0])).collect())
+}
+
 /// `steps` timesteps, `ratio` apart, the last of which is `offset`.
 pub(super) fn leading(ratio: usize, steps: usize, offset: usize) -> Vec<f64> {
     (0..steps).rev().map(|step| (step * ratio + offset) as f64).collect()

@@ -16,7 +16,7 @@ use egui::UiBuilder;
 use emberbrush::{
     engine::{
         Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
-        MemoryForecast, MemoryForecaster, ModelSource, SourcePictures, TokenCount, TokenCounter,
+        MemoryForecast, MemoryForecaster, ModelSource, PromptReader, SourcePictures,
     },
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
@@ -27,7 +27,7 @@ use emberbrush_pipeline::{
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Rectangle},
     progress::Stage,
-    prompt::PromptSyntax,
+    prompt::{PromptReading, PromptSyntax, RunSteps, schedule},
     request::{GenerationRequest, Mode},
     rng::RngSource,
     schedulers::{Sampler, Schedule},
@@ -77,9 +77,15 @@ impl Engine for FakeEngine {
             dtype: "f32".to_owned(),
             defaults: defaults(),
             native_side: 128,
-            tokens: TokenCounter::new(|prompt| TokenCount {
-                tokens: prompt.split_whitespace().count(),
-                room: 75,
+            prompts: PromptReader::new(|prompt, steps| {
+                let texts = schedule(prompt, RunSteps::new(steps)).map_err(|e| e.to_string())?;
+                Ok(PromptReading {
+                    spans: vec![(texts[0].text.clone(), 1.5)],
+                    schedule: texts.into_iter().map(|text| (text.until, text.text)).collect(),
+                    tokens: prompt.split_whitespace().count(),
+                    room: 75,
+                    ..PromptReading::default()
+                })
             }),
             memory: MemoryForecaster::new(forecast),
             took: Duration::from_millis(1),
@@ -171,14 +177,14 @@ impl FakeEngine {
                 write(&plan.path(seed, &request.prompt), *format)
             }
         };
-        on_event(JobEvent::Picture(FinishedPicture {
+        on_event(JobEvent::Picture(Box::new(FinishedPicture {
             index,
             request,
             model: "fake".to_owned(),
             picture: Arc::new(picture),
             path,
             took: Duration::from_millis(1200),
-        }))
+        })))
     }
 }
 
@@ -244,6 +250,8 @@ pub fn defaults() -> GenerationRequest {
         guidance_scale: 5.0,
         sampler: Sampler::Dpmpp2m,
         schedule: Schedule::Automatic,
+        compat: Default::default(),
+        conditioning: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,

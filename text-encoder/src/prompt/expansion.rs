@@ -160,6 +160,11 @@ impl Choices {
         Self(seed)
     }
 
+    /// Whether no number was drawn since `seed`.
+    fn are_untouched(&self, seed: u64) -> bool {
+        self.0 == seed
+    }
+
     /// A number below `count`.
     pub(super) fn below(&mut self, count: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -208,7 +213,40 @@ pub fn expand(
     if out.len() > MAX_LENGTH {
         return Err(ExpansionError::TooLong);
     }
-    Ok(out)
+    // What nothing was chosen in stays as it is written.
+    Ok(if choices.are_untouched(seed) { prompt.to_owned() } else { without_chances(out) })
+}
+
+/// Escapes alternatives and wildcards that only came about where pieces were joined.
+fn without_chances(text: String) -> String {
+    let source = Source::new(Arc::from(text.as_str()));
+    let mut chances: Vec<usize> = source.groups.into_values().flatten().collect();
+    let mut place = 0;
+    while let Some(rest) = text.get(place..).filter(|rest| !rest.is_empty()) {
+        match rest.find(['\\', '_']) {
+            None => break,
+            Some(length) => place += length,
+        }
+        if text.as_bytes()[place] == b'\\' {
+            // What is escaped may be longer than a byte.
+            place += 1 + text[place + 1..].chars().next().map_or(0, char::len_utf8);
+        } else {
+            if wildcard_name(&text[place..]).is_some() {
+                chances.push(place);
+            }
+            place += 1;
+        }
+    }
+    chances.sort_unstable();
+    let mut escaped = String::with_capacity(text.len() + chances.len());
+    let mut begin = 0;
+    for place in chances {
+        escaped.push_str(&text[begin..place]);
+        escaped.push('\\');
+        begin = place;
+    }
+    escaped.push_str(&text[begin..]);
+    escaped
 }
 
 /// A text with its braces matched.
@@ -344,6 +382,7 @@ mod tests {
         ("thing", &["__colour__ house", "stray } brace"]),
         ("self", &["a __self__"]),
         ("a_b/c-d", &["deep"]),
+        ("bar", &["a|b", "c_"]),
     ]);
 
     fn all(prompt: &str) -> BTreeSet<String> {
@@ -369,10 +408,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_joined_by_chance_is_no_choice() {
+        assert_eq!(expand("{_|_}_thing__", 0, &LISTS).unwrap(), r"\__thing__");
+        assert_eq!(all("{__bar__}"), BTreeSet::from([r"\{a\|b\}".to_owned(), "{c_}".to_owned()]));
+    }
+
+    #[test]
     fn what_is_no_alternative_stays() {
-        for text in
-            ["{a cat}", "a|b", r"\{a|b\}", "a_b __ c ___", "(a:1.2) \\__colour\\__", "é{é}é"]
-        {
+        for text in [
+            "{a cat}",
+            "a|b",
+            "{a|b",
+            "a}",
+            "[{a|b:3]",
+            r"\{a|b\}",
+            "a_b __ c ___",
+            "(a:1.2) \\__colour\\__",
+            "é{é}é",
+        ] {
             assert_eq!(expand(text, 7, &LISTS).unwrap(), text);
         }
     }
@@ -432,7 +485,8 @@ mod tests {
 
     #[test]
     fn what_was_expanded_expands_to_itself() {
-        let units = ["{", "}", "|", "\\", "_", "a", " ", "__thing__", "{a|", "|b}"];
+        let units =
+            ["{", "}", "|", "\\", "_", "a", " ", "__thing__", "{a|", "|b}", "{_|", "_}", "__bar__"];
         let mut choices = Choices::new(3);
         for seed in 0..2000 {
             let length = choices.below(30);
