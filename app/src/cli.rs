@@ -5,6 +5,7 @@ mod batch;
 mod conditioning;
 pub(crate) mod editing;
 mod grid;
+mod previews;
 mod prompt;
 
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use emberbrush_pipeline::{
     schedulers::{Compat, Sampler, Schedule},
 };
 pub(crate) use grid::GridArguments;
+use previews::PreviewArguments;
 pub(crate) use prompt::PromptArguments;
 use serde_json::{Map, Value};
 
@@ -149,6 +151,8 @@ pub(crate) struct GenerateArguments {
     pub(crate) adapters: AdapterArguments,
     #[command(flatten)]
     pub(crate) editing: EditingArguments,
+    #[command(flatten)]
+    pub(crate) previews: PreviewArguments,
     /// A .png, .jpg, .webp, .tiff or .bmp file, or a folder in which files are named by seed and
     /// prompt. A file that exists is never overwritten: the next free number is added to the name.
     #[arg(short, long, value_name = "FILE-or-FOLDER")]
@@ -216,6 +220,10 @@ pub(crate) struct ModelArguments {
     /// single file, is taken to have [default: what its tensors tell].
     #[arg(long, value_name = "FOLDER", requires = "model")]
     pub(crate) config: Option<PathBuf>,
+    /// An autoencoder in place of the checkpoint's own: a folder, a file of Stable Diffusion's, or
+    /// TAESD, which is small and fast.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) vae: Option<PathBuf>,
     /// Type of weights and activations.
     #[arg(long, value_enum, default_value_t = DtypeArgument::Auto)]
     pub(crate) dtype: DtypeArgument,
@@ -231,7 +239,11 @@ pub(crate) struct ModelArguments {
 impl ModelArguments {
     /// Where the checkpoint is.
     pub(crate) fn place(&self) -> ModelPlace<'_> {
-        ModelPlace { path: self.model.as_deref(), config: self.config.as_deref() }
+        ModelPlace {
+            path: self.model.as_deref(),
+            config: self.config.as_deref(),
+            vae: self.vae.as_deref(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytesize::ByteSize;
 use emberbrush_pipeline::{
-    checkpoint::{CheckpointError, files::CheckpointFiles, folder},
+    checkpoint::{CheckpointError, files::CheckpointFiles, folder, vae_override::VaeOverride},
     device::{self, ComputeDtype, OpenDevice},
     diffusion::{DiffusionPipeline, LoadReport},
     error::PipelineError,
@@ -21,11 +21,13 @@ pub(crate) struct ModelPlace<'a> {
     pub(crate) path: Option<&'a Path>,
     /// The folder that holds a single file's configurations.
     pub(crate) config: Option<&'a Path>,
+    /// What stands in for its autoencoder.
+    pub(crate) vae: Option<&'a Path>,
 }
 
 impl<'a> From<Option<&'a Path>> for ModelPlace<'a> {
     fn from(path: Option<&'a Path>) -> Self {
-        Self { path, config: None }
+        Self { path, ..Self::default() }
     }
 }
 
@@ -33,7 +35,7 @@ impl<'a> From<Option<&'a Path>> for ModelPlace<'a> {
 pub(crate) fn files<'a>(
     place: impl Into<ModelPlace<'a>>,
 ) -> Result<CheckpointFiles, CheckpointError> {
-    let ModelPlace { path, config } = place.into();
+    let ModelPlace { path, config, .. } = place.into();
     match path {
         Some(path) => folder::locate_with_config(path, config),
         None => Ok(CheckpointFiles::Embedded {
@@ -47,6 +49,8 @@ pub(crate) fn files<'a>(
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) files: CheckpointFiles,
+    /// What stands in for its autoencoder.
+    vae: Option<VaeOverride>,
     pub(crate) device: OpenDevice,
     pub(crate) dtype: ComputeDtype,
     /// Knows what was free before it is loaded.
@@ -67,17 +71,19 @@ impl Found {
         dtype: ComputeDtype,
         memory_limit: Option<ByteSize>,
     ) -> Result<Self, PipelineError> {
+        let place = place.into();
         let files = files(place)?;
+        let vae = place.vae.map(|path| VaeOverride::open(path, &files)).transpose()?;
         let limit = memory_limit.map(|size| size.as_u64());
-        let planner = MemoryPlanner::new(&files, &device, dtype, limit)?;
-        Ok(Self { files, device, dtype, planner })
+        let planner = MemoryPlanner::new(&files, vae.as_ref(), &device, dtype, limit)?;
+        Ok(Self { files, vae, device, dtype, planner })
     }
 
     /// Loads it, where its weights fit into memory.
     pub(crate) fn load(self) -> Result<(DiffusionPipeline, LoadReport), PipelineError> {
-        let Self { files, device, dtype, planner } = self;
+        let Self { files, vae, device, dtype, planner } = self;
         let (mut pipeline, report) =
-            DiffusionPipeline::load_planned(&files, device, dtype, planner)?;
+            DiffusionPipeline::load_planned(&files, vae, device, dtype, planner)?;
         pipeline.set_prompt_syntax(PromptSyntax::Weighted);
         Ok((pipeline, report))
     }

@@ -51,8 +51,8 @@ impl Conv2d {
         outputs: usize,
         kernel: Kernel,
     ) -> Result<Self, WeightError> {
-        let bias = weights.tensor("bias", [outputs])?;
-        Ok(Self { bias: Some(bias), ..Self::without_bias(weights, inputs, outputs, kernel)? })
+        let layer = Self::without_bias(weights, inputs, outputs, kernel)?;
+        Ok(Self { bias: Some(weights.tensor("bias", [outputs])?), ..layer })
     }
 
     /// Reads `weight` alone.

@@ -1,10 +1,88 @@
 //! Rough pictures of unfinished latents, for showing progress.
 
-use burn::tensor::{DType, Tensor};
+use std::path::Path;
+
+use burn::tensor::{DType, FloatDType, Tensor};
+use emberbrush_layers::{
+    interrupt::{Cancelled, Checkpoint},
+    weights::Weights,
+};
+use emberbrush_vae::{AutoencoderConfig, DecoderTiny, TinyNaming};
 use image::{Rgb, RgbImage};
 use serde::Deserialize;
 
-use crate::checkpoint::folder::Family;
+use crate::{
+    checkpoint::{
+        CheckpointError, files::CheckpointFiles, folder::Family, vae_override::VaeOverride,
+    },
+    device::OpenDevice,
+};
+
+/// The small autoencoder (TAESD), which shows unfinished pictures at their full size.
+#[derive(Debug)]
+pub struct PreviewDecoder {
+    decoder: DecoderTiny,
+}
+
+impl PreviewDecoder {
+    /// Loads the decoder in the file or folder at `path` for the latents of `checkpoint`.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no AutoencoderTiny, or one for latents of other channels.
+    pub fn load(
+        path: &Path,
+        checkpoint: &CheckpointFiles,
+        latent_channels: usize,
+        device: &OpenDevice,
+    ) -> Result<Self, CheckpointError> {
+        let vae = VaeOverride::open(path, checkpoint)?;
+        let unsupported = |reason: String| CheckpointError::Unsupported {
+            path: path.display().to_string(),
+            reason,
+        };
+        let AutoencoderConfig::Tiny(config) = vae.config() else {
+            return Err(unsupported(
+                "previews are decoded by a small autoencoder (TAESD), and this is a large one"
+                    .to_owned(),
+            ));
+        };
+        if config.latent_channels != latent_channels {
+            return Err(unsupported(format!(
+                "this autoencoder is for latents of {} channels, and the checkpoint's have \
+                 {latent_channels}",
+                config.latent_channels
+            )));
+        }
+        let source = vae.weights()?;
+        let weights = Weights::new(&source, &device.device, FloatDType::F32);
+        Ok(Self { decoder: DecoderTiny::new(config, &weights, TinyNaming::Diffusers)? })
+    }
+
+    /// Turns latents into a picture.
+    ///
+    /// # Shapes
+    ///
+    /// - latents: `[1, channels, height, width]`, scaled as the UNet sees them
+    ///
+    /// # Errors
+    ///
+    /// `checkpoint` asked to stop.
+    pub fn decode(
+        &self,
+        latents: Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Option<RgbImage>, Cancelled> {
+        let pixels = self.decoder.decode(latents, checkpoint)?;
+        let [_, _, height, width] = pixels.dims();
+        let values = pixels.permute([0, 2, 3, 1]).to_data().convert_dtype(DType::F32);
+        let bytes = |values: Vec<f32>| {
+            let byte = |value: f32| ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8;
+            RgbImage::from_raw(width as u32, height as u32, values.into_iter().map(byte).collect())
+        };
+        Ok(values.try_to_vec::<f32>().ok().and_then(bytes))
+    }
+}
 
 /// A linear map from four latent channels to red, green and blue in 0..=1.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]

@@ -51,7 +51,7 @@ impl Setup {
         let [_, _, height, width] = self.photo.dims();
         let latents = [1, 4, height / 8, width / 8];
         let posterior = Tensor::zeros(latents, (&self.photo.device(), DType::F32));
-        self.pipeline.encode_image(self.photo.clone(), posterior, &mut go_on).unwrap()
+        self.pipeline.encode_image(self.photo.clone(), Some(posterior), &mut go_on).unwrap()
     }
 
     fn decode(&mut self, latents: &Tensor<4>, tiling: VaeTiling) -> RgbImage {

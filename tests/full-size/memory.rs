@@ -39,8 +39,8 @@ fn forget_peak() {
 
 fn load() -> DiffusionPipeline {
     let files = checkpoint();
-    let planner = MemoryPlanner::new(&files, &cpu(), ComputeDtype::F32, None).unwrap();
-    DiffusionPipeline::load_planned(&files, cpu(), ComputeDtype::F32, planner).unwrap().0
+    let planner = MemoryPlanner::new(&files, None, &cpu(), ComputeDtype::F32, None).unwrap();
+    DiffusionPipeline::load_planned(&files, None, cpu(), ComputeDtype::F32, planner).unwrap().0
 }
 
 fn prediction_is_within_a_fifth(side: u32) {
@@ -161,11 +161,12 @@ fn encoding_2048_in_tiles() {
     // So that the encoder's weights are held before.
     let small = Tensor::zeros([1, 4, 8, 8], (&cpu().device, DType::F32));
     pipeline
-        .encode_image(pattern([1, 3, 64, 64]), small, &mut || ControlFlow::Continue(()))
+        .encode_image(pattern([1, 3, 64, 64]), Some(small), &mut || ControlFlow::Continue(()))
         .unwrap();
     let working = working_bytes("encoding 2048²", || {
         let image = pattern([1, 3, 2048, 2048]);
-        let latents = pipeline.encode_image(image, posterior, &mut || ControlFlow::Continue(()));
+        let latents =
+            pipeline.encode_image(image, Some(posterior), &mut || ControlFlow::Continue(()));
         assert_eq!(latents.unwrap().dims(), [1, 4, 256, 256]);
     });
     assert!(working <= MOST_WORKING_BYTES, "{working}");

@@ -102,6 +102,17 @@ impl Default for AutoencoderKlConfig {
 }
 
 impl AutoencoderKlConfig {
+    /// Stable Diffusion's, 1.x and 2.x. That of XL has another `scaling_factor`.
+    pub fn published() -> Self {
+        Self {
+            block_out_channels: vec![128, 256, 512, 512],
+            down_block_types: vec![DownBlockType::DownEncoderBlock2D; 4],
+            up_block_types: vec![UpBlockType::UpDecoderBlock2D; 4],
+            layers_per_block: 2,
+            ..Self::default()
+        }
+    }
+
     /// Pixels along one side of a latent position: 8 for every Stable Diffusion.
     pub fn downscale_factor(&self) -> usize {
         1 << self.block_out_channels.len().saturating_sub(1).min(16)

@@ -16,6 +16,15 @@ pub fn older_name(key: &str) -> Option<String> {
     Some(format!("{block}.mid_block.attentions.0.{older}.{parameter}"))
 }
 
+/// The present name of the tensor that older files call `older`, where it is one of those that
+/// were renamed.
+pub fn present_name(older: &str) -> Option<String> {
+    let (block, layer) = older.split_once(".mid_block.attentions.0.")?;
+    let (layer, parameter) = layer.rsplit_once('.')?;
+    let (present, _) = RENAMED.iter().find(|(_, older)| *older == layer)?;
+    Some(format!("{block}.mid_block.attentions.0.{present}.{parameter}"))
+}
+
 /// Layers of the middle attention: published name, name in a single file, where they are 1×1
 /// convolutions.
 const LDM_ATTENTION: [(&str, &str); 5] =
@@ -124,11 +133,10 @@ fn mirrored(level: &str, levels: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ldm_name, older_name, published_name};
+    use super::{ldm_name, older_name, present_name, published_name};
 
     #[test]
     fn the_layers_of_the_middle_attention_have_older_names() {
-        let older = |key: &str| older_name(&format!("encoder.mid_block.attentions.0.{key}"));
         for (present, expected) in [
             ("to_q.weight", Some("query.weight")),
             ("to_k.bias", Some("key.bias")),
@@ -138,7 +146,10 @@ mod tests {
             ("group_norm.weight", None),
         ] {
             let expected = expected.map(|older| format!("encoder.mid_block.attentions.0.{older}"));
-            assert_eq!(older(present), expected);
+            let back = expected.as_deref().and_then(present_name);
+            let present = format!("encoder.mid_block.attentions.0.{present}");
+            assert_eq!(back.is_some_and(|back| back == present), expected.is_some());
+            assert_eq!(older_name(&present), expected);
         }
         assert_eq!(older_name("decoder.conv_in.weight"), None);
     }

@@ -1,5 +1,6 @@
 //! The autoencoders between pictures and latents.
 
+mod autoencoder;
 mod blocks;
 pub mod config;
 mod decoder;
@@ -9,6 +10,7 @@ pub mod keys;
 mod memory;
 pub mod tiny;
 
+pub use autoencoder::{AnyDecoder, AnyEncoder, AutoencoderConfig};
 pub use config::AutoencoderKlConfig;
 pub use decoder::Decoder;
 pub use diagonal_gaussian::DiagonalGaussian;

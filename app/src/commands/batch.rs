@@ -52,6 +52,7 @@ pub(crate) fn make(
         wildcards: wildcards.as_ref(),
         pattern: arguments.name.clone(),
         format: arguments.output_format,
+        vae: arguments.model.vae.as_deref().map(canonical),
     };
     let mut plan =
         BatchPlan::new(jobs, &settings).with_context(|| arguments.jobs.display().to_string())?;
@@ -158,7 +159,7 @@ fn job_model(arguments: &BatchArguments, stated: &str) -> JobModel {
 fn place<'a>(arguments: &'a BatchArguments, path: Option<&'a Path>) -> ModelPlace<'a> {
     let asked = arguments.model.place();
     let is_asked = path.map(canonical) == asked.path.map(canonical);
-    ModelPlace { path, config: asked.config.filter(|_| is_asked) }
+    ModelPlace { path, config: asked.config.filter(|_| is_asked), vae: asked.vae }
 }
 
 /// A path that is the same for every way to write it.

@@ -54,6 +54,7 @@ pub(crate) fn run(
         wildcards: &NoWildcards,
         pattern: "{index}".parse()?,
         format: FileFormat::Png,
+        vae: None,
     };
     let mut plan = BatchPlan::new(&jobs, &settings)?;
     plan.name_files(&settings, "");

@@ -19,7 +19,7 @@ use emberbrush_pipeline::{
 
 use crate::{
     cli::GenerateArguments,
-    commands::settings::Repeated,
+    commands::{previews::PreviewFolder, settings::Repeated},
     interruption::Interruption,
     model::Found,
     report::{self, Reporter},
@@ -87,12 +87,16 @@ pub(crate) fn run(
         started.elapsed(),
     );
     pipeline.set_wanted_memory(arguments.wanted_memory());
+    pipeline.set_preview_decoder(arguments.previews.preview_decoder.as_deref())?;
+    let previews =
+        arguments.previews.previews.as_deref().map(PreviewFolder::prepare).transpose()?;
     pipeline.set_prompt_syntax(syntax);
     pipeline.set_adapter_folders(arguments.adapters.folders());
     let wildcards = wildcards(arguments.wildcards.as_deref());
     let making = Making {
         sources: sources.as_ref(),
         output: &output,
+        previews: previews.as_ref(),
         arguments,
         syntax,
         hash: ModelHash::start(pipeline.files()),
@@ -123,6 +127,7 @@ pub(crate) fn run(
 struct Making<'a> {
     sources: Option<&'a Sources>,
     output: &'a OutputPlan,
+    previews: Option<&'a PreviewFolder>,
     arguments: &'a GenerateArguments,
     syntax: PromptSyntax,
     hash: ModelHash,
@@ -145,6 +150,7 @@ impl Making<'_> {
             self.reporter.begin(index, self.count, request.seed, request.steps);
         }
         let (name, dtype) = (pipeline.name().to_owned(), pipeline.dtype_name());
+        let vae = pipeline.vae_hash();
         let pictures: Vec<_> = group.iter().map(|request| (request, self.sources)).collect();
         let mut failed = None;
         let finished = editing::edit_group(
@@ -152,6 +158,9 @@ impl Making<'_> {
             &pictures,
             &mut |event| {
                 self.reporter.progress(&event);
+                if let (Some(previews), Some(first)) = (self.previews, group.first()) {
+                    previews.write(first.seed, &event);
+                }
                 self.interruption.flow()
             },
             &mut |GroupPicture { place, batch, adapter_hashes, took, edited }| {
@@ -162,6 +171,7 @@ impl Making<'_> {
                     dtype: dtype.clone(),
                     prompt_syntax: self.syntax,
                     adapter_hashes,
+                    vae: vae.as_ref().map(|vae| vae.record()),
                 };
                 let texts = metadata::texts_of_batch(request, 0, &with, batch);
                 let written = edited

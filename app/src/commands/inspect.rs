@@ -10,7 +10,10 @@ use crate::{
 };
 
 pub(crate) fn run(arguments: &InspectArguments) -> anyhow::Result<()> {
-    let place = ModelPlace { path: Some(&arguments.model), config: arguments.config.as_deref() };
+    let place = ModelPlace {
+        config: arguments.config.as_deref(),
+        ..ModelPlace::from(Some(arguments.model.as_path()))
+    };
     let inspection = inspect(&model::files(place)?)?;
     if arguments.json {
         object(&json!(inspection));

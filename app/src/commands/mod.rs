@@ -8,5 +8,6 @@ pub(crate) mod generate;
 pub(crate) mod grid;
 pub(crate) mod inspect;
 pub(crate) mod plan;
+pub(crate) mod previews;
 pub(crate) mod prompt;
 pub(crate) mod settings;

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Fields of an image's settings that are not of its request.
-const OF_THE_RUN: [&str; 6] =
-    ["model", "model-hash", "dtype", "prompt-syntax", "batch-size", "batch-pos"];
+const OF_THE_RUN: [&str; 8] =
+    ["model", "model-hash", "vae", "vae-hash", "dtype", "prompt-syntax", "batch-size", "batch-pos"];
 
 /// Fields that mean nothing without the picture to start from, which only this program names.
 const OF_A_PICTURE: [&str; 7] = [
@@ -58,6 +58,7 @@ pub(crate) struct Repeated {
     /// Those of its request.
     pub(crate) fields: Map<String, Value>,
     model: Option<String>,
+    vae: Option<String>,
     /// How its prompts were read.
     pub(crate) prompt_syntax: Option<PromptSyntax>,
 }
@@ -66,7 +67,8 @@ impl Repeated {
     /// Reads an image and tells what of its settings cannot be repeated.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let ImageSettings { program, mut fields, mut unread } = metadata::read(path)?;
-        let model = fields.get("model").and_then(Value::as_str).map(str::to_owned);
+        let text = |field: &str| fields.get(field).and_then(Value::as_str).map(str::to_owned);
+        let (model, vae) = (text("model"), text("vae"));
         let syntax = fields.get("prompt-syntax").and_then(Value::as_str);
         let prompt_syntax = syntax.and_then(|name| name.parse().ok());
         if let Some(size) = fields.get("batch-size").and_then(Value::as_u64) {
@@ -88,11 +90,28 @@ impl Repeated {
         for what in unread {
             report::warn(&format!("not repeated from the image: {what}"));
         }
-        Ok(Self { program, fields, model, prompt_syntax })
+        Ok(Self { program, fields, model, vae, prompt_syntax })
     }
 
-    /// The checkpoint: the one that is asked for, or else the image's.
+    /// The checkpoint and its autoencoder: those that are asked for, or else the image's.
     pub(crate) fn model(&self, asked: &ModelArguments) -> anyhow::Result<ModelArguments> {
+        let mut arguments = self.checkpoint(asked)?;
+        let Some(name) = self.vae.as_ref().filter(|_| arguments.vae.is_none()) else {
+            return Ok(arguments);
+        };
+        if Path::new(name).exists() {
+            arguments.vae = Some(name.into());
+        } else if self.program == Program::Emberbrush {
+            bail!("the image was made with the autoencoder {name}; give it with --vae");
+        } else {
+            report::warn(&format!(
+                "the image was made with the autoencoder {name}; the checkpoint's own is used"
+            ));
+        }
+        Ok(arguments)
+    }
+
+    fn checkpoint(&self, asked: &ModelArguments) -> anyhow::Result<ModelArguments> {
         let mut arguments = asked.clone();
         let Some(name) = &self.model else { return Ok(arguments) };
         if arguments.model.is_some() || name == emberbrush_assets::DEFAULT_MODEL_NAME {

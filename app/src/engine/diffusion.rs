@@ -134,6 +134,7 @@ fn run(
         dtype: pipeline.dtype_name(),
         prompt_syntax: PromptSyntax::Weighted,
         adapter_hashes: Default::default(),
+        vae: pipeline.vae_hash().map(|vae| vae.record()),
     };
     for index in job.first..job.request.count {
         let request = expanded(job.request.image(index), &wildcards)?;

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use egui::Context;
 use emberbrush_pipeline::{
     device::DeviceInfo,
-    metadata::{self, MadeWith},
+    metadata::{self, MadeWith, VaeRecord},
     prompt::PromptSyntax,
 };
 use serde::{Deserialize, Serialize};
@@ -506,6 +506,10 @@ impl Window {
                     dtype: text("dtype").unwrap_or_default().to_owned(),
                     prompt_syntax: PromptSyntax::default(),
                     adapter_hashes: Default::default(),
+                    vae: text("vae").map(|name| VaeRecord {
+                        name: name.to_owned(),
+                        hash: text("vae-hash").map(str::to_owned),
+                    }),
                 };
                 let request = settings.request();
                 ctx.copy_text(metadata::parameters(&request, request.seed, &with));

@@ -124,6 +124,7 @@ impl Export {
             wildcards: &WildcardFolder::new(&self.wildcards),
             pattern: pattern.clone(),
             format: self.format,
+            vae: None,
         };
         let mut plan = BatchPlan::new(&jobs, &plan_settings).map_err(|error| error.to_string())?;
         if plan.items().len() > MAX_QUEUED {

@@ -247,6 +247,7 @@ mod tests {
                 dtype: "f32".to_owned(),
                 prompt_syntax: emberbrush_pipeline::prompt::PromptSyntax::Weighted,
                 adapter_hashes: Default::default(),
+                vae: None,
             },
         );
         let texts: Vec<(String, String)> =

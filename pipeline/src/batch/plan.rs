@@ -50,6 +50,8 @@ pub struct PlanSettings<'a> {
     pub pattern: FileNamePattern,
     /// What they are.
     pub format: FileFormat,
+    /// The autoencoder that stands in for those of all checkpoints.
+    pub vae: Option<PathBuf>,
 }
 
 /// One image.
@@ -123,6 +125,9 @@ impl BatchPlan {
         let mut digest = Sha256::new();
         let name = &settings.model.name;
         digest.update(format!("{name}\n{}\n{:?}\n", settings.format, settings.pattern));
+        if let Some(vae) = &settings.vae {
+            digest.update(format!("vae {}\n", vae.display()));
+        }
         for job in jobs {
             let line = job.line;
             let wrong = |source| PlanError::Fields { line, source };
@@ -367,6 +372,7 @@ mod tests {
             wildcards: &NoWildcards,
             pattern: "{index}-{seed}-{prompt}-{date}".parse().unwrap(),
             format: FileFormat::Png,
+            vae: None,
         }
     }
 

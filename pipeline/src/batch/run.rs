@@ -268,7 +268,7 @@ impl<'a> Maker<'a> {
         self.tell(RunEvent::Begin(&items))?;
         let requests: Vec<_> =
             ready.iter().map(|(item, sources)| (&item.request, sources.as_deref())).collect();
-        let dtype = pipeline.dtype_name();
+        let (dtype, vae) = (pipeline.dtype_name(), pipeline.vae_hash());
         let on_event = self.on_event;
         editing::edit_group(
             pipeline,
@@ -286,6 +286,7 @@ impl<'a> Maker<'a> {
                         dtype: dtype.clone(),
                         prompt_syntax: PromptSyntax::Weighted,
                         adapter_hashes,
+                        vae: vae.as_ref().map(|vae| vae.record()),
                     };
                     let texts = metadata::texts_of_batch(&item.request, 0, &with, batch);
                     let picture = edited.picture;

@@ -167,6 +167,16 @@ impl ComponentWeights {
         Ok(Self { origin, files: opened, tensors, used: Mutex::default() })
     }
 
+    /// Weights in open files: of each its published name, its file, and the name there.
+    pub(super) fn renamed(
+        origin: String,
+        files: Vec<Arc<TensorFile>>,
+        tensors: impl Iterator<Item = (String, usize, String)>,
+    ) -> Self {
+        let stored = |(key, file, name)| (key, Stored { file, name, piece: Piece::Whole });
+        Self { origin, files, tensors: tensors.map(stored).collect(), used: Mutex::default() }
+    }
+
     fn stored(&self, key: &str) -> Option<(&TensorFile, &Stored)> {
         let stored = self.tensors.get(key)?;
         Some((self.files.get(stored.file)?, stored))

@@ -10,6 +10,7 @@ pub mod pickle;
 pub mod safetensors_file;
 pub mod single_file;
 pub mod tensor_file;
+pub mod vae_override;
 
 use thiserror::Error;
 

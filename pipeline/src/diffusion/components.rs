@@ -1,25 +1,34 @@
 //! Opening the parts of a checkpoint: whatever changes a network's weights on their way from the
 //! files does so here, for the first reading and for every later one.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use burn::tensor::FloatDType;
 use emberbrush_layers::weights::{WeightError, WeightSource, Weights};
 use emberbrush_text_encoder::{Tokenizer, TokenizerSettings};
+use emberbrush_vae::AutoencoderConfig;
 use serde::de::DeserializeOwned;
 
 use super::adapters::Merged;
 use crate::{
     adapters::{AdaptedNetwork, AdaptedWeights, LayerNames},
-    checkpoint::{CheckpointError, component::ComponentWeights, files::CheckpointFiles},
+    checkpoint::{
+        CheckpointError, component::ComponentWeights, files::CheckpointFiles,
+        vae_override::VaeOverride,
+    },
     device::OpenDevice,
 };
+
+/// The folder of the autoencoder.
+const VAE: &str = "vae";
 
 /// The parts of one checkpoint, for one device.
 #[derive(Debug, Clone)]
 pub(super) struct Components {
     files: CheckpointFiles,
     device: OpenDevice,
+    /// What stands in for the files' own autoencoder.
+    vae: Option<Arc<VaeOverride>>,
     merged: Merged,
 }
 
@@ -32,8 +41,27 @@ pub(super) struct Built<T> {
 }
 
 impl Components {
-    pub(super) fn new(files: CheckpointFiles, device: OpenDevice) -> Self {
-        Self { files, device, merged: Merged::default() }
+    pub(super) fn new(
+        files: CheckpointFiles,
+        vae: Option<VaeOverride>,
+        device: OpenDevice,
+    ) -> Self {
+        Self { files, device, vae: vae.map(Arc::new), merged: Merged::default() }
+    }
+
+    /// The configuration of the autoencoder.
+    pub(super) fn vae_config(&self) -> Result<AutoencoderConfig, CheckpointError> {
+        match &self.vae {
+            Some(vae) => Ok(vae.config().clone()),
+            None => self.config(VAE),
+        }
+    }
+
+    fn weights(&self, component: &str) -> Result<ComponentWeights, CheckpointError> {
+        match &self.vae {
+            Some(vae) if component == VAE => vae.weights(),
+            _ => ComponentWeights::open(&self.files, component),
+        }
     }
 
     /// The configuration of the network in the folder `component`.
@@ -51,7 +79,7 @@ impl Components {
         dtype: FloatDType,
         build: impl FnOnce(&Weights<'_>) -> Result<T, WeightError>,
     ) -> Result<Built<T>, CheckpointError> {
-        let source = ComponentWeights::open(&self.files, component)?;
+        let source = self.weights(component)?;
         let merge = self.merged.of(component);
         let adapted = AdaptedWeights::new(&source, &merge, &self.device.device);
         let network = build(&Weights::new(&adapted, &self.device.device, dtype))?;
@@ -99,10 +127,14 @@ impl Components {
 
     /// Tensors of the files that belong to no network.
     pub(super) fn stray_keys(&self) -> Vec<String> {
-        match &self.files {
+        let mut stray = match &self.files {
             CheckpointFiles::SingleFile(single) => single.unused_keys().to_vec(),
             _ => Vec::new(),
+        };
+        if let Some(vae) = &self.vae {
+            stray.extend(vae.stray_keys().iter().map(|key| format!("{VAE}: {key}")));
         }
+        stray
     }
 
     /// The tokenizer in the folder `name`.

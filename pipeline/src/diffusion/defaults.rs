@@ -1,7 +1,7 @@
 //! What a checkpoint's configuration says about requests to it.
 
 use emberbrush_unet::{UNet2DConditionConfig, config::PerLevel};
-use emberbrush_vae::AutoencoderKlConfig;
+use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig};
 
 use super::DiffusionPipeline;
 use crate::{
@@ -52,12 +52,17 @@ impl CheckpointDefaults {
     pub fn read(files: &CheckpointFiles) -> Result<Self, PipelineError> {
         folder::family(files)?;
         let unet: UNet2DConditionConfig = files.json("unet/config.json")?;
-        let vae: AutoencoderKlConfig = files.json("vae/config.json")?;
+        let vae = "vae/config.json";
+        // A single file may leave the autoencoder to another.
+        let latent_channels = match files.contains(vae) {
+            true => files.json::<AutoencoderConfig>(vae)?.latent_channels(),
+            false => AutoencoderKlConfig::published().latent_channels,
+        };
         Ok(Self {
             recommended: folder::recommended_settings(files)?,
             sampler: sampler(&scheduler_config(files)?),
             native_side: native_side(&unet),
-            is_inpainting_model: is_inpainting_model(&unet, &vae),
+            is_inpainting_model: is_inpainting_model(&unet, latent_channels),
         })
     }
 }
@@ -85,8 +90,8 @@ fn sampler(config: &SchedulerConfig) -> Sampler {
 }
 
 /// Whether the UNet takes a mask and the latents of a masked image beside latents.
-pub(super) fn is_inpainting_model(unet: &UNet2DConditionConfig, vae: &AutoencoderKlConfig) -> bool {
-    unet.in_channels == 2 * vae.latent_channels + 1
+pub(super) fn is_inpainting_model(unet: &UNet2DConditionConfig, latent_channels: usize) -> bool {
+    unet.in_channels == 2 * latent_channels + 1
 }
 
 /// Side length in pixels that the UNet was trained for; Stable Diffusion 1's where it says none.

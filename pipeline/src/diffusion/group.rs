@@ -153,9 +153,10 @@ impl DiffusionPipeline {
                 Denoising::Checkpoint => on_event(ProgressEvent::Checkpoint),
                 Denoising::Evaluated { step: None, .. } => ControlFlow::Continue(()),
                 Denoising::Evaluated { step: Some(step), predicted_original, .. } => {
-                    let preview =
-                        self.latent_rgb.apply(&predicted_original.clone().narrow(0, 0, 1));
                     let duration = started.elapsed();
+                    let first = predicted_original.clone().narrow(0, 0, 1);
+                    let preview = self.preview(&first, &mut || on_event(ProgressEvent::Checkpoint));
+                    let Ok(preview) = preview else { return ControlFlow::Break(()) };
                     started = Instant::now();
                     let step = step.saturating_sub(skipped);
                     on_event(ProgressEvent::Step { step, steps, duration, preview })

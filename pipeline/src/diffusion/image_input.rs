@@ -2,13 +2,14 @@
 
 use burn::tensor::{DType, Tensor, TensorData};
 use emberbrush_layers::interrupt::Checkpoint;
-use emberbrush_vae::{DiagonalGaussian, Encoder};
+use emberbrush_vae::{AnyEncoder, AutoencoderConfig};
 use image::Rgb32FImage;
 
 use super::{
     DiffusionPipeline, NoiseSource,
     latent_blending::{Known, LatentBlending},
     load,
+    vae_tiling::Encoded,
 };
 use crate::{
     error::PipelineError,
@@ -151,8 +152,8 @@ impl DiffusionPipeline {
             StartingImage::Pixels(image) => {
                 // A1111's image has a seed for the noise of runs alone.
                 let posterior = match request.compat {
-                    Compat::Diffusers => noise.next(shape),
-                    Compat::A1111 => Tensor::zeros(shape, (&self.device.device, DType::F32)),
+                    Compat::Diffusers => self.posterior(shape, noise),
+                    Compat::A1111 => None,
                 };
                 let image = self.image_tensor(image);
                 Some(self.encode_image(image, posterior, checkpoint)?)
@@ -165,7 +166,7 @@ impl DiffusionPipeline {
             .as_ref()
             .map(|mask| self.mask_tensor(&latent_mask(&mask.mask, mask.blending)));
         let inpainting = if masked {
-            let posterior = noise.next(shape);
+            let posterior = self.posterior(shape, noise);
             if self.inpainting {
                 Some(self.masked_image(input, size, posterior, checkpoint)?)
             } else {
@@ -210,7 +211,7 @@ impl DiffusionPipeline {
         &mut self,
         input: &ImageInput,
         size: (u32, u32),
-        posterior: Tensor<4>,
+        posterior: Option<Tensor<4>>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Tensor<4>, PipelineError> {
         let all = Mask::from_pixel(size.0, size.1, image::Luma([1.0]));
@@ -240,7 +241,17 @@ impl DiffusionPipeline {
         Ok(Tensor::cat(vec![mask, latents], 1))
     }
 
-    /// The latents of pictures in −1..=1, scaled for the UNet, from the posterior's noise.
+    /// The noise that decides which latents stand for a picture; `None` where the autoencoder has
+    /// but one answer, and diffusers draws none.
+    fn posterior(&self, shape: [usize; 4], noise: &mut dyn NoiseSource) -> Option<Tensor<4>> {
+        match self.vae_config {
+            AutoencoderConfig::Kl(_) => Some(noise.next(shape)),
+            AutoencoderConfig::Tiny(_) => None,
+        }
+    }
+
+    /// The latents of pictures in −1..=1, scaled for the UNet, from the posterior's noise; without
+    /// it the most likely ones.
     ///
     /// # Shapes
     ///
@@ -249,7 +260,7 @@ impl DiffusionPipeline {
     pub fn encode_image(
         &mut self,
         image: Tensor<4>,
-        posterior: Tensor<4>,
+        posterior: Option<Tensor<4>>,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Tensor<4>, PipelineError> {
         if self.vae_encoder.is_none() {
@@ -257,11 +268,14 @@ impl DiffusionPipeline {
             encoder.set_attention_slicing(self.attention_slicing());
             self.vae_encoder = Some(encoder);
         }
-        let Some(encoder): Option<&Encoder> = self.vae_encoder.as_ref() else {
+        let Some(encoder): Option<&AnyEncoder> = self.vae_encoder.as_ref() else {
             return Err(PipelineError::NotANumber);
         };
-        let (mean, logvar) = self.encode_moments(encoder, image, checkpoint)?;
-        let latents = DiagonalGaussian { mean, logvar }.sample(posterior);
+        let latents = match (self.encode_tensor(encoder, image, checkpoint)?, posterior) {
+            (Encoded::Distribution(moments), Some(posterior)) => moments.sample(posterior),
+            (Encoded::Distribution(moments), None) => moments.mode(),
+            (Encoded::Latents(latents), _) => latents,
+        };
         Ok(self.vae_config.scale(latents))
     }
 

@@ -6,7 +6,7 @@ use burn::tensor::FloatDType;
 use emberbrush_layers::weights::{WeightError, Weights};
 use emberbrush_text_encoder::{ClipTextConfig, ClipTextModel, prompt::PromptSyntax};
 use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel};
-use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
+use emberbrush_vae::{AnyDecoder, AnyEncoder, AutoencoderConfig};
 use serde::Deserialize;
 
 use super::{
@@ -21,10 +21,12 @@ use crate::{
         CheckpointError,
         files::CheckpointFiles,
         folder::{self, Family},
+        vae_override::VaeOverride,
     },
     device::{ComputeDtype, OpenDevice},
     error::PipelineError,
     memory::MemorySettings,
+    metadata::VaeHash,
     preview::LatentRgbFactors,
 };
 
@@ -56,9 +58,24 @@ impl DiffusionPipeline {
         device: OpenDevice,
         dtype: ComputeDtype,
     ) -> Result<(Self, LoadReport), PipelineError> {
+        Self::load_with(files, None, device, dtype)
+    }
+
+    /// [`load`](Self::load) with another autoencoder than the checkpoint's own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load), and an autoencoder for another kind of latents.
+    pub fn load_with(
+        files: &CheckpointFiles,
+        vae: Option<VaeOverride>,
+        device: OpenDevice,
+        dtype: ComputeDtype,
+    ) -> Result<(Self, LoadReport), PipelineError> {
         let dtype = device.float_dtype(dtype)?;
         let family = folder::family(files)?;
-        let components = Components::new(files.clone(), device.clone());
+        let vae_hash = vae.as_ref().map(|vae| Arc::new(VaeHash::start(vae)));
+        let components = Components::new(files.clone(), vae, device.clone());
         let report = LoadReport { unused_keys: components.stray_keys() };
         let mut loader = Loader { components: &components, report };
 
@@ -84,10 +101,10 @@ impl DiffusionPipeline {
         let text = TextEncoders { checkpoint, first, second, output, zeros_for_empty_prompt };
 
         let unet_config: UNet2DConditionConfig = components.config("unet")?;
-        let vae_config: AutoencoderKlConfig = components.config("vae")?;
-        let latent_channels = vae_config.latent_channels;
+        let vae_config = components.vae_config()?;
+        let latent_channels = vae_config.latent_channels();
         // Stable Diffusion's inpainting models take a mask and the latents of a masked image, too.
-        let inpainting = defaults::is_inpainting_model(&unet_config, &vae_config);
+        let inpainting = defaults::is_inpainting_model(&unet_config, latent_channels);
         if unet_config.in_channels != latent_channels && !inpainting {
             return Err(CheckpointError::Unsupported {
                 path: files.display("unet/config.json"),
@@ -105,8 +122,8 @@ impl DiffusionPipeline {
             .network("unet", dtype, |weights| UNet2DConditionModel::new(&unet_config, weights))?;
         // Half precision overflows in the decoders of some checkpoints, and decoding is a small
         // part of a run.
-        let vae =
-            loader.network("vae", FloatDType::F32, |weights| Decoder::new(&vae_config, weights))?;
+        let vae = loader
+            .network("vae", FloatDType::F32, |weights| AnyDecoder::new(&vae_config, weights))?;
 
         let scheduler_config = defaults::scheduler_config(files)?;
         let scheduler_config = if family.is_xl() {
@@ -131,6 +148,7 @@ impl DiffusionPipeline {
             inpainting,
             latent_channels,
             vae,
+            vae_hash,
             vae_encoder: None,
             memory: None,
             wanted_memory: MemorySettings::FULL,
@@ -138,6 +156,7 @@ impl DiffusionPipeline {
             vae_config,
             scheduler_config,
             latent_rgb,
+            preview_decoder: None,
             recommended: folder::recommended_settings(files)?,
             native_side,
             prompt_syntax: PromptSyntax::Literal,
@@ -153,10 +172,10 @@ impl DiffusionPipeline {
 /// The encoder of the autoencoder, in f32 as its decoder.
 pub(super) fn encoder(
     components: &Components,
-    config: &AutoencoderKlConfig,
-) -> Result<Encoder, CheckpointError> {
+    config: &AutoencoderConfig,
+) -> Result<AnyEncoder, CheckpointError> {
     let built =
-        components.build("vae", FloatDType::F32, |weights| Encoder::new(config, weights))?;
+        components.build("vae", FloatDType::F32, |weights| AnyEncoder::new(config, weights))?;
     Ok(built.network)
 }
 

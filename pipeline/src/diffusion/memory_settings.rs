@@ -6,7 +6,7 @@ use emberbrush_layers::attention::AttentionSlicing;
 
 use super::{DiffusionPipeline, LoadReport, VaeTiling};
 use crate::{
-    checkpoint::files::CheckpointFiles,
+    checkpoint::{files::CheckpointFiles, vae_override::VaeOverride},
     device::{ComputeDtype, OpenDevice},
     editing::Sources,
     error::PipelineError,
@@ -18,20 +18,21 @@ use crate::{
 };
 
 impl DiffusionPipeline {
-    /// [`load`](Self::load), unless the weights alone do not fit into the memory that there is.
+    /// [`load_with`](Self::load_with), unless the weights alone do not fit into the memory that there is.
     /// Every run is then planned before it starts.
     ///
     /// # Errors
     ///
-    /// Those of [`load`](Self::load), and [`PipelineError::Memory`].
+    /// Those of [`load_with`](Self::load_with), and [`PipelineError::Memory`].
     pub fn load_planned(
         files: &CheckpointFiles,
+        vae: Option<VaeOverride>,
         device: OpenDevice,
         dtype: ComputeDtype,
         planner: MemoryPlanner,
     ) -> Result<(Self, LoadReport), PipelineError> {
         planner.check_loading()?;
-        let (mut pipeline, report) = Self::load(files, device, dtype)?;
+        let (mut pipeline, report) = Self::load_with(files, vae, device, dtype)?;
         pipeline.memory = Some(planner);
         Ok((pipeline, report))
     }

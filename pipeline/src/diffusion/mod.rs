@@ -40,9 +40,10 @@ use std::{
 
 use burn::tensor::{DType, FloatDType, Tensor};
 use components::Components;
+use emberbrush_layers::interrupt::{Cancelled, Checkpoint};
 use emberbrush_text_encoder::prompt::PromptSyntax;
 use emberbrush_unet::UNet2DConditionModel;
-use emberbrush_vae::{AutoencoderKlConfig, Decoder, Encoder};
+use emberbrush_vae::{AnyDecoder, AnyEncoder, AutoencoderConfig};
 use image::{Rgb32FImage, RgbImage};
 use text_encoders::TextEncoders;
 
@@ -55,7 +56,8 @@ use crate::{
     editing::{self, ImageUpscaler, Sources, UpscalerFile},
     error::PipelineError,
     memory::{MemoryPlanner, MemorySettings},
-    preview::LatentRgbFactors,
+    metadata::VaeHash,
+    preview::{LatentRgbFactors, PreviewDecoder},
     progress::ProgressEvent,
     request::{GenerationRequest, LATENT_CELL},
     schedulers::{self, SamplerOptions, Scheduler, SchedulerConfig},
@@ -95,18 +97,22 @@ pub struct DiffusionPipeline {
     /// Whether the UNet takes a mask and a masked image beside the latents.
     inpainting: bool,
     latent_channels: usize,
-    vae: Decoder,
+    vae: AnyDecoder,
+    /// Of a decoder that is not the checkpoint's own.
+    vae_hash: Option<Arc<VaeHash>>,
     /// Loaded when a picture is first encoded.
-    vae_encoder: Option<Encoder>,
+    vae_encoder: Option<AnyEncoder>,
     /// Where runs are planned.
     memory: Option<MemoryPlanner>,
     /// What runs are made with where memory allows it.
     wanted_memory: MemorySettings,
     /// What the present run is made with.
     used_memory: MemorySettings,
-    vae_config: AutoencoderKlConfig,
+    vae_config: AutoencoderConfig,
     scheduler_config: SchedulerConfig,
     latent_rgb: LatentRgbFactors,
+    /// Shows unfinished pictures instead of those factors, and its file.
+    preview_decoder: Option<(PathBuf, PreviewDecoder)>,
     recommended: RecommendedSettings,
     native_side: u32,
     prompt_syntax: PromptSyntax,
@@ -125,6 +131,11 @@ impl DiffusionPipeline {
     /// The checkpoint's files.
     pub fn files(&self) -> &CheckpointFiles {
         &self.files
+    }
+
+    /// Name and hash of the autoencoder that stands in for the checkpoint's own.
+    pub fn vae_hash(&self) -> Option<Arc<VaeHash>> {
+        self.vae_hash.clone()
     }
 
     /// The checkpoint's family.
@@ -250,6 +261,35 @@ impl DiffusionPipeline {
         let side = |pixels: u32| (pixels / LATENT_CELL) as usize;
         let shape = [1, self.latent_channels, side(request.height), side(request.width)];
         noise.initial(shape) * scheduler.init_noise_sigma()
+    }
+
+    /// Chooses what shows unfinished pictures: the small autoencoder at `path`, or colours that are
+    /// estimated from the latents.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no small autoencoder for the checkpoint's latents; then it is the colours.
+    pub fn set_preview_decoder(&mut self, path: Option<&Path>) -> Result<(), PipelineError> {
+        if self.preview_decoder.as_ref().map(|(path, _)| path.as_path()) == path {
+            return Ok(());
+        }
+        self.preview_decoder = None;
+        let Some(path) = path else { return Ok(()) };
+        let decoder = PreviewDecoder::load(path, &self.files, self.latent_channels, &self.device)?;
+        self.preview_decoder = Some((path.to_owned(), decoder));
+        Ok(())
+    }
+
+    /// What latents, `[1, channels, height, width]` as the UNet sees them, may become.
+    fn preview(
+        &self,
+        latents: &Tensor<4>,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Option<RgbImage>, Cancelled> {
+        match &self.preview_decoder {
+            Some((_, decoder)) => decoder.decode(latents.clone(), checkpoint),
+            None => Ok(self.latent_rgb.apply(latents)),
+        }
     }
 
     /// The upscaler in the file at `path`, which is kept until another one is needed.

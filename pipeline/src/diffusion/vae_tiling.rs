@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{DType, Tensor, TensorData};
 use emberbrush_layers::{interrupt::Checkpoint, norm::PooledStatistics};
+use emberbrush_vae::{AnyDecoder, AnyEncoder, DiagonalGaussian};
 
 use super::DiffusionPipeline;
 use crate::{error::PipelineError, picture::Tiles, request::LATENT_CELL};
@@ -21,6 +22,14 @@ const MOST_UNTILED: u32 = 1024 * 1024;
 /// How often the network runs over all tiles before the run that counts, so that tiles are
 /// normalised by what the whole picture has.
 const GATHERING_PASSES: usize = 2;
+
+/// What an encoder makes of a picture.
+pub(super) enum Encoded {
+    /// Latents of which one is drawn.
+    Distribution(DiagonalGaussian),
+    /// The latents.
+    Latents(Tensor<4>),
+}
 
 /// One half of the autoencoder, run over a tile.
 type Network<'a> =
@@ -65,45 +74,78 @@ impl DiffusionPipeline {
         let latents = self.vae_config.unscale(latents);
         let [_, _, height, width] = latents.dims();
         let Some(tile) = self.vae_tiling().tile(width, height) else {
-            return Ok(self.vae.decode(latents, checkpoint)?);
+            return Ok(match &self.vae {
+                AnyDecoder::Kl(decoder) => decoder.decode(latents, checkpoint)?,
+                AnyDecoder::Tiny(decoder) => decoder.decode(latents, checkpoint)?,
+            });
         };
-        let low = self.vae.decode_low(latents, checkpoint)?;
-        let scales = (1, LATENT_CELL as usize);
-        self.in_tiles(low, (width, height), tile, scales, &mut |part, statistics| {
-            Ok(self.vae.decode_high(part, checkpoint, statistics)?)
-        })
+        let (size, scales) = ((width, height), (1, LATENT_CELL as usize));
+        match &self.vae {
+            AnyDecoder::Kl(decoder) => {
+                let low = decoder.decode_low(latents, checkpoint)?;
+                let gathering = GATHERING_PASSES;
+                self.in_tiles(low, size, tile, scales, gathering, &mut |part, statistics| {
+                    Ok(decoder.decode_high(part, checkpoint, statistics)?)
+                })
+            }
+            AnyDecoder::Tiny(decoder) => {
+                self.in_tiles(latents, size, tile, scales, 0, &mut |part, _| {
+                    Ok(decoder.decode(part, checkpoint)?)
+                })
+            }
+        }
     }
 
-    /// The encoder's moments of pixels in −1..=1, means and logarithms of variances.
-    pub(super) fn encode_moments(
+    /// What the encoder makes of pixels in −1..=1.
+    pub(super) fn encode_tensor(
         &self,
-        encoder: &emberbrush_vae::Encoder,
+        encoder: &AnyEncoder,
         image: Tensor<4>,
         checkpoint: &mut Checkpoint<'_>,
-    ) -> Result<(Tensor<4>, Tensor<4>), PipelineError> {
+    ) -> Result<Encoded, PipelineError> {
         let [_, _, height, width] = image.dims();
         let cell = LATENT_CELL as usize;
         let (width, height) = (width / cell, height / cell);
         let Some(tile) = self.vae_tiling().tile(width, height) else {
-            let moments = encoder.encode(image, checkpoint)?;
-            return Ok((moments.mean, moments.logvar));
+            return Ok(match encoder {
+                AnyEncoder::Kl(encoder) => {
+                    Encoded::Distribution(encoder.encode(image, checkpoint)?)
+                }
+                AnyEncoder::Tiny(encoder) => Encoded::Latents(encoder.encode(image, checkpoint)?),
+            });
         };
-        let size = (width, height);
-        let low = self.in_tiles(image, size, tile, (cell, 1), &mut |part, statistics| {
-            Ok(encoder.encode_high(part, checkpoint, statistics)?)
-        })?;
-        let moments = encoder.encode_low(low, checkpoint)?;
-        Ok((moments.mean, moments.logvar))
+        let (size, scales) = ((width, height), (cell, 1));
+        match encoder {
+            AnyEncoder::Kl(encoder) => {
+                let gathering = GATHERING_PASSES;
+                let low = self.in_tiles(
+                    image,
+                    size,
+                    tile,
+                    scales,
+                    gathering,
+                    &mut |part, statistics| Ok(encoder.encode_high(part, checkpoint, statistics)?),
+                )?;
+                Ok(Encoded::Distribution(encoder.encode_low(low, checkpoint)?))
+            }
+            AnyEncoder::Tiny(encoder) => self
+                .in_tiles(image, size, tile, scales, 0, &mut |part, _| {
+                    Ok(encoder.encode(part, checkpoint)?)
+                })
+                .map(Encoded::Latents),
+        }
     }
 
     /// Runs `network` on tiles of `input`, whose size is `size` in latents, and blends what comes
-    /// out. `scales` are the pixels for each latent of the input and of the output.
+    /// out. `scales` are the pixels for each latent of the input and of the output; `gathering` is
+    /// how often all tiles are seen before the run that counts.
     fn in_tiles(
         &self,
         input: Tensor<4>,
         size: (usize, usize),
         tile: u32,
         scales: (usize, usize),
+        gathering: usize,
         network: &mut Network<'_>,
     ) -> Result<Tensor<4>, PipelineError> {
         let whole = (size.0 as u32, size.1 as u32);
@@ -119,7 +161,7 @@ impl DiffusionPipeline {
             )
         };
         let mut statistics = PooledStatistics::default();
-        for _ in 0..GATHERING_PASSES {
+        for _ in 0..gathering {
             for rows in side_by_side(size.1, tile as usize) {
                 for columns in side_by_side(size.0, tile as usize) {
                     statistics.begin_part((rows.1 * columns.1) as f64);

@@ -11,7 +11,7 @@ use emberbrush_upscaler::{RrdbNaming, RrdbNet, RrdbNetConfig};
 use image::{Rgb, Rgb32FImage};
 
 use crate::{
-    checkpoint::{CheckpointError, safetensors_file::SafetensorsFile},
+    checkpoint::{CheckpointError, tensor_file::TensorFile},
     device::OpenDevice,
     error::PipelineError,
     picture::{self, Rectangle, Tiles},
@@ -31,7 +31,7 @@ const MOST_PASSES: usize = 3;
 /// An upscaler's file, of which names and shapes were read.
 #[derive(Debug, Clone)]
 pub struct UpscalerFile {
-    file: Arc<SafetensorsFile>,
+    file: Arc<TensorFile>,
     config: RrdbNetConfig,
     naming: RrdbNaming,
 }
@@ -43,7 +43,7 @@ impl UpscalerFile {
     ///
     /// Where the file cannot be read or is no ESRGAN upscaler.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        let file = SafetensorsFile::open(path)?;
+        let file = TensorFile::open(path)?;
         let (config, naming) = RrdbNetConfig::recognise(&file)?;
         Ok(Self { file: Arc::new(file), config, naming })
     }
@@ -65,7 +65,7 @@ impl UpscalerFile {
     /// Tensors of the file that the network does not need.
     pub fn unused_keys(&self) -> Vec<String> {
         let used: BTreeSet<String> = self.naming.keys(&self.config).into_iter().collect();
-        let all = self.file.metadata().offset_keys();
+        let all = self.file.keys();
         all.into_iter().filter(|key| !used.contains(key)).collect()
     }
 

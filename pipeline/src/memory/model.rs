@@ -2,12 +2,13 @@
 
 use emberbrush_text_encoder::ClipTextConfig;
 use emberbrush_unet::UNet2DConditionConfig;
-use emberbrush_vae::AutoencoderKlConfig;
+use emberbrush_vae::AutoencoderConfig;
 
 use crate::checkpoint::{
     CheckpointError,
     component::{ComponentWeights, TensorHeader},
     files::CheckpointFiles,
+    vae_override::VaeOverride,
 };
 
 /// Bytes of an f32.
@@ -47,7 +48,7 @@ pub struct ModelMemory {
     pub(super) text: Vec<(ClipTextConfig, NetworkWeights)>,
     pub(super) unet_config: UNet2DConditionConfig,
     pub(super) unet: NetworkWeights,
-    pub(super) vae_config: AutoencoderKlConfig,
+    pub(super) vae_config: AutoencoderConfig,
     pub(super) decoder: NetworkWeights,
     pub(super) encoder: NetworkWeights,
     /// Bytes of weights that are part of the program, which is in memory as far as it was read.
@@ -55,25 +56,32 @@ pub struct ModelMemory {
 }
 
 impl ModelMemory {
-    /// Reads configurations and headers. `element_bytes` are those of the type that text encoders
+    /// Reads configurations and headers. `vae` stands in for the checkpoint's own autoencoder; `element_bytes` are those of the type that text encoders
     /// and UNet compute in, 4 for f32; the autoencoder is always f32.
     ///
     /// # Errors
     ///
     /// Where a configuration or the header of a weight file cannot be read, or a configuration is
     /// impossible.
-    pub fn read(files: &CheckpointFiles, element_bytes: u64) -> Result<Self, CheckpointError> {
+    pub fn read(
+        files: &CheckpointFiles,
+        vae: Option<&VaeOverride>,
+        element_bytes: u64,
+    ) -> Result<Self, CheckpointError> {
         let mut text = Vec::new();
         for name in ["text_encoder", "text_encoder_2"] {
             let config = format!("{name}/config.json");
             if files.contains(&config) {
-                let weights = weights(files, name, element_bytes, |_| true)?;
+                let weights = weights(files, name, element_bytes)?;
                 let config: ClipTextConfig = files.json(&config)?;
                 config.check()?;
                 text.push((config, weights));
             }
         }
-        let vae_config: AutoencoderKlConfig = files.json("vae/config.json")?;
+        let vae_config: AutoencoderConfig = match vae {
+            Some(vae) => vae.config().clone(),
+            None => files.json("vae/config.json")?,
+        };
         vae_config.check()?;
         let embedded_bytes = match files {
             CheckpointFiles::Folder(_) | CheckpointFiles::SingleFile(_) => 0,
@@ -81,15 +89,19 @@ impl ModelMemory {
                 files.iter().map(|(_, bytes)| bytes.len() as u64).sum()
             }
         };
+        let vae_weights = match vae {
+            Some(vae) => vae.weights()?,
+            None => ComponentWeights::open(files, "vae")?,
+        };
         let belongs_to_encoder =
             |key: &str| key.starts_with("encoder.") || key.starts_with("quant_conv.");
         Ok(Self {
             text,
             unet_config: files.json("unet/config.json")?,
-            unet: weights(files, "unet", element_bytes, |_| true)?,
+            unet: weights(files, "unet", element_bytes)?,
             vae_config,
-            decoder: weights(files, "vae", F32_BYTES, |key| !belongs_to_encoder(key))?,
-            encoder: weights(files, "vae", F32_BYTES, belongs_to_encoder)?,
+            decoder: sum(&vae_weights, F32_BYTES, |key| !belongs_to_encoder(key)),
+            encoder: sum(&vae_weights, F32_BYTES, belongs_to_encoder),
             embedded_bytes,
         })
     }
@@ -97,7 +109,7 @@ impl ModelMemory {
     /// Whether the UNet takes a mask and the latents of a masked image, so that every run encodes
     /// a picture.
     pub fn is_inpainting_model(&self) -> bool {
-        self.unet_config.in_channels > self.vae_config.latent_channels
+        self.unet_config.in_channels > self.vae_config.latent_channels()
     }
 
     /// Bytes of the text encoders once loaded.
@@ -110,12 +122,19 @@ fn weights(
     files: &CheckpointFiles,
     component: &str,
     element_bytes: u64,
-    is_used: impl Fn(&str) -> bool,
 ) -> Result<NetworkWeights, CheckpointError> {
+    Ok(sum(&ComponentWeights::open(files, component)?, element_bytes, |_| true))
+}
+
+/// The tensors of `source` that are used.
+fn sum(
+    source: &ComponentWeights,
+    element_bytes: u64,
+    is_used: impl Fn(&str) -> bool,
+) -> NetworkWeights {
     let mut weights = NetworkWeights { element_bytes, ..NetworkWeights::default() };
-    let source = ComponentWeights::open(files, component)?;
     for tensor in source.headers().filter(|tensor| is_used(tensor.key)) {
         weights.add(&tensor);
     }
-    Ok(weights)
+    weights
 }

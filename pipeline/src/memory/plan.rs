@@ -287,7 +287,7 @@ impl MemoryPlan {
 mod tests {
     use emberbrush_text_encoder::ClipTextConfig;
     use emberbrush_unet::{UNet2DConditionConfig, config::PerLevel};
-    use emberbrush_vae::AutoencoderKlConfig;
+    use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig};
 
     use super::*;
     use crate::memory::{NetworkWeights, Pass, RunStage};
@@ -314,13 +314,7 @@ mod tests {
                 ..UNet2DConditionConfig::default()
             },
             unet: weights(859_520_964, element_bytes),
-            vae_config: AutoencoderKlConfig {
-                block_out_channels: vec![128, 256, 512, 512],
-                down_block_types: Vec::new(),
-                up_block_types: Vec::new(),
-                layers_per_block: 2,
-                ..AutoencoderKlConfig::default()
-            },
+            vae_config: AutoencoderConfig::Kl(AutoencoderKlConfig::published()),
             decoder: weights(49_490_199, 4),
             encoder: weights(34_163_664, 4),
             embedded_bytes: 0,

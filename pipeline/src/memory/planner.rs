@@ -4,7 +4,7 @@ use burn::tensor::FloatDType;
 
 use super::{MemoryPlan, MemorySettings, MemorySpace, ModelMemory, Workload};
 use crate::{
-    checkpoint::files::CheckpointFiles,
+    checkpoint::{files::CheckpointFiles, vae_override::VaeOverride},
     device::{ComputeDtype, OpenDevice},
     error::PipelineError,
 };
@@ -18,7 +18,7 @@ pub struct MemoryPlanner {
 }
 
 impl MemoryPlanner {
-    /// Reads the checkpoint's configuration and headers. `limit` is the most bytes that a person
+    /// Reads the checkpoint's configuration and headers. `vae` stands in for its own autoencoder; `limit` is the most bytes that a person
     /// allows.
     ///
     /// # Errors
@@ -26,6 +26,7 @@ impl MemoryPlanner {
     /// Where files cannot be read, or the device does not compute in `dtype`.
     pub fn new(
         files: &CheckpointFiles,
+        vae: Option<&VaeOverride>,
         device: &OpenDevice,
         dtype: ComputeDtype,
         limit: Option<u64>,
@@ -35,7 +36,7 @@ impl MemoryPlanner {
             FloatDType::F16 | FloatDType::BF16 => 2,
             _ => 4,
         };
-        let model = ModelMemory::read(files, element_bytes)?;
+        let model = ModelMemory::read(files, vae, element_bytes)?;
         Ok(Self { model, space: MemorySpace::now(&device.info, limit) })
     }
 

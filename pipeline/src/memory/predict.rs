@@ -170,7 +170,9 @@ impl Run<'_> {
         // The latents, and what the scheduler makes of them: with the last steps of a multistep
         // sampler, the noise, and what is held of a picture.
         let _latents: Vec<Traced> = (0..8)
-            .map(|_| trace.tensor([pictures, self.model.vae_config.latent_channels, height, width]))
+            .map(|_| {
+                trace.tensor([pictures, self.model.vae_config.latent_channels(), height, width])
+            })
             .collect();
         let sample = trace.tensor([batch, config.in_channels, height, width]);
         config.trace(&trace, sample, &text, None)?;
@@ -183,8 +185,9 @@ impl Run<'_> {
         let trace = self.trace(F32_BYTES, settings.attention_slicing);
         let (width, height) = latent_size(pass);
         let pictures = settings.batch.max(1) as usize;
-        let _all_latents = trace.tensor([pictures, config.latent_channels, height, width]);
-        let latents = trace.tensor([1, config.latent_channels, height, width]);
+        let channels = config.latent_channels();
+        let _all_latents = trace.tensor([pictures, channels, height, width]);
+        let latents = trace.tensor([1, channels, height, width]);
         let pixels = match settings.vae_tiling.tile(width, height) {
             None => config.trace_decode(&trace, latents),
             Some(tile) => {
@@ -192,7 +195,7 @@ impl Run<'_> {
                 let scale = config.downscale_factor();
                 let tile = tile as usize;
                 let part = [1, low.dims[1], height.min(tile), width.min(tile)];
-                let whole = [1, config.out_channels, height * scale, width * scale];
+                let whole = [1, config.out_channels(), height * scale, width * scale];
                 in_tiles(&trace, low, part, whole, |part| config.trace_decode_high(&trace, part))
             }
         };
@@ -224,15 +227,14 @@ impl Run<'_> {
         let trace = self.trace(F32_BYTES, settings.attention_slicing);
         let (width, height) = latent_size(pass);
         let scale = config.downscale_factor();
-        let image = trace.tensor([1, config.in_channels, height * scale, width * scale]);
+        let image = trace.tensor([1, config.in_channels(), height * scale, width * scale]);
         match settings.vae_tiling.tile(width, height) {
             None => config.trace_encode(&trace, image),
             Some(tile) => {
                 let tile = tile as usize;
                 let (rows, columns) = (height.min(tile), width.min(tile));
-                let part = [1, config.in_channels, rows * scale, columns * scale];
-                let lowest = config.block_out_channels.last().copied().unwrap_or_default();
-                let whole = [1, lowest, height, width];
+                let part = [1, config.in_channels(), rows * scale, columns * scale];
+                let whole = [1, config.lowest_channels(), height, width];
                 let low = in_tiles(&trace, image, part, whole, |part| {
                     config.trace_encode_high(&trace, part)
                 });

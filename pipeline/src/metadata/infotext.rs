@@ -169,9 +169,12 @@ fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
             Ok(compat) => settings.set("compat", compat.name()),
             Err(_) => settings.not_read(key, value),
         },
+        // A1111's words for the checkpoint's own.
+        "VAE" if matches!(value, "Automatic" | "None") => {}
+        "VAE" => settings.set("vae", value),
+        "VAE hash" => settings.set("vae-hash", value),
         // These say where the image comes from and do not change it.
-        "Version" | "VAE hash" | "VAE" | "User" | "Lora hashes" | "TI hashes" | "Batch size"
-        | "Batch pos" => {}
+        "Version" | "User" | "Lora hashes" | "TI hashes" | "Batch size" | "Batch pos" => {}
         _ => settings.not_read(key, value),
     }
 }

@@ -11,6 +11,7 @@ mod infotext;
 mod invokeai;
 mod model_hash;
 mod read;
+mod vae;
 mod write;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 pub use adapters::AdapterHashes;
 pub use model_hash::{HashCache, ModelHash, sha256};
 pub use read::{SettingsError, interpret, read};
+pub use vae::{VaeHash, VaeRecord};
 pub use write::{BatchPlace, EMBERBRUSH, MadeWith, PARAMETERS, parameters, texts, texts_of_batch};
 
 use crate::schedulers::{Sampler, Schedule};

@@ -14,7 +14,9 @@ use directories::ProjectDirs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{component::ComponentWeights, files::CheckpointFiles};
+use crate::checkpoint::{
+    component::ComponentWeights, files::CheckpointFiles, vae_override::VaeOverride,
+};
 
 /// How many hexadecimal digits of the hash are written.
 const DIGITS: usize = 10;
@@ -40,12 +42,19 @@ impl ModelHash {
     /// Begins to read the weights of `files`.
     pub fn start(files: &CheckpointFiles) -> Self {
         let files = files.clone();
+        Self::spawn(move |cache| sha256(&files, cache))
+    }
+
+    /// Begins to read the weights of an autoencoder.
+    pub fn of_vae(vae: &VaeOverride) -> Self {
+        let paths = vae.weight_files();
+        Self::spawn(move |cache| sha256_of_files(&paths.map_err(io::Error::other)?, cache))
+    }
+
+    fn spawn(read: impl FnOnce(&HashCache) -> io::Result<String> + Send + 'static) -> Self {
         let thread = thread::Builder::new()
             .name("model-hash".to_owned())
-            .spawn(move || {
-                let hash = sha256(&files, &HashCache::of_user()).ok()?;
-                Some(hash[..DIGITS].to_owned())
-            })
+            .spawn(move || Some(read(&HashCache::of_user()).ok()?[..DIGITS].to_owned()))
             .ok();
         Self { thread: Mutex::new(thread), digits: OnceLock::new() }
     }
@@ -67,35 +76,53 @@ impl ModelHash {
 /// Where there are no weights or they cannot be read.
 pub fn sha256(files: &CheckpointFiles, cache: &HashCache) -> io::Result<String> {
     let names = ComponentWeights::locate(files, "unet").map_err(io::Error::other)?;
-    let paths: Option<Vec<PathBuf>> = match files {
+    match files {
         CheckpointFiles::Folder(folder) => {
-            Some(names.iter().map(|name| folder.join(name)).collect())
+            let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
+            sha256_of_files(&paths, cache)
         }
-        CheckpointFiles::SingleFile(single) => Some(vec![single.path().to_owned()]),
-        CheckpointFiles::Embedded { .. } => None,
-    };
-    let stamp = paths.and_then(|paths| Stamp::of(&paths).ok());
+        CheckpointFiles::SingleFile(single) => sha256_of_files(&[single.path().to_owned()], cache),
+        CheckpointFiles::Embedded { .. } => {
+            let mut hasher = Sha256::new();
+            for name in names {
+                feed(&mut hasher, files.open(&name)?)?;
+            }
+            Ok(hexadecimal(hasher))
+        }
+    }
+}
+
+/// The hexadecimal SHA-256 of files, one after the other.
+fn sha256_of_files(paths: &[PathBuf], cache: &HashCache) -> io::Result<String> {
+    let stamp = Stamp::of(paths).ok();
     if let Some(known) = stamp.as_ref().and_then(|stamp| cache.get(stamp)) {
         return Ok(known);
     }
     let mut hasher = Sha256::new();
-    let mut chunk = vec![0; CHUNK];
-    for name in names {
-        let mut file = files.open(&name)?;
-        loop {
-            let length = file.read(&mut chunk)?;
-            if length == 0 {
-                break;
-            }
-            hasher.update(&chunk[..length]);
-        }
+    for path in paths {
+        feed(&mut hasher, fs::File::open(path)?)?;
     }
-    let hash: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = hexadecimal(hasher);
     if let Some(stamp) = stamp {
         // A hash that is not remembered is read again.
         let _ = cache.put(&stamp, &hash);
     }
     Ok(hash)
+}
+
+fn feed(hasher: &mut Sha256, mut file: impl Read) -> io::Result<()> {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let length = file.read(&mut chunk)?;
+        if length == 0 {
+            return Ok(());
+        }
+        hasher.update(&chunk[..length]);
+    }
+}
+
+fn hexadecimal(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What tells that files have not changed.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::VaeRecord;
 use super::adapters::{self, AdapterHashes};
 use crate::{
     diffusion::SoftInpainting,
@@ -48,6 +49,8 @@ pub struct MadeWith {
     pub prompt_syntax: PromptSyntax,
     /// The adapters.
     pub adapter_hashes: AdapterHashes,
+    /// The autoencoder that stands in for the checkpoint's own.
+    pub vae: Option<VaeRecord>,
 }
 
 /// Where an image was among those that went through the UNet at once, which changes rounding.
@@ -94,6 +97,10 @@ pub fn texts_of_batch(
         if let Some(hash) = &with.model_hash {
             fields.insert("model-hash".to_owned(), json!(hash));
         }
+        if let Some(VaeRecord { name, hash }) = &with.vae {
+            fields.insert("vae".to_owned(), json!(name));
+            fields.insert("vae-hash".to_owned(), json!(hash));
+        }
         fields.insert("dtype".to_owned(), json!(with.dtype));
         fields.insert("prompt-syntax".to_owned(), json!(with.prompt_syntax));
         if batch.size > 1 {
@@ -132,6 +139,10 @@ fn parameters_of_batch(
         pairs.push(("Model hash", hash.clone()));
     }
     pairs.push(("Model", quoted(&with.model)));
+    if let Some(VaeRecord { name, hash }) = &with.vae {
+        pairs.extend(hash.clone().map(|hash| ("VAE hash", hash)));
+        pairs.push(("VAE", quoted(name)));
+    }
     pairs.push(("RNG", random_number_source(request.rng).to_owned()));
     pairs.extend(of_mode(&request.mode));
     let hashes = with.adapter_hashes.pairs().into_iter();

@@ -235,6 +235,7 @@ fn made_with() -> MadeWith {
         dtype: "f32".to_owned(),
         prompt_syntax: PromptSyntax::Weighted,
         adapter_hashes: Default::default(),
+        vae: None,
     }
 }
 

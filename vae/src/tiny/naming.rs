@@ -39,6 +39,25 @@ impl TinyNaming {
         has_block(source, prefix, first + 1) && has_weight(source, prefix, first)
     }
 
+    /// What diffusers calls the tensor that `source` calls `key`; `None` for tensors of no layer.
+    pub fn published_name(self, source: &dyn WeightSource, key: &str) -> Option<String> {
+        let halves = [
+            (self.decoder(), Self::Diffusers.decoder(), self.has_decoder(source)),
+            (self.encoder(), Self::Diffusers.encoder(), self.has_encoder(source)),
+        ];
+        halves.into_iter().filter(|(.., is_there)| *is_there).find_map(
+            |((prefix, first), (published, _), _)| {
+                let rest = match prefix {
+                    "" => key,
+                    prefix => key.strip_prefix(prefix)?.strip_prefix('.')?,
+                };
+                let (place, rest) = rest.split_once('.')?;
+                let place = place.parse::<usize>().ok()?.checked_sub(first)?;
+                Some(format!("{published}.{place}.{rest}"))
+            },
+        )
+    }
+
     /// Prefix of the decoder's layers, and the number of its first.
     pub(super) fn decoder(self) -> (&'static str, usize) {
         match self {
