@@ -6,9 +6,12 @@ use std::{fs, io::Cursor};
 
 use burn::tensor::TensorData;
 use emberbrush_layers::weights::WeightSource;
-use emberbrush_pipeline::checkpoint::{
-    component::ComponentWeights, files::CheckpointFiles, folder, inspect::inspect,
-    tensor_file::TensorFile,
+use emberbrush_pipeline::{
+    adapters::{AdaptedNetwork, AdapterFolders, AdapterSelection, Embedding},
+    checkpoint::{
+        component::ComponentWeights, files::CheckpointFiles, folder, inspect::inspect,
+        tensor_file::TensorFile,
+    },
 };
 use emberbrush_tests::{
     checkpoint, fixtures,
@@ -73,6 +76,22 @@ fn inner_dictionaries_are_joined() {
         assert_eq!(keys, ["string_to_param.*", "string_to_token.*"], "{name}");
         let values = file.read("string_to_param.*").unwrap().try_to_vec::<f32>().unwrap();
         assert_eq!(values, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "{name}");
+    }
+}
+
+#[test]
+fn embeddings_of_torch_save_are_found_and_read() {
+    let folders = AdapterFolders { embeddings: Some(fixture("")), ..AdapterFolders::default() };
+    for name in ["embedding.pt", "embedding-parameters.pt"] {
+        let selection = AdapterSelection {
+            embedding: vec![name.trim_end_matches(".pt").into()],
+            ..AdapterSelection::default()
+        };
+        let found = folders.find_embeddings(&selection, std::iter::empty()).unwrap();
+        let embedding = Embedding::open(found.into_iter().next().unwrap()).unwrap();
+        let vectors = embedding.vectors(AdaptedNetwork::TextEncoder).unwrap();
+        assert_eq!((vectors.count, vectors.width), (2, 3), "{name}");
+        assert_eq!(vectors.values, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "{name}");
     }
 }
 

@@ -11,8 +11,9 @@ use super::{AdapterError, AdapterSelection};
 /// How deep folders are searched.
 const MAX_DEPTH: usize = 8;
 
-/// Endings of adapter files, in the order in which they are preferred.
-const ENDINGS: [&str; 1] = ["safetensors"];
+/// Endings of adapter files, in the order in which they are preferred. Embeddings are often files
+/// of `torch.save`.
+const ENDINGS: [&str; 3] = ["safetensors", "pt", "bin"];
 
 /// Where adapters that are given by name are looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub use names::{AdaptedNetwork, LayerNames};
 pub use selection::{AdapterSelection, BadLora, LoraSelection, MAX_LORA_WEIGHT};
 pub use textual_inversion::{Embedding, EncoderVectors};
 
-use crate::checkpoint::{folder::Family, safetensors_file::SafetensorsError};
+use crate::checkpoint::{CheckpointError, folder::Family, safetensors_file::SafetensorsError};
 
 /// Why an adapter cannot be used.
 #[derive(Debug, Error)]
@@ -37,6 +37,9 @@ pub enum AdapterError {
     /// The file is broken, or of another format.
     #[error(transparent)]
     File(#[from] SafetensorsError),
+    /// The same, for formats beside safetensors.
+    #[error(transparent)]
+    Tensors(#[from] CheckpointError),
     /// The file holds something else.
     #[error(
         "{path}: this is no LoRA, LoCon, LoHa or LoKr: no key is of a kind that is known, and the \

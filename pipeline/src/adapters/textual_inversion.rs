@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{AdaptedNetwork, AdapterError, FoundFile, lora_file::finite_numbers};
-use crate::checkpoint::{folder::Family, safetensors_file::SafetensorsFile};
+use crate::checkpoint::{folder::Family, tensor_file::TensorFile};
 
 /// The most vectors that an embedding may have: as many as a text encoder reads at once.
 const MAX_VECTORS: usize = 75;
@@ -44,8 +44,8 @@ impl Embedding {
     /// A file that is broken or holds no embedding.
     pub fn open(file: FoundFile) -> Result<Self, AdapterError> {
         let path = file.path.as_path();
-        let tensors = SafetensorsFile::open(path)?;
-        let keys = tensors.metadata().offset_keys();
+        let tensors = TensorFile::open(path)?;
+        let keys = tensors.keys();
         let mut names = vec![file.name()];
         let mut vectors = Vec::new();
         let is_single = keys.len() == 1;
@@ -133,11 +133,11 @@ impl Embedding {
 
 fn read(
     path: &Path,
-    tensors: &SafetensorsFile,
+    tensors: &TensorFile,
     key: &str,
     encoder: AdaptedNetwork,
 ) -> Result<EncoderVectors, AdapterError> {
-    let shape = tensors.metadata().info(key).map(|info| info.shape.clone()).unwrap_or_default();
+    let shape = tensors.info(key).map(|info| info.shape).unwrap_or_default();
     let (count, width) = match *shape.as_slice() {
         [width] => (1, width),
         [count, width] => (count, width),
