@@ -89,9 +89,9 @@ impl Factor {
             Some((first, second)) => Err(AdapterError::Ranks {
                 path: path.to_owned(),
                 first: first.key.clone(),
-                first_shape: first.shape.clone(),
+                first_shape: first.shape.clone().into(),
                 second: second.key.clone(),
-                second_shape: second.shape.clone(),
+                second_shape: second.shape.clone().into(),
             }),
         }
     }

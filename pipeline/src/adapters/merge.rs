@@ -96,7 +96,7 @@ impl Merge {
                         family: lora.file.family(),
                         found: layer.decomposition.dims(),
                         checkpoint: checkpoint.to_owned(),
-                        expected: target.shape.clone(),
+                        expected: target.shape.clone().into(),
                     });
                 }
                 fits = true;

@@ -80,11 +80,11 @@ pub enum AdapterError {
         /// A key.
         first: String,
         /// Its tensor's shape.
-        first_shape: Vec<usize>,
+        first_shape: Box<[usize]>,
         /// The other key.
         second: String,
         /// Its tensor's shape.
-        second_shape: Vec<usize>,
+        second_shape: Box<[usize]>,
     },
     /// A layer has another shape than the checkpoint's.
     #[error(
@@ -104,7 +104,7 @@ pub enum AdapterError {
         /// The checkpoint's name.
         checkpoint: String,
         /// The shape of the checkpoint's weight.
-        expected: Vec<usize>,
+        expected: Box<[usize]>,
     },
     /// The file holds no embedding.
     #[error(

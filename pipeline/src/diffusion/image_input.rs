@@ -274,7 +274,7 @@ impl DiffusionPipeline {
         let latents = match (self.encode_tensor(encoder, image, checkpoint)?, posterior) {
             (Encoded::Distribution(moments), Some(posterior)) => moments.sample(posterior),
             (Encoded::Distribution(moments), None) => moments.mode(),
-            (Encoded::Latents(latents), _) => latents,
+            (Encoded::Latents(latents), _) => *latents,
         };
         Ok(self.vae_config.scale(latents))
     }

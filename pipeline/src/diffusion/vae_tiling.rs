@@ -26,9 +26,9 @@ const GATHERING_PASSES: usize = 2;
 /// What an encoder makes of a picture.
 pub(super) enum Encoded {
     /// Latents of which one is drawn.
-    Distribution(DiagonalGaussian),
+    Distribution(Box<DiagonalGaussian>),
     /// The latents.
-    Latents(Tensor<4>),
+    Latents(Box<Tensor<4>>),
 }
 
 /// One half of the autoencoder, run over a tile.
@@ -109,9 +109,11 @@ impl DiffusionPipeline {
         let Some(tile) = self.vae_tiling().tile(width, height) else {
             return Ok(match encoder {
                 AnyEncoder::Kl(encoder) => {
-                    Encoded::Distribution(encoder.encode(image, checkpoint)?)
+                    Encoded::Distribution(Box::new(encoder.encode(image, checkpoint)?))
                 }
-                AnyEncoder::Tiny(encoder) => Encoded::Latents(encoder.encode(image, checkpoint)?),
+                AnyEncoder::Tiny(encoder) => {
+                    Encoded::Latents(Box::new(encoder.encode(image, checkpoint)?))
+                }
             });
         };
         let (size, scales) = ((width, height), (cell, 1));
@@ -126,13 +128,13 @@ impl DiffusionPipeline {
                     gathering,
                     &mut |part, statistics| Ok(encoder.encode_high(part, checkpoint, statistics)?),
                 )?;
-                Ok(Encoded::Distribution(encoder.encode_low(low, checkpoint)?))
+                Ok(Encoded::Distribution(Box::new(encoder.encode_low(low, checkpoint)?)))
             }
             AnyEncoder::Tiny(encoder) => self
                 .in_tiles(image, size, tile, scales, 0, &mut |part, _| {
                     Ok(encoder.encode(part, checkpoint)?)
                 })
-                .map(Encoded::Latents),
+                .map(|latents| Encoded::Latents(Box::new(latents))),
         }
     }
 
