@@ -84,7 +84,7 @@ impl Export {
     }
 
     /// A table of pictures whose settings differ.
-    pub(super) fn as_grid(self) -> Self {
+    pub(super) fn into_grid(self) -> Self {
         Self { subject: Subject::Grid(Axes::default()), ..self }
     }
 
@@ -165,7 +165,7 @@ impl Window {
 
     /// Opens the dialog for a table of pictures whose settings differ.
     pub(super) fn open_grid(&mut self) {
-        let export = self.export_of_settings().as_grid();
+        let export = self.export_of_settings().into_grid();
         self.overlay = super::overlay::Overlay::Export(Box::new(export));
     }
 
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn a_table_has_one_seed_and_differs_in_its_axes() {
-        let export = export().as_grid();
+        let export = export().into_grid();
         let (plan, _) = export.plan(&settings()).unwrap();
         let jobs = export.jobs(&plan);
         let guidance: Vec<f64> = jobs.iter().map(|job| job.request.guidance_scale).collect();

@@ -229,10 +229,10 @@ mod tests {
 
     #[test]
     fn every_example_is_an_axis() {
-        for field in 0..FIELDS.len() {
-            let values = FIELDS[field].example.to_owned();
+        for (field, known) in FIELDS.iter().enumerate() {
+            let values = known.example.to_owned();
             let axes = Axes { x: TypedAxis { field, values }, ..Axes::default() };
-            assert!(axes.grid().unwrap().jobs(&Map::new()).len() > 1, "{}", FIELDS[field].flag);
+            assert!(axes.grid().unwrap().jobs(&Map::new()).len() > 1, "{}", known.flag);
         }
     }
 
