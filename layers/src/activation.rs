@@ -3,6 +3,8 @@
 use burn::tensor::{Tensor, activation};
 use serde::Deserialize;
 
+use crate::kernels::{self, Finish};
+
 /// An activation function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 pub enum Activation {
@@ -24,11 +26,22 @@ pub enum Activation {
 impl Activation {
     /// Applies the function to each element.
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
-        match self {
+        kernels::activate(x, self.into()).unwrap_or_else(|x| match self {
             Self::Silu => activation::silu(x),
             Self::Gelu => activation::gelu(x),
             Self::Relu => activation::relu(x),
             Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+        })
+    }
+}
+
+impl From<Activation> for Finish {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Silu => Self::Silu,
+            Activation::Gelu => Self::Gelu,
+            Activation::QuickGelu => Self::QuickGelu,
+            Activation::Relu => Self::Relu,
         }
     }
 }

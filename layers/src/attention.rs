@@ -3,6 +3,7 @@
 use burn::tensor::{DType, Tensor, module, ops::AttentionModuleOptions};
 
 use crate::{
+    kernels,
     linear::Linear,
     weights::{WeightError, Weights},
 };
@@ -79,16 +80,18 @@ pub fn multi_head_attention(
     heads: usize,
     visibility: Visibility,
 ) -> Tensor<3> {
+    let causal = visibility == Visibility::Causal;
+    kernels::attend([query, key, value], heads, causal)
+        .unwrap_or_else(|tensors| plain_attention(tensors, heads, causal))
+}
+
+fn plain_attention([query, key, value]: [Tensor<3>; 3], heads: usize, causal: bool) -> Tensor<3> {
     let [batch, queries, channels] = query.dims();
     let split = |x: Tensor<3>| {
         let [batch, tokens, channels] = x.dims();
         x.reshape([batch, tokens, heads, channels / heads]).swap_dims(1, 2)
     };
-    let options = AttentionModuleOptions {
-        scale: None,
-        softcap: None,
-        is_causal: visibility == Visibility::Causal,
-    };
+    let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: causal };
     module::attention(split(query), split(key), split(value), None, None, options)
         .swap_dims(1, 2)
         .reshape([batch, queries, channels])
@@ -171,17 +174,36 @@ impl Attention {
         context: Tensor<3>,
         slicing: AttentionSlicing,
     ) -> Tensor<3> {
+        self.to_out.forward(self.attended(x, context, slicing))
+    }
+
+    /// [`Attention::forward`] with a shortcut added.
+    ///
+    /// # Shapes
+    ///
+    /// - x, shortcut and output: `[batch, queries, channels]`
+    /// - context: `[batch, keys, context_channels]`
+    pub fn forward_onto(
+        &self,
+        x: Tensor<3>,
+        context: Tensor<3>,
+        shortcut: Tensor<3>,
+        slicing: AttentionSlicing,
+    ) -> Tensor<3> {
+        self.to_out.forward_onto(self.attended(x, context, slicing), shortcut)
+    }
+
+    fn attended(&self, x: Tensor<3>, context: Tensor<3>, slicing: AttentionSlicing) -> Tensor<3> {
         let query = self.to_q.forward(x);
         let key = self.to_k.forward(context.clone());
         let value = self.to_v.forward(context);
         let dtype = query.dtype();
-        let attended = if self.upcast && matches!(dtype, DType::F16 | DType::BF16) {
+        if self.upcast && matches!(dtype, DType::F16 | DType::BF16) {
             let [query, key, value] = [query, key, value].map(|x| x.cast(DType::F32));
             sliced_attention(query, key, value, self.heads, slicing).cast(dtype)
         } else {
             sliced_attention(query, key, value, self.heads, slicing)
-        };
-        self.to_out.forward(attended)
+        }
     }
 }
 

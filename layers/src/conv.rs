@@ -2,7 +2,11 @@
 
 use burn::tensor::{Tensor, module, ops::ConvOptions};
 
-use crate::weights::{WeightError, Weights};
+use crate::{
+    feature_map,
+    kernels::PackedConvolution,
+    weights::{WeightError, Weights},
+};
 
 /// A square kernel, its stride, and the zeros added around the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +39,20 @@ impl Kernel {
 /// A two-dimensional convolution.
 #[derive(Debug)]
 pub struct Conv2d {
-    weight: Tensor<4>,
-    bias: Option<Tensor<1>>,
+    weight: ConvolutionWeight,
+    has_bias: bool,
     options: ConvOptions<2>,
     inputs: usize,
     outputs: usize,
     kernel: Kernel,
+}
+
+#[derive(Debug)]
+enum ConvolutionWeight {
+    /// For the CPU's kernels.
+    Packed(PackedConvolution),
+    /// For every other device and type.
+    Plain { weight: Tensor<4>, bias: Option<Tensor<1>> },
 }
 
 impl Conv2d {
@@ -51,8 +63,8 @@ impl Conv2d {
         outputs: usize,
         kernel: Kernel,
     ) -> Result<Self, WeightError> {
-        let layer = Self::without_bias(weights, inputs, outputs, kernel)?;
-        Ok(Self { bias: Some(weights.tensor("bias", [outputs])?), ..layer })
+        let bias = weights.tensor("bias", [outputs])?;
+        Self::read(weights, inputs, outputs, kernel, Some(bias))
     }
 
     /// Reads `weight` alone.
@@ -62,16 +74,31 @@ impl Conv2d {
         outputs: usize,
         kernel: Kernel,
     ) -> Result<Self, WeightError> {
+        Self::read(weights, inputs, outputs, kernel, None)
+    }
+
+    fn read(
+        weights: &Weights<'_>,
+        inputs: usize,
+        outputs: usize,
+        kernel: Kernel,
+        bias: Option<Tensor<1>>,
+    ) -> Result<Self, WeightError> {
         let mut options = ConvOptions::new([kernel.stride; 2], [0; 2], [1; 2], 1);
         options.padding = [kernel.padding; 2];
         let weight = weights.tensor("weight", [outputs, inputs, kernel.size, kernel.size])?;
-        Ok(Self { weight, bias: None, options, inputs, outputs, kernel })
+        let has_bias = bias.is_some();
+        let weight = match PackedConvolution::new(weight, bias, kernel) {
+            Ok(packed) => ConvolutionWeight::Packed(packed),
+            Err((weight, bias)) => ConvolutionWeight::Plain { weight, bias },
+        };
+        Ok(Self { weight, has_bias, options, inputs, outputs, kernel })
     }
 
     /// Reads the layer again where its tensors have changed.
     pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
         if weights.has_changed("weight") || weights.has_changed("bias") {
-            let read = if self.bias.is_some() { Self::new } else { Self::without_bias };
+            let read = if self.has_bias { Self::new } else { Self::without_bias };
             *self = read(weights, self.inputs, self.outputs, self.kernel)?;
         }
         Ok(())
@@ -82,6 +109,61 @@ impl Conv2d {
     /// - x: `[batch, inputs, height, width]`
     /// - output: `[batch, outputs, height / stride, width / stride]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        module::conv2d(x, self.weight.clone(), self.bias.clone(), self.options.clone())
+        self.fused(x, None, None)
+    }
+
+    /// [`Conv2d::forward`] with a number added to each channel of each sample.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, inputs, height, width]`
+    /// - shift: `[batch, outputs]`
+    /// - output: `[batch, outputs, height / stride, width / stride]`
+    pub fn forward_shifted(&self, x: Tensor<4>, shift: Tensor<2>) -> Tensor<4> {
+        self.fused(x, Some(shift), None)
+    }
+
+    /// [`Conv2d::forward`] with a shortcut added.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[batch, inputs, height, width]`
+    /// - shortcut and output: `[batch, outputs, height / stride, width / stride]`
+    pub fn forward_onto(&self, x: Tensor<4>, shortcut: Tensor<4>) -> Tensor<4> {
+        self.fused(x, None, Some(shortcut))
+    }
+
+    fn fused(
+        &self,
+        x: Tensor<4>,
+        shift: Option<Tensor<2>>,
+        shortcut: Option<Tensor<4>>,
+    ) -> Tensor<4> {
+        let mut output = match &self.weight {
+            ConvolutionWeight::Plain { weight, bias } => {
+                self.plain(x, weight.clone(), bias.clone())
+            }
+            ConvolutionWeight::Packed(packed) => {
+                match packed.forward(x, shift.clone(), shortcut.clone()) {
+                    Ok(output) => return output,
+                    Err(x) => {
+                        let (weight, bias) = packed.unpacked();
+                        self.plain(x, weight, bias)
+                    }
+                }
+            }
+        };
+        if let Some(shift) = shift {
+            let [batch, channels] = shift.dims();
+            output = output + shift.reshape([batch, channels, 1, 1]);
+        }
+        match shortcut {
+            Some(shortcut) => feature_map::add(output, shortcut),
+            None => output,
+        }
+    }
+
+    fn plain(&self, x: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+        module::conv2d(x, weight, bias, self.options.clone())
     }
 }

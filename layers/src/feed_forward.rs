@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, activation};
 
 use crate::{
+    kernels,
     linear::Linear,
     weights::{WeightError, Weights},
 };
@@ -16,9 +17,11 @@ use crate::{
 /// - output: `[batch, tokens, channels]`
 pub fn geglu(x: Tensor<3>) -> Tensor<3> {
     let channels = x.dims()[2] / 2;
-    let hidden = x.clone().narrow(2, 0, channels);
-    let gate = x.narrow(2, channels, channels);
-    hidden * activation::gelu(gate)
+    kernels::geglu(x).unwrap_or_else(|x| {
+        let hidden = x.clone().narrow(2, 0, channels);
+        let gate = x.narrow(2, channels, channels);
+        hidden * activation::gelu(gate)
+    })
 }
 
 /// Two linear layers with [`geglu`] between them (diffusers `models/attention.py`).
@@ -49,5 +52,14 @@ impl FeedForward {
     /// - x and output: `[batch, tokens, channels]`
     pub fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         self.contract.forward(geglu(self.expand.forward(x)))
+    }
+
+    /// [`FeedForward::forward`] with a shortcut added.
+    ///
+    /// # Shapes
+    ///
+    /// - x, shortcut and output: `[batch, tokens, channels]`
+    pub fn forward_onto(&self, x: Tensor<3>, shortcut: Tensor<3>) -> Tensor<3> {
+        self.contract.forward_onto(geglu(self.expand.forward(x)), shortcut)
     }
 }

@@ -3,9 +3,11 @@
 pub mod activation;
 pub mod attention;
 pub mod conv;
+pub mod feature_map;
 pub mod feed_forward;
 pub mod forward_pass;
 pub mod interrupt;
+mod kernels;
 pub mod linear;
 pub mod memory;
 pub mod norm;

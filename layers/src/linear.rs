@@ -2,7 +2,12 @@
 
 use burn::tensor::{Tensor, module};
 
-use crate::weights::{WeightError, Weights};
+use crate::{
+    activation::Activation,
+    feature_map,
+    kernels::{Finish, PackedLinear},
+    weights::{WeightError, Weights},
+};
 
 /// `y = x Wᵀ + b`, with the weight as PyTorch stores it.
 ///
@@ -10,19 +15,30 @@ use crate::weights::{WeightError, Weights};
 /// accepted.
 #[derive(Debug)]
 pub struct Linear {
-    /// A transposed view `[inputs, outputs]` of the stored `[outputs, inputs]`; no copy is made.
-    weight: Tensor<2>,
-    bias: Option<Tensor<1>>,
+    weight: LinearWeight,
+    has_bias: bool,
     inputs: usize,
     outputs: usize,
+}
+
+#[derive(Debug)]
+enum LinearWeight {
+    /// For the CPU's kernels.
+    Packed(PackedLinear),
+    /// For every other device and type.
+    Plain {
+        /// A transposed view `[inputs, outputs]` of the stored `[outputs, inputs]`; no copy is
+        /// made.
+        weight: Tensor<2>,
+        bias: Option<Tensor<1>>,
+    },
 }
 
 impl Linear {
     /// Reads `weight` (`[outputs, inputs]`) and `bias` (`[outputs]`).
     pub fn new(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self, WeightError> {
-        let mut linear = Self::without_bias(weights, inputs, outputs)?;
-        linear.bias = Some(weights.tensor("bias", [outputs])?);
-        Ok(linear)
+        let weight = weights.matrix("weight", [outputs, inputs])?;
+        Ok(Self::of(weight, Some(weights.tensor("bias", [outputs])?)))
     }
 
     /// Reads `weight` (`[outputs, inputs]`) alone.
@@ -31,16 +47,25 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> Result<Self, WeightError> {
-        let weight = weights.matrix("weight", [outputs, inputs])?;
-        Ok(Self { weight: weight.transpose(), bias: None, inputs, outputs })
+        Ok(Self::of(weights.matrix("weight", [outputs, inputs])?, None))
+    }
+
+    fn of(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
+        let [outputs, inputs] = weight.dims();
+        let has_bias = bias.is_some();
+        let weight = match PackedLinear::new(weight, bias) {
+            Ok(packed) => LinearWeight::Packed(packed),
+            Err((weight, bias)) => LinearWeight::Plain { weight: weight.transpose(), bias },
+        };
+        Self { weight, has_bias, inputs, outputs }
     }
 
     /// Reads the layer again where its tensors have changed.
     pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
         let Self { inputs, outputs, .. } = *self;
-        if self.bias.is_some() && (weights.has_changed("weight") || weights.has_changed("bias")) {
+        if self.has_bias && (weights.has_changed("weight") || weights.has_changed("bias")) {
             *self = Self::new(weights, inputs, outputs)?;
-        } else if self.bias.is_none() && weights.has_changed("weight") {
+        } else if !self.has_bias && weights.has_changed("weight") {
             *self = Self::without_bias(weights, inputs, outputs)?;
         }
         Ok(())
@@ -51,6 +76,59 @@ impl Linear {
     /// - x: `[..., inputs]`
     /// - output: `[..., outputs]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::linear(x, self.weight.clone(), self.bias.clone())
+        self.fused(x, None, None)
+    }
+
+    /// [`Linear::forward`] followed by an activation.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[..., inputs]`
+    /// - output: `[..., outputs]`
+    pub fn forward_activated<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        activation: Activation,
+    ) -> Tensor<D> {
+        self.fused(x, Some(activation), None)
+    }
+
+    /// [`Linear::forward`] with a shortcut added.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[..., inputs]`
+    /// - shortcut and output: `[..., outputs]`
+    pub fn forward_onto<const D: usize>(&self, x: Tensor<D>, shortcut: Tensor<D>) -> Tensor<D> {
+        self.fused(x, None, Some(shortcut))
+    }
+
+    fn fused<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        activation: Option<Activation>,
+        shortcut: Option<Tensor<D>>,
+    ) -> Tensor<D> {
+        let product = match &self.weight {
+            LinearWeight::Plain { weight, bias } => module::linear(x, weight.clone(), bias.clone()),
+            LinearWeight::Packed(packed) => {
+                let finish = activation.map_or(Finish::Keep, Finish::from);
+                match packed.forward(x, finish, shortcut.clone()) {
+                    Ok(output) => return output,
+                    Err(x) => {
+                        let (weight, bias) = packed.unpacked();
+                        module::linear(x, weight.transpose(), bias)
+                    }
+                }
+            }
+        };
+        let output = match activation {
+            Some(activation) => activation.forward(product),
+            None => product,
+        };
+        match shortcut {
+            Some(shortcut) => feature_map::add(output, shortcut),
+            None => output,
+        }
     }
 }

@@ -3,27 +3,30 @@
 //! A [`Traced`] stands for a tensor: its bytes count from when it is made until its last clone is
 //! dropped, as the buffer of a tensor does. The functions of [`Trace`] are the layers of this
 //! crate with such stand-ins, so that a network's `trace` reads as its `forward` does; which
-//! temporary buffers an operation makes was read in burn-flex 0.22.1 (`ops/conv.rs`,
-//! `ops/attention.rs`, `ops/binary.rs`, `ops/unary.rs`) and burn-cubecl 0.22.1.
+//! temporary buffers an operation makes is what the kernels of this crate say for the CPU, and was
+//! read in burn-cubecl 0.22.1 for GPUs.
 
 use std::{cell::Cell, rc::Rc};
 
 use crate::{attention::AttentionSlicing, conv::Kernel};
 
-/// Output positions that the CPU backend's convolution multiplies at once (burn-flex `TILE_SIZE`).
+/// Output positions that a GPU's convolution is assumed to multiply at once.
 const CONVOLUTION_TILE: u64 = 512;
 
-/// Scores of a query that the CPU backend holds at once (burn-flex `TILE_KV`).
-const ATTENTION_TILE: u64 = 64;
+/// Bytes of transformed inputs that a convolution of the CPU holds (`kernels::winograd`).
+const TRANSFORMED_BYTES: u64 = 12 << 20;
 
-/// Scores up to which the CPU backend holds all of a head (burn-flex `NAIVE_SCORE_BUDGET`).
-const UNTILED_SCORES: u64 = 256 * 1024;
+/// Bytes that each thread of the CPU holds in a convolution or an attention, about.
+const THREAD_BYTES: u64 = 4 << 20;
+
+/// Columns to which the CPU's kernels fill up a matrix (`kernels::gemm`).
+const PANEL: usize = 32;
 
 /// Where a network runs, which decides what operations allocate beside their results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kernels {
     /// The CPU backend with so many threads: buffers are reused in place where nothing else holds
-    /// them, and attention holds a tile of its scores for each thread.
+    /// them, and each thread holds a few of attention's scores.
     Cpu {
         /// Number of threads, from 1.
         threads: usize,
@@ -139,15 +142,20 @@ impl Trace {
 
     /// `x · sigmoid(x)` and its like, whose gate is a tensor of its own.
     pub fn activation(&self, x: Traced) -> Traced {
+        if self.kernels != Kernels::Gpu {
+            return self.elementwise(x);
+        }
         let gate = self.like(&x);
         if x.is_unique() { x } else { gate }
     }
 
     /// [`crate::norm::GroupNorm::forward`].
     pub fn group_norm(&self, x: Traced) -> Traced {
-        let centred = self.elementwise(x);
-        drop(self.like(&centred));
-        centred
+        let normalised = self.elementwise(x);
+        if self.kernels == Kernels::Gpu {
+            drop(self.like(&normalised));
+        }
+        normalised
     }
 
     /// [`crate::norm::GroupNorm::forward_activated`].
@@ -161,8 +169,8 @@ impl Trace {
         self.like(&x)
     }
 
-    /// [`crate::conv::Conv2d::forward`]: the weight and the input in another order, and for each
-    /// thread the columns of a tile and its result.
+    /// [`crate::conv::Conv2d::forward`]: on the CPU transformed or gathered inputs, on a GPU the
+    /// weight and the input in another order, the columns of a tile and its result.
     pub fn conv2d(&self, x: Traced, outputs: usize, kernel: Kernel) -> Traced {
         let [batch, inputs, height, width] = x.dims;
         let output = |side: usize| {
@@ -172,6 +180,11 @@ impl Trace {
         };
         let result = [batch, outputs, output(height), output(width)];
         if kernel == Kernel::ONE {
+            return self.tensor(result);
+        }
+        if self.kernels != Kernels::Gpu {
+            let transformed = product(&[batch, inputs, height, width]) * 4 * self.element_bytes;
+            self.scratch(TRANSFORMED_BYTES.min(transformed) + self.threads() * THREAD_BYTES);
             return self.tensor(result);
         }
         let x = if kernel.padding.0 == kernel.padding.1 {
@@ -188,7 +201,7 @@ impl Trace {
         let _reordered = self.like(&x);
         let result = self.tensor(result);
         let tile = CONVOLUTION_TILE.min(product(&result.dims[2..]));
-        self.scratch(self.threads() * tile * (columns + outputs as u64) * bytes);
+        self.scratch(tile * (columns + outputs as u64) * bytes);
         result
     }
 
@@ -207,28 +220,31 @@ impl Trace {
         let queries = query.dims[2] as u64;
         let keys = key.dims[2] as u64;
         let batch = query.dims[0] as u64;
-        // Tokens of several heads lie apart, and are brought together.
-        let split = (heads > 1).then(|| [self.like(&query), self.like(&key), self.like(&value)]);
-        let attended = self.like(&query);
         match self.kernels {
             Kernels::Cpu { .. } => {
-                let scores = if queries * keys <= UNTILED_SCORES {
-                    queries * keys
-                } else {
-                    queries * (ATTENTION_TILE + 2)
-                };
-                let heads_at_once = self.threads().min(batch * heads as u64);
-                self.scratch(heads_at_once * scores * self.element_bytes);
+                let width = channels / heads.max(1);
+                let filled = |side: usize| side.next_multiple_of(PANEL) as u64;
+                let packed = |kept: usize, filled: u64| batch * heads as u64 * kept as u64 * filled;
+                let keys = key.dims[2];
+                let elements = packed(width, filled(keys)) + packed(keys, filled(width));
+                let attended = self.like(&query);
+                self.scratch(elements * self.element_bytes + self.threads() * THREAD_BYTES);
+                drop((query, key, value));
+                self.linear(attended, channels)
             }
             Kernels::Gpu => {
+                // Tokens of several heads lie apart, and are brought together.
+                let split =
+                    (heads > 1).then(|| [self.like(&query), self.like(&key), self.like(&value)]);
+                let attended = self.like(&query);
                 let rows = batch as usize * heads;
                 let slice = self.slicing.queries(queries as usize, rows * keys as usize);
                 self.scratch(2 * (rows * slice) as u64 * keys * self.element_bytes);
+                drop((query, key, value, split));
+                let merged = if heads > 1 { self.like(&attended) } else { attended };
+                self.linear(merged, channels)
             }
         }
-        drop((query, key, value, split));
-        let merged = if heads > 1 { self.like(&attended) } else { attended };
-        self.linear(merged, channels)
     }
 
     /// [`crate::feed_forward::FeedForward::forward`].
@@ -244,8 +260,8 @@ impl Trace {
         let hidden = self.group_norm_activated(x.clone());
         let hidden = self.conv2d(hidden, outputs, Kernel::THREE);
         let hidden = self.group_norm_activated(hidden);
-        let hidden = self.conv2d(hidden, outputs, Kernel::THREE);
         let shortcut = if x.dims[1] == outputs { x } else { self.conv2d(x, outputs, Kernel::ONE) };
+        let hidden = self.conv2d(hidden, outputs, Kernel::THREE);
         self.add(hidden, shortcut)
     }
 
@@ -305,17 +321,25 @@ mod tests {
     }
 
     #[test]
-    fn a_convolution_holds_input_weight_and_tiles_beside_its_result() {
+    fn a_convolution_holds_transformed_inputs_before_its_result() {
         let trace = trace(2);
         let x = trace.tensor(SQUARE);
         let result = trace.conv2d(x, 4, Kernel::THREE);
         assert_eq!(result.dims, [1, 4, 16, 16]);
-        let weight = 8 * 9 * 4 * 4;
-        let tiles = 2 * 256 * (8 * 9 + 4) * 4;
-        assert_eq!(trace.peak(), 2 * UNIT + UNIT / 2 + weight + tiles);
+        assert_eq!(trace.peak(), UNIT + 4 * UNIT + 2 * THREAD_BYTES);
         assert_eq!(trace.ledger.live.get(), UNIT / 2);
         let halved = trace.conv2d(result, 4, Kernel::HALVE_BOTTOM_RIGHT);
         assert_eq!(halved.dims, [1, 4, 8, 8]);
+    }
+
+    #[test]
+    fn a_gpu_s_convolution_holds_input_and_weight_beside_its_result() {
+        let trace = Trace::new(Kernels::Gpu, 4, AttentionSlicing::Off);
+        let x = trace.tensor(SQUARE);
+        trace.conv2d(x, 4, Kernel::THREE);
+        let weight = 8 * 9 * 4 * 4;
+        let tile = 256 * (8 * 9 + 4) * 4;
+        assert_eq!(trace.peak(), 2 * UNIT + UNIT / 2 + weight + tile);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use burn::tensor::{Tensor, module};
 
 use crate::{
     activation::Activation,
+    kernels::{Affine, Finish},
     weights::{WeightError, Weights},
 };
 
@@ -12,24 +13,29 @@ use crate::{
 pub struct LayerNorm {
     weight: Tensor<1>,
     bias: Tensor<1>,
+    affine: Option<Affine>,
     epsilon: f64,
 }
 
 impl LayerNorm {
     /// Reads `weight` and `bias`, both `[channels]`.
     pub fn new(weights: &Weights<'_>, channels: usize, epsilon: f64) -> Result<Self, WeightError> {
-        Ok(Self {
-            weight: weights.tensor("weight", [channels])?,
-            bias: weights.tensor("bias", [channels])?,
-            epsilon,
-        })
+        let weight = weights.tensor("weight", [channels])?;
+        let bias = weights.tensor("bias", [channels])?;
+        Ok(Self { affine: Affine::new(&weight, &bias), weight, bias, epsilon })
     }
 
     /// # Shapes
     ///
     /// - x and output: `[..., channels]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        module::layer_norm(x, self.weight.clone(), Some(self.bias.clone()), self.epsilon)
+        let normalised = match &self.affine {
+            Some(affine) => affine.layer_norm(x, self.epsilon),
+            None => Err(x),
+        };
+        normalised.unwrap_or_else(|x| {
+            module::layer_norm(x, self.weight.clone(), Some(self.bias.clone()), self.epsilon)
+        })
     }
 }
 
@@ -38,6 +44,7 @@ impl LayerNorm {
 pub struct GroupNorm {
     weight: Tensor<4>,
     bias: Tensor<4>,
+    affine: Option<Affine>,
     groups: usize,
     epsilon: f64,
 }
@@ -60,9 +67,12 @@ impl GroupNorm {
             )));
         }
         let per_channel = [1, channels, 1, 1];
+        let weight = weights.tensor::<1>("weight", [channels])?;
+        let bias = weights.tensor::<1>("bias", [channels])?;
         Ok(Self {
-            weight: weights.tensor::<1>("weight", [channels])?.reshape(per_channel),
-            bias: weights.tensor::<1>("bias", [channels])?.reshape(per_channel),
+            affine: Affine::new(&weight, &bias),
+            weight: weight.reshape(per_channel),
+            bias: bias.reshape(per_channel),
             groups,
             epsilon,
         })
@@ -72,6 +82,17 @@ impl GroupNorm {
     ///
     /// - x and output: `[batch, channels, height, width]`
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        self.fused(x, Finish::Keep).unwrap_or_else(|x| self.plain(x))
+    }
+
+    fn fused(&self, x: Tensor<4>, finish: Finish) -> Result<Tensor<4>, Tensor<4>> {
+        match &self.affine {
+            Some(affine) => affine.group_norm(x, self.groups, self.epsilon, finish),
+            None => Err(x),
+        }
+    }
+
+    fn plain(&self, x: Tensor<4>) -> Tensor<4> {
         let shape = x.dims();
         let [batch, channels, height, width] = shape;
         let grouped = x.reshape([batch, self.groups, channels / self.groups * height * width]);
@@ -104,6 +125,24 @@ impl GroupNorm {
         ((grouped - mean) * scale).reshape(shape) * self.weight.clone() + self.bias.clone()
     }
 
+    /// [`GroupNorm::forward_activated`] by the statistics of a whole of which `x` is a part, where
+    /// there are any.
+    ///
+    /// # Shapes
+    ///
+    /// - x and output: `[1, channels, height, width]`
+    pub fn forward_activated_pooled(
+        &self,
+        x: Tensor<4>,
+        activation: Activation,
+        statistics: Option<&mut PooledStatistics>,
+    ) -> Tensor<4> {
+        match statistics {
+            Some(statistics) => activation.forward(self.forward_pooled(x, Some(statistics))),
+            None => self.forward_activated(x, activation),
+        }
+    }
+
     /// Normalisation followed by an activation, the pair that precedes every convolution of a
     /// residual block.
     ///
@@ -111,7 +150,7 @@ impl GroupNorm {
     ///
     /// - x and output: `[batch, channels, height, width]`
     pub fn forward_activated(&self, x: Tensor<4>, activation: Activation) -> Tensor<4> {
-        activation.forward(self.forward(x))
+        self.fused(x, activation.into()).unwrap_or_else(|x| activation.forward(self.plain(x)))
     }
 }
 

@@ -7,6 +7,7 @@ use burn::tensor::{
 
 use crate::{
     conv::{Conv2d, Kernel},
+    kernels,
     weights::{WeightError, Weights},
 };
 
@@ -46,8 +47,10 @@ impl Upsample2D {
 /// - x: `[batch, channels, height, width]`
 /// - output: `[batch, channels, size[0], size[1]]`
 pub fn nearest(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-    let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-    module::interpolate(x, options)
+    kernels::nearest(x, size).unwrap_or_else(|x| {
+        let options = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
+        module::interpolate(x, options)
+    })
 }
 
 /// A convolution of stride 2 (diffusers `models/downsampling.py`).

@@ -99,22 +99,21 @@ impl ResnetBlock2D {
         activated_time_embedding: Option<&Tensor<2>>,
         mut statistics: Option<&mut PooledStatistics>,
     ) -> Tensor<4> {
-        let hidden = self.norm1.forward_pooled(x.clone(), statistics.as_deref_mut());
-        let hidden = self.activation.forward(hidden);
-        let mut hidden = self.conv1.forward(hidden);
-        if let (Some(projection), Some(embedding)) = (&self.time_emb_proj, activated_time_embedding)
-        {
-            let shift = projection.forward(embedding.clone());
-            let [batch, channels] = shift.dims();
-            hidden = hidden + shift.reshape([batch, channels, 1, 1]);
-        }
-        let hidden = self.activation.forward(self.norm2.forward_pooled(hidden, statistics));
-        let hidden = self.conv2.forward(hidden);
+        let activation = self.activation;
+        let part = statistics.as_deref_mut();
+        let hidden = self.norm1.forward_activated_pooled(x.clone(), activation, part);
+        let hidden = match (&self.time_emb_proj, activated_time_embedding) {
+            (Some(projection), Some(embedding)) => {
+                self.conv1.forward_shifted(hidden, projection.forward(embedding.clone()))
+            }
+            _ => self.conv1.forward(hidden),
+        };
+        let hidden = self.norm2.forward_activated_pooled(hidden, activation, statistics);
         let shortcut = match &self.conv_shortcut {
             Some(convolution) => convolution.forward(x),
             None => x,
         };
-        let sum = hidden + shortcut;
+        let sum = self.conv2.forward_onto(hidden, shortcut);
         if self.output_scale_factor == 1.0 { sum } else { sum / self.output_scale_factor }
     }
 }

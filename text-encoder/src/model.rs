@@ -132,9 +132,10 @@ impl EncoderLayer {
             self.heads,
             Visibility::Causal,
         );
-        let x = x + self.out_proj.forward(attended);
-        let inner = self.fc1.forward(self.layer_norm2.forward(x.clone()));
-        x + self.fc2.forward(self.hidden_act.forward(inner))
+        let x = self.out_proj.forward_onto(attended, x);
+        let normed = self.layer_norm2.forward(x.clone());
+        let inner = self.fc1.forward_activated(normed, self.hidden_act);
+        self.fc2.forward_onto(inner, x)
     }
 }
 

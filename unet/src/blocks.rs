@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use emberbrush_layers::{
     conv::Kernel,
+    feature_map,
     forward_pass::ForwardPass,
     interrupt::Cancelled,
     resample::{Downsample2D, Upsample2D},
@@ -273,7 +274,7 @@ impl UpBlock2D {
         for (layer, resnet) in self.resnets.iter().enumerate() {
             pass.checkpoint()?;
             if let Some(skip) = skips.pop() {
-                x = Tensor::cat(vec![x, skip], 1);
+                x = feature_map::cat(x, skip);
             }
             x = resnet.forward(x, Some(&conditions.activated_time_embedding));
             pass.show(format_args!("up_blocks.{level}.resnets.{layer}"), &x);

@@ -4,6 +4,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use emberbrush_layers::{
     activation::Activation,
     conv::{Conv2d, Kernel},
+    feature_map,
     forward_pass::ForwardPass,
     interrupt::Cancelled,
     weights::{WeightError, Weights},
@@ -212,7 +213,7 @@ impl ContractingPath {
         }
         x = self.conv_in.forward(x);
         if let Some(hint) = hint {
-            x = x + hint;
+            x = feature_map::add(x, hint);
         }
         pass.show(format_args!("conv_in"), &x);
 

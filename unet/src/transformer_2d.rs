@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 use emberbrush_layers::{
     attention::{Attention, AttentionOptions, AttentionSlicing},
+    feature_map,
     feed_forward::FeedForward,
     linear::Linear,
     norm::{GroupNorm, LayerNorm},
@@ -81,10 +82,10 @@ impl BasicTransformerBlock {
         let normed = self.norm1.forward(x.clone());
         let context =
             if self.only_cross_attention { encoder_hidden_states.clone() } else { normed.clone() };
-        let x = self.attn1.forward(normed, context, slicing) + x;
+        let x = self.attn1.forward_onto(normed, context, x, slicing);
         let normed = self.norm2.forward(x.clone());
-        let x = self.attn2.forward(normed, encoder_hidden_states.clone(), slicing) + x;
-        self.ff.forward(self.norm3.forward(x.clone())) + x
+        let x = self.attn2.forward_onto(normed, encoder_hidden_states.clone(), x, slicing);
+        self.ff.forward_onto(self.norm3.forward(x.clone()), x)
     }
 }
 
@@ -141,13 +142,13 @@ impl Transformer2DModel {
         encoder_hidden_states: &Tensor<3>,
         slicing: AttentionSlicing,
     ) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
-        let tokens = self.norm.forward(x.clone()).reshape([batch, channels, height * width]);
-        let mut tokens = self.proj_in.forward(tokens.swap_dims(1, 2));
+        let [_, _, height, width] = x.dims();
+        let tokens = feature_map::to_tokens(self.norm.forward(x.clone()));
+        let mut tokens = self.proj_in.forward(tokens);
         for block in &self.transformer_blocks {
             tokens = block.forward(tokens, encoder_hidden_states, slicing);
         }
-        let tokens = self.proj_out.forward(tokens);
-        tokens.swap_dims(1, 2).reshape([batch, channels, height, width]) + x
+        let tokens = self.proj_out.forward_onto(tokens, feature_map::to_tokens(x));
+        feature_map::from_tokens(tokens, [height, width])
     }
 }

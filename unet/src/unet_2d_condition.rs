@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use emberbrush_layers::{
     attention::AttentionSlicing,
     conv::{Conv2d, Kernel},
+    feature_map,
     forward_pass::{ForwardPass, Observe},
     interrupt::{Cancelled, Checkpoint},
     norm::GroupNorm,
@@ -221,8 +222,9 @@ impl UNet2DConditionModel {
         let Contracted { mut x, mut skips, conditions } =
             self.contracting_path.forward(input, None, pass)?;
         if let Some(ControlNetOutput { down, mid }) = residuals {
-            skips = skips.into_iter().zip(down).map(|(skip, residual)| skip + residual).collect();
-            x = x + mid;
+            let pairs = skips.into_iter().zip(down);
+            skips = pairs.map(|(skip, residual)| feature_map::add(skip, residual)).collect();
+            x = feature_map::add(x, mid);
         }
         for (level, block) in self.up_blocks.iter().enumerate() {
             x = block.forward(x, &conditions, &mut skips, level, pass)?;

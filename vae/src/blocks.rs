@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use emberbrush_layers::{
     attention::{Attention, AttentionOptions, AttentionSlicing},
     conv::Kernel,
+    feature_map,
     forward_pass::ForwardPass,
     interrupt::Cancelled,
     norm::{GroupNorm, PooledStatistics},
@@ -84,11 +85,12 @@ impl MidAttention {
         statistics: Option<&mut PooledStatistics>,
         slicing: AttentionSlicing,
     ) -> Tensor<4> {
-        let [batch, channels, height, width] = x.dims();
+        let [_, _, height, width] = x.dims();
         let tokens = self.group_norm.forward_pooled(x.clone(), statistics);
-        let tokens = tokens.reshape([batch, channels, height * width]).swap_dims(1, 2);
-        let tokens = self.attention.forward(tokens.clone(), tokens, slicing);
-        tokens.swap_dims(1, 2).reshape([batch, channels, height, width]) + x
+        let tokens = feature_map::to_tokens(tokens);
+        let shortcut = feature_map::to_tokens(x);
+        let tokens = self.attention.forward_onto(tokens.clone(), tokens, shortcut, slicing);
+        feature_map::from_tokens(tokens, [height, width])
     }
 }
 

@@ -168,7 +168,8 @@ impl Decoder {
             pass.show(format_args!("decoder.up_blocks.{level}"), &x);
         }
         pass.checkpoint()?;
-        x = Activation::Silu.forward(self.conv_norm_out.forward_pooled(x, pass.statistics()));
+        let statistics = pass.statistics();
+        x = self.conv_norm_out.forward_activated_pooled(x, Activation::Silu, statistics);
         Ok(self.conv_out.forward(x))
     }
 }

@@ -30,7 +30,7 @@ impl Block {
         let [first, second, third] = &self.convolutions;
         let hidden = Activation::Relu.forward(first.forward(x.clone()));
         let hidden = Activation::Relu.forward(second.forward(hidden));
-        Activation::Relu.forward(third.forward(hidden) + x)
+        Activation::Relu.forward(third.forward_onto(hidden, x))
     }
 }
 

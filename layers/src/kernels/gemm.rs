@@ -1,0 +1,371 @@
+//! Products of matrices: rows of activations times a weight that was packed before.
+//!
+//! A tile of [`Simd::ROWS`] rows and [`Simd::COLUMNS`] vectors of columns stays in registers while
+//! the inner dimension runs by (Goto and van de Geijn 2008). The weight is packed in panels of
+//! [`PANEL`] columns, so that the inner loop reads it from front to back.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::{
+    Finish,
+    buffer::{Aligned, Shared},
+    math,
+    simd::{Level, Simd, Task},
+};
+
+/// Columns of a panel.
+pub(crate) const PANEL: usize = 32;
+
+/// Inner positions of a panel that are multiplied before the next rows: what fits a second-level
+/// cache beside the rows.
+const INNER_BLOCK: usize = 512;
+
+/// Bytes of rows that are multiplied with all panels before the next rows.
+const ROW_BLOCK_BYTES: usize = 2 << 20;
+
+/// A matrix `[inner, columns]` in panels `[columns / 32, inner, 32]`, the last filled with zeros.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed {
+    data: Arc<Aligned>,
+    pub(crate) inner: usize,
+    pub(crate) columns: usize,
+}
+
+impl Packed {
+    /// Packs `weight[column · inner + offset(position)]`.
+    pub(crate) fn new(
+        weight: &[f32],
+        inner: usize,
+        columns: usize,
+        offset: impl Fn(usize) -> usize + Sync,
+    ) -> Self {
+        assert!(weight.len() == inner * columns);
+        let mut data = Aligned::zeros(columns.div_ceil(PANEL) * inner * PANEL);
+        data.as_mut_slice().par_chunks_mut((inner * PANEL).max(1)).enumerate().for_each(
+            |(panel, place)| {
+                let first = panel * PANEL;
+                let width = PANEL.min(columns - first);
+                for (position, row) in place.chunks_exact_mut(PANEL).enumerate() {
+                    let start = first * inner + offset(position);
+                    for (column, value) in row[..width].iter_mut().enumerate() {
+                        *value = weight[start + column * inner];
+                    }
+                }
+            },
+        );
+        Self { data: Arc::new(data), inner, columns }
+    }
+
+    /// Packs the transpose of `[columns, inner]`, as PyTorch stores weights.
+    pub(crate) fn transposed(weight: &[f32], inner: usize, columns: usize) -> Self {
+        Self::new(weight, inner, columns, |position| position)
+    }
+
+    /// What [`Packed::new`] was given.
+    pub(crate) fn unpacked(&self, offset: impl Fn(usize) -> usize) -> Vec<f32> {
+        let mut weight = vec![0.0; self.inner * self.columns];
+        for column in 0..self.columns {
+            let panel = self.panel(column / PANEL);
+            for position in 0..self.inner {
+                weight[column * self.inner + offset(position)] =
+                    panel[position * PANEL + column % PANEL];
+            }
+        }
+        weight
+    }
+
+    pub(crate) fn panels(&self) -> usize {
+        self.columns.div_ceil(PANEL)
+    }
+
+    /// `[inner, 32]`
+    pub(crate) fn panel(&self, index: usize) -> &[f32] {
+        &self.data.as_slice()[index * self.inner * PANEL..][..self.inner * PANEL]
+    }
+}
+
+/// What is added to a product.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Epilogue<'a> {
+    /// One number for each column.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// A matrix of the result's shape.
+    pub(crate) residual: Option<&'a [f32]>,
+    /// What is done to the sum of product and bias, before the residual is added.
+    pub(crate) finish: Finish,
+}
+
+/// Where a product begins: rows are added to what is there, or replace it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begin {
+    Zero,
+    Stored,
+}
+
+/// Rows `[rows, inner]` times one panel, `[inner, 32]`, of which `width` columns are stored.
+pub(crate) struct PanelProduct<'a> {
+    pub(crate) rows: usize,
+    pub(crate) inner: usize,
+    pub(crate) width: usize,
+    pub(crate) a: *const f32,
+    /// Elements from one row to the next.
+    pub(crate) a_stride: usize,
+    pub(crate) b: *const f32,
+    pub(crate) out: *mut f32,
+    pub(crate) out_stride: usize,
+    pub(crate) begin: Begin,
+    /// Bias of these columns.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// The address that belongs to `out`.
+    pub(crate) residual: Option<*const f32>,
+    pub(crate) finish: Finish,
+}
+
+impl PanelProduct<'_> {
+    fn has_epilogue(&self) -> bool {
+        self.bias.is_some() || self.residual.is_some() || self.finish != Finish::Keep
+    }
+}
+
+impl Task for PanelProduct<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: whoever makes a `PanelProduct` vouches for the addresses.
+        unsafe { panel_product::<S>(&self) }
+    }
+}
+
+/// # Safety
+///
+/// The addresses hold as many elements as the product needs, `out` is not used elsewhere, and the
+/// processor has the instruction set `S`.
+#[inline(always)]
+pub(crate) unsafe fn panel_product<S: Simd>(product: &PanelProduct<'_>) {
+    // SAFETY: the caller vouches for addresses and processor.
+    unsafe {
+        let blocks = product.inner.div_ceil(INNER_BLOCK).max(1);
+        let block = product.inner.div_ceil(blocks);
+        for index in 0..blocks {
+            let first = index * block;
+            let inner = block.min(product.inner - first);
+            let is_last = index + 1 == blocks;
+            let mut row = 0;
+            while row < product.rows {
+                let rows = (product.rows - row).min(S::ROWS);
+                let mut column = 0;
+                while column < product.width {
+                    let tile = Tile {
+                        inner,
+                        width: (product.width - column).min(S::COLUMNS * S::LANES),
+                        a: product.a.add(row * product.a_stride + first),
+                        a_stride: product.a_stride,
+                        b: product.b.add(first * PANEL + column),
+                        out: product.out.add(row * product.out_stride + column),
+                        out_stride: product.out_stride,
+                        begin: if index == 0 { product.begin } else { Begin::Stored },
+                    };
+                    by_rows::<S>(rows, &tile);
+                    column += S::COLUMNS * S::LANES;
+                }
+                if is_last && product.has_epilogue() {
+                    for row in row..row + rows {
+                        finish_row::<S>(product, row);
+                    }
+                }
+                row += rows;
+            }
+        }
+    }
+}
+
+struct Tile {
+    inner: usize,
+    width: usize,
+    a: *const f32,
+    a_stride: usize,
+    b: *const f32,
+    out: *mut f32,
+    out_stride: usize,
+    begin: Begin,
+}
+
+/// # Safety
+///
+/// As [`panel_product`].
+#[inline(always)]
+unsafe fn by_rows<S: Simd>(rows: usize, tile: &Tile) {
+    // SAFETY: the caller vouches for addresses and processor.
+    unsafe {
+        match (rows, tile.width.div_ceil(S::LANES)) {
+            (1, 1) => multiply::<S, 1, 1>(tile),
+            (2, 1) => multiply::<S, 2, 1>(tile),
+            (3, 1) => multiply::<S, 3, 1>(tile),
+            (4, 1) => multiply::<S, 4, 1>(tile),
+            (5, 1) => multiply::<S, 5, 1>(tile),
+            (6, 1) => multiply::<S, 6, 1>(tile),
+            (7, 1) => multiply::<S, 7, 1>(tile),
+            (8, 1) => multiply::<S, 8, 1>(tile),
+            (9, 1) => multiply::<S, 9, 1>(tile),
+            (10, 1) => multiply::<S, 10, 1>(tile),
+            (11, 1) => multiply::<S, 11, 1>(tile),
+            (12, 1) => multiply::<S, 12, 1>(tile),
+            (1, _) => multiply::<S, 1, 2>(tile),
+            (2, _) => multiply::<S, 2, 2>(tile),
+            (3, _) => multiply::<S, 3, 2>(tile),
+            (4, _) => multiply::<S, 4, 2>(tile),
+            (5, _) => multiply::<S, 5, 2>(tile),
+            (6, _) => multiply::<S, 6, 2>(tile),
+            (7, _) => multiply::<S, 7, 2>(tile),
+            (8, _) => multiply::<S, 8, 2>(tile),
+            (9, _) => multiply::<S, 9, 2>(tile),
+            (10, _) => multiply::<S, 10, 2>(tile),
+            (11, _) => multiply::<S, 11, 2>(tile),
+            _ => multiply::<S, 12, 2>(tile),
+        }
+    }
+}
+
+/// Rows that share one address register, at distances that x86 can address.
+const ROWS_A_BASE: usize = 3;
+
+/// # Safety
+///
+/// As [`panel_product`].
+#[inline(always)]
+unsafe fn multiply<S: Simd, const R: usize, const VECTORS: usize>(tile: &Tile) {
+    // SAFETY: the caller vouches for addresses and processor.
+    unsafe {
+        let mut sums = [[S::splat(0.0); VECTORS]; R];
+        let stride = tile.a_stride;
+        let mut bases: [*const f32; 4] =
+            std::array::from_fn(|base| tile.a.wrapping_add(base * ROWS_A_BASE * stride));
+        let mut b = tile.b;
+        for _ in 0..tile.inner {
+            let columns: [S::V; VECTORS] =
+                std::array::from_fn(|vector| S::load(b.add(vector * S::LANES)));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let a = S::splat(*bases[row / ROWS_A_BASE].add(row % ROWS_A_BASE * stride));
+                for (sum, column) in sums.iter_mut().zip(columns) {
+                    *sum = S::fma(a, column, *sum);
+                }
+            }
+            b = b.add(PANEL);
+            for base in &mut bases {
+                *base = base.wrapping_add(1);
+            }
+        }
+        for (row, sums) in sums.into_iter().enumerate() {
+            for (vector, sum) in sums.into_iter().enumerate() {
+                let column = vector * S::LANES;
+                if column >= tile.width {
+                    continue;
+                }
+                let count = (tile.width - column).min(S::LANES);
+                let place = tile.out.add(row * tile.out_stride + column);
+                let mut sum = sum;
+                if tile.begin == Begin::Stored {
+                    sum = S::add(sum, S::load_first(place, count));
+                }
+                S::store_first(place, count, sum);
+            }
+        }
+    }
+}
+
+/// Adds and applies what follows a product, while the row is still in the first cache.
+///
+/// # Safety
+///
+/// As [`panel_product`].
+#[inline(always)]
+unsafe fn finish_row<S: Simd>(product: &PanelProduct<'_>, row: usize) {
+    // SAFETY: the caller vouches for addresses and processor.
+    unsafe {
+        let mut column = 0;
+        while column < product.width {
+            let count = (product.width - column).min(S::LANES);
+            let at = row * product.out_stride + column;
+            let place = product.out.add(at);
+            let mut sum = S::load_first(place, count);
+            if let Some(bias) = product.bias {
+                sum = S::add(sum, S::load_first(bias.as_ptr().add(column), count));
+            }
+            sum = math::finish::<S>(product.finish, sum);
+            if let Some(residual) = product.residual {
+                sum = S::add(sum, S::load_first(residual.add(at), count));
+            }
+            S::store_first(place, count, sum);
+            column += S::LANES;
+        }
+    }
+}
+
+/// `out = a · b + epilogue` with `a` `[rows, inner]`, `out` `[rows, columns]`.
+pub(crate) fn multiply_packed(
+    level: Level,
+    a: &[f32],
+    b: &Packed,
+    out: &mut [f32],
+    epilogue: Epilogue<'_>,
+) {
+    let Packed { inner, columns, .. } = *b;
+    let rows = out.len() / columns.max(1);
+    assert!(a.len() >= rows * inner && out.len() == rows * columns);
+    assert!(epilogue.residual.is_none_or(|residual| residual.len() == out.len()));
+    assert!(epilogue.bias.is_none_or(|bias| bias.len() == columns));
+    // Rows whose distance is a multiple of a page fall on the same lines of the first cache.
+    let copy;
+    let (a, a_stride) = if inner.is_multiple_of(1024) && rows > 1 {
+        let stride = inner + 16;
+        let mut padded = Aligned::scratch(rows * stride);
+        let place = padded.as_mut_slice();
+        place[..rows * stride]
+            .par_chunks_exact_mut(stride)
+            .zip(a.par_chunks_exact(inner))
+            .for_each(|(to, from)| to[..inner].copy_from_slice(from));
+        copy = padded;
+        (copy.as_slice(), stride)
+    } else {
+        (a, inner)
+    };
+    let block = row_block(rows, inner);
+    let blocks = rows.div_ceil(block);
+    let panels = b.panels();
+    let shared = Shared::new(out);
+    (0..blocks * panels).into_par_iter().for_each(|task| {
+        let (index, panel) = (task / panels, task % panels);
+        let first = index * block;
+        let column = panel * PANEL;
+        let width = PANEL.min(columns - column);
+        let at = first * columns + column;
+        // SAFETY: the asserts above hold the sizes, `Packed` holds `inner * PANEL` for a panel, and
+        // each task has rows and columns of its own.
+        level.run(unsafe {
+            PanelProduct {
+                rows: block.min(rows - first),
+                inner,
+                width,
+                a: a.as_ptr().add(first * a_stride),
+                a_stride,
+                b: b.panel(panel).as_ptr(),
+                out: shared.at(at),
+                out_stride: columns,
+                begin: Begin::Zero,
+                bias: epilogue.bias.map(|bias| &bias[column..column + width]),
+                residual: epilogue.residual.map(|residual| residual.as_ptr().add(at)),
+                finish: epilogue.finish,
+            }
+        });
+    });
+}
+
+/// Rows of a block: a multiple of what is multiplied at once, and blocks of about one size.
+fn row_block(rows: usize, inner: usize) -> usize {
+    let most = (ROW_BLOCK_BYTES / (inner.max(1) * 4)).max(48);
+    let blocks = rows.div_ceil(most).max(1);
+    rows.div_ceil(blocks).next_multiple_of(24).max(24)
+}

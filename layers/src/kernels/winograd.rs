@@ -1,0 +1,570 @@
+//! 3×3 convolutions of stride 1 with fewer multiplications (Winograd 1980; Lavin and Gray 2016).
+//!
+//! A tile of m×m outputs is a product, point by point, of its (m + 2)×(m + 2) inputs and of the
+//! kernel, both transformed; the sum over channels makes each point a matrix product. Kernels are
+//! transformed panel by panel for each call, so that no second copy of the weights is held.
+
+use rayon::prelude::*;
+
+use super::{
+    Finish,
+    buffer::{Aligned, Shared},
+    gemm::{Begin, PANEL, Packed, PanelProduct, panel_product},
+    simd::{Level, Simd, Task},
+};
+
+/// Bytes of transformed inputs that are held at once.
+const INPUT_BYTES: usize = 12 << 20;
+
+/// Tiles that are multiplied before their sums are transformed back.
+const TILES_AT_ONCE: usize = 48;
+
+/// Bytes of transformed kernels that are held at once: what fits a second-level cache beside the
+/// inputs and sums of [`TILES_AT_ONCE`] tiles.
+const KERNEL_BYTES: usize = 400 << 10;
+
+/// Tiles from which on it pays to transform all channels' kernels once, into slower memory, and to
+/// leave their sums in registers.
+const MANY_TILES: usize = 3 * TILES_AT_ONCE;
+
+/// Points along a side of the largest tile.
+const SIDE: usize = 6;
+
+/// A choice of m, with the transforms of one line.
+///
+/// # Safety
+///
+/// Every function needs a processor with the instruction set `S`.
+trait Minimal {
+    /// m.
+    const OUTPUTS: usize;
+    /// m + 2.
+    const POINTS: usize;
+
+    unsafe fn input<S: Simd>(d: [S::V; SIDE]) -> [S::V; SIDE];
+    unsafe fn kernel<S: Simd>(g: [S::V; 3]) -> [S::V; SIDE];
+    unsafe fn output<S: Simd>(m: [S::V; SIDE]) -> [S::V; SIDE];
+}
+
+/// F(2×2, 3×3) at the points 0, ±1 and infinity: 2.25 times fewer multiplications.
+struct Two;
+
+impl Minimal for Two {
+    const OUTPUTS: usize = 2;
+    const POINTS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::V; SIDE]) -> [S::V; SIDE] {
+        // SAFETY: the caller vouches for the processor.
+        unsafe {
+            let zero = S::splat(0.0);
+            [
+                S::sub(d[0], d[2]),
+                S::add(d[1], d[2]),
+                S::sub(d[2], d[1]),
+                S::sub(d[1], d[3]),
+                zero,
+                zero,
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn kernel<S: Simd>(g: [S::V; 3]) -> [S::V; SIDE] {
+        // SAFETY: the caller vouches for the processor.
+        unsafe {
+            let zero = S::splat(0.0);
+            let half = S::splat(0.5);
+            let even = S::mul(S::add(g[0], g[2]), half);
+            let odd = S::mul(g[1], half);
+            [g[0], S::add(even, odd), S::sub(even, odd), g[2], zero, zero]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::V; SIDE]) -> [S::V; SIDE] {
+        // SAFETY: the caller vouches for the processor.
+        unsafe {
+            let zero = S::splat(0.0);
+            let first = S::add(S::add(m[0], m[1]), m[2]);
+            let second = S::sub(S::sub(m[1], m[2]), m[3]);
+            [first, second, zero, zero, zero, zero]
+        }
+    }
+}
+
+/// F(4×4, 3×3) at the points 0, ±3/4, ±3/2 and infinity: 4 times fewer multiplications. At these
+/// points the sums lose a third of what they lose at the customary 0, ±1, ±2, and the constants are
+/// exact in f32.
+struct Four;
+
+impl Four {
+    const A: f32 = 0.75;
+    const B: f32 = 1.5;
+    const A2: f32 = Self::A * Self::A;
+    const B2: f32 = Self::B * Self::B;
+    const PRODUCT: f32 = Self::A2 * Self::B2;
+    const SUM: f32 = Self::A2 + Self::B2;
+}
+
+impl Minimal for Four {
+    const OUTPUTS: usize = 4;
+    const POINTS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn input<S: Simd>(d: [S::V; SIDE]) -> [S::V; SIDE] {
+        // SAFETY: the caller vouches for the processor.
+        unsafe {
+            let ends = |d0, d2, d4| {
+                S::fma(d0, S::splat(Self::PRODUCT), S::fma(d2, S::splat(-Self::SUM), d4))
+            };
+            let even_a = S::fma(d[2], S::splat(-Self::B2), d[4]);
+            let odd_a = S::mul(S::fma(d[1], S::splat(-Self::B2), d[3]), S::splat(Self::A));
+            let even_b = S::fma(d[2], S::splat(-Self::A2), d[4]);
+            let odd_b = S::mul(S::fma(d[1], S::splat(-Self::A2), d[3]), S::splat(Self::B));
+            [
+                ends(d[0], d[2], d[4]),
+                S::add(even_a, odd_a),
+                S::sub(even_a, odd_a),
+                S::add(even_b, odd_b),
+                S::sub(even_b, odd_b),
+                ends(d[1], d[3], d[5]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn kernel<S: Simd>(g: [S::V; 3]) -> [S::V; SIDE] {
+        const AT_A: f32 = 1.0 / (2.0 * Four::A2 * (Four::A2 - Four::B2));
+        const AT_B: f32 = 1.0 / (2.0 * Four::B2 * (Four::B2 - Four::A2));
+        // SAFETY: the caller vouches for the processor.
+        unsafe {
+            let even_a = S::mul(S::fma(g[2], S::splat(Self::A2), g[0]), S::splat(AT_A));
+            let odd_a = S::mul(g[1], S::splat(Self::A * AT_A));
+            let even_b = S::mul(S::fma(g[2], S::splat(Self::B2), g[0]), S::splat(AT_B));
+            let odd_b = S::mul(g[1], S::splat(Self::B * AT_B));
+            [
+                S::mul(g[0], S::splat(1.0 / Self::PRODUCT)),
+                S::add(even_a, odd_a),
+                S::sub(even_a, odd_a),
+                S::add(even_b, odd_b),
+                S::sub(even_b, odd_b),
+                g[2],
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn output<S: Simd>(m: [S::V; SIDE]) -> [S::V; SIDE] {
+        // SAFETY: the caller vouches for the processor.
+        unsafe {
+            let zero = S::splat(0.0);
+            let (even_a, odd_a) = (S::add(m[1], m[2]), S::sub(m[1], m[2]));
+            let (even_b, odd_b) = (S::add(m[3], m[4]), S::sub(m[3], m[4]));
+            let [a, b] = [Self::A, Self::B];
+            [
+                S::add(S::add(m[0], even_a), even_b),
+                S::fma(odd_a, S::splat(a), S::mul(odd_b, S::splat(b))),
+                S::fma(even_a, S::splat(a * a), S::mul(even_b, S::splat(b * b))),
+                S::fma(odd_a, S::splat(a * a * a), S::fma(odd_b, S::splat(b * b * b), m[5])),
+                zero,
+                zero,
+            ]
+        }
+    }
+}
+
+/// Which algorithm computes a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tiles {
+    /// F(2×2, 3×3)
+    Two,
+    /// F(4×4, 3×3)
+    Four,
+}
+
+/// A feature map, channels last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MapSize {
+    pub(crate) batch: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+}
+
+impl MapSize {
+    pub(crate) fn pixels(&self) -> usize {
+        self.batch * self.height * self.width
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.pixels() * self.channels
+    }
+}
+
+/// What is added to a convolution.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Additions<'a> {
+    /// One number for each output channel, or, with `bias_batch` more than 1, for each sample and
+    /// output channel.
+    pub(crate) bias: &'a [f32],
+    pub(crate) bias_batch: usize,
+    /// A feature map of the result's size.
+    pub(crate) residual: Option<&'a [f32]>,
+}
+
+/// `out = convolution(x) + additions`, zeros around `x`. The weight's inner index is
+/// `tap · channels + channel`; `channels` must be a multiple of 16.
+pub(crate) fn convolve(
+    level: Level,
+    tiles: Tiles,
+    x: &[f32],
+    size: MapSize,
+    weight: &Packed,
+    additions: Additions<'_>,
+    out: &mut [f32],
+) {
+    let zeros = Aligned::zeros(size.channels);
+    let zeros = zeros.as_slice();
+    match tiles {
+        Tiles::Two => Plan::<Two>::new(level, x, zeros, size, weight, additions).run(out),
+        Tiles::Four => Plan::<Four>::new(level, x, zeros, size, weight, additions).run(out),
+    }
+}
+
+struct Plan<'a, M> {
+    level: Level,
+    x: &'a [f32],
+    /// A pixel outside of the map.
+    zeros: &'a [f32],
+    size: MapSize,
+    weight: &'a Packed,
+    additions: Additions<'a>,
+    across: usize,
+    down: usize,
+    /// Elements from one tile to the next in a point's matrix.
+    row: usize,
+    minimal: std::marker::PhantomData<M>,
+}
+
+// By hand: a derived one would ask it of `M`.
+impl<M> Clone for Plan<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<M> Copy for Plan<'_, M> {}
+// SAFETY: `M` is a type without values.
+unsafe impl<M> Sync for Plan<'_, M> {}
+
+impl<'a, M: Minimal> Plan<'a, M> {
+    fn new(
+        level: Level,
+        x: &'a [f32],
+        zeros: &'a [f32],
+        size: MapSize,
+        weight: &'a Packed,
+        additions: Additions<'a>,
+    ) -> Self {
+        let channels = size.channels;
+        assert!(channels.is_multiple_of(16) && channels > 0);
+        assert!(x.len() == size.len() && zeros.len() >= channels && weight.inner == 9 * channels);
+        assert!(additions.bias.len() == additions.bias_batch * weight.columns);
+        assert!(additions.bias_batch == 1 || additions.bias_batch == size.batch);
+        Self {
+            level,
+            x,
+            zeros,
+            size,
+            weight,
+            additions,
+            across: size.width.div_ceil(M::OUTPUTS),
+            down: size.height.div_ceil(M::OUTPUTS),
+            // No multiple of a page, for rows would share lines of the first cache.
+            row: if channels.is_multiple_of(512) { channels + 16 } else { channels },
+            minimal: std::marker::PhantomData,
+        }
+    }
+
+    fn run(self, out: &mut [f32]) {
+        let columns = self.weight.columns;
+        assert!(out.len() == self.size.pixels() * columns);
+        assert!(self.additions.residual.is_none_or(|residual| residual.len() == out.len()));
+        let points = M::POINTS * M::POINTS;
+        let tiles = self.size.batch * self.down * self.across;
+        let most = (INPUT_BYTES / (points * self.row * 4)).max(12);
+        let blocks = tiles.div_ceil(most);
+        let block = tiles.div_ceil(blocks.max(1)).next_multiple_of(12).min(tiles);
+        let plane = block * self.row + 16;
+        let mut transformed = Aligned::scratch(points * plane);
+        let threads = rayon::current_num_threads();
+        let panels = self.weight.panels();
+        // Parts of the tiles beside parts of the outputs, where there are too few of the latter.
+        let parts = (2 * threads).div_ceil(panels.max(1)).min(block.div_ceil(TILES_AT_ONCE)).max(1);
+        let part = block.div_ceil(parts);
+        let out = Shared::new(out);
+        let channels = if part >= MANY_TILES {
+            self.size.channels
+        } else {
+            let most = KERNEL_BYTES / (points * PANEL * 4);
+            self.size.channels.min(most.next_multiple_of(16))
+        };
+        let kernel_plane = channels * PANEL + 16;
+        let sums_plane =
+            if channels < self.size.channels { part } else { TILES_AT_ONCE } * PANEL + 16;
+        for first in (0..tiles).step_by(block.max(1)) {
+            let count = block.min(tiles - first);
+            let inputs = Shared::new(transformed.as_mut_slice());
+            (0..count).into_par_iter().with_min_len(4).for_each(|tile| {
+                // SAFETY: each tile writes rows of its own.
+                self.level.run(unsafe {
+                    Input { plan: self, tile: first + tile, to: inputs.at(tile * self.row), plane }
+                });
+            });
+            (0..panels * parts).into_par_iter().for_each_init(
+                || {
+                    let kernels = Aligned::scratch(points * kernel_plane);
+                    (kernels, Aligned::scratch(points * sums_plane))
+                },
+                |(kernels, sums), task| {
+                    let begin = (task % parts) * part;
+                    // SAFETY: inputs are only read now, and each task writes columns and tiles of
+                    // its own.
+                    self.level.run(unsafe {
+                        Outputs {
+                            plan: self,
+                            panel: task / parts,
+                            first: first + begin,
+                            count: part.min(count.saturating_sub(begin)),
+                            inputs: inputs.at(begin * self.row),
+                            plane,
+                            channels,
+                            kernels: kernels.as_mut_slice().as_mut_ptr(),
+                            kernel_plane,
+                            sums: sums.as_mut_slice().as_mut_ptr(),
+                            sums_plane,
+                            out,
+                        }
+                    });
+                },
+            );
+        }
+    }
+
+    /// Sample, and the first row and column of a tile's outputs.
+    fn place(&self, tile: usize) -> [usize; 3] {
+        let in_sample = tile % (self.down * self.across);
+        [
+            tile / (self.down * self.across),
+            in_sample / self.across * M::OUTPUTS,
+            in_sample % self.across * M::OUTPUTS,
+        ]
+    }
+}
+
+/// Transforms one tile of the input.
+struct Input<'a, M> {
+    plan: Plan<'a, M>,
+    tile: usize,
+    to: *mut f32,
+    plane: usize,
+}
+
+impl<M: Minimal> Task for Input<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        let Plan { size, x, zeros, .. } = self.plan;
+        let [sample, top, left] = self.plan.place(self.tile);
+        let mut pixels = [[zeros.as_ptr(); SIDE]; SIDE];
+        for (y, line) in pixels.iter_mut().enumerate().take(M::POINTS) {
+            for (column, pixel) in line.iter_mut().enumerate().take(M::POINTS) {
+                // One more than the position, so that the zeros before are no negative numbers.
+                let (y, column) = (top + y, left + column);
+                if (1..=size.height).contains(&y) && (1..=size.width).contains(&column) {
+                    let index = (sample * size.height + y - 1) * size.width + column - 1;
+                    *pixel = x[index * size.channels..].as_ptr();
+                }
+            }
+        }
+        let mut channel = 0;
+        while channel < size.channels {
+            // SAFETY: pixels are within `x`, and the caller vouches for processor and `to`.
+            unsafe {
+                let mut values = [[S::splat(0.0); SIDE]; SIDE];
+                for (line, values) in pixels.iter().zip(&mut values).take(M::POINTS) {
+                    for (pixel, value) in line.iter().zip(values.iter_mut()).take(M::POINTS) {
+                        *value = S::load(pixel.add(channel));
+                    }
+                    *values = M::input::<S>(*values);
+                }
+                for column in 0..M::POINTS {
+                    let line = M::input::<S>(std::array::from_fn(|y| values[y][column]));
+                    for (y, value) in line.into_iter().enumerate().take(M::POINTS) {
+                        S::store(
+                            self.to.add((y * M::POINTS + column) * self.plane + channel),
+                            value,
+                        );
+                    }
+                }
+            }
+            channel += S::LANES;
+        }
+    }
+}
+
+/// Multiplies tiles with one panel of the kernels and transforms the sums back.
+struct Outputs<'a, M> {
+    plan: Plan<'a, M>,
+    panel: usize,
+    first: usize,
+    count: usize,
+    inputs: *const f32,
+    plane: usize,
+    /// Channels whose kernels are transformed at once.
+    channels: usize,
+    kernels: *mut f32,
+    kernel_plane: usize,
+    sums: *mut f32,
+    sums_plane: usize,
+    out: Shared<'a>,
+}
+
+impl<M: Minimal> Task for Outputs<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        if self.count == 0 {
+            return;
+        }
+        // SAFETY: the caller vouches for processor and addresses.
+        unsafe {
+            let all = self.plan.size.channels;
+            // Either all channels at once and a few tiles after each other, or all tiles at once.
+            let tiles_at_once = if self.channels < all { self.count } else { TILES_AT_ONCE };
+            let mut channel = 0;
+            while channel < all {
+                let channels = self.channels.min(all - channel);
+                self.transform_kernels::<S>(channel, channels);
+                let mut done = 0;
+                while done < self.count {
+                    let tiles = tiles_at_once.min(self.count - done);
+                    for point in 0..M::POINTS * M::POINTS {
+                        let row = point * self.plane + done * self.plan.row;
+                        panel_product::<S>(&PanelProduct {
+                            rows: tiles,
+                            inner: channels,
+                            width: PANEL,
+                            a: self.inputs.add(row + channel),
+                            a_stride: self.plan.row,
+                            b: self.kernels.add(point * self.kernel_plane),
+                            out: self.sums.add(point * self.sums_plane),
+                            out_stride: PANEL,
+                            begin: if channel == 0 { Begin::Zero } else { Begin::Stored },
+                            bias: None,
+                            residual: None,
+                            finish: Finish::Keep,
+                        });
+                    }
+                    if channel + channels == all {
+                        for tile in 0..tiles {
+                            self.transform_back::<S>(self.first + done + tile, tile);
+                        }
+                    }
+                    done += tiles;
+                }
+                channel += channels;
+            }
+        }
+    }
+}
+
+impl<M: Minimal> Outputs<'_, M> {
+    /// # Safety
+    ///
+    /// As [`Task::run`].
+    #[inline(always)]
+    unsafe fn transform_kernels<S: Simd>(&self, first: usize, count: usize) {
+        let channels = self.plan.size.channels;
+        let panel = self.plan.weight.panel(self.panel).as_ptr();
+        for channel in first..first + count {
+            let mut lane = 0;
+            while lane < PANEL {
+                // SAFETY: a panel holds 9 · channels rows; the caller vouches for the rest.
+                unsafe {
+                    let mut lines = [[S::splat(0.0); SIDE]; 3];
+                    for (y, line) in lines.iter_mut().enumerate() {
+                        let taps = std::array::from_fn(|x| {
+                            S::load(panel.add(((3 * y + x) * channels + channel) * PANEL + lane))
+                        });
+                        *line = M::kernel::<S>(taps);
+                    }
+                    for column in 0..M::POINTS {
+                        let points =
+                            M::kernel::<S>(std::array::from_fn(|line| lines[line][column]));
+                        for (y, value) in points.into_iter().enumerate().take(M::POINTS) {
+                            let point = y * M::POINTS + column;
+                            let at = point * self.kernel_plane + (channel - first) * PANEL + lane;
+                            S::store(self.kernels.add(at), value);
+                        }
+                    }
+                }
+                lane += S::LANES;
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Task::run`].
+    #[inline(always)]
+    unsafe fn transform_back<S: Simd>(&self, tile: usize, row: usize) {
+        let Plan { size, additions, weight, .. } = self.plan;
+        let [sample, top, left] = self.plan.place(tile);
+        let columns = weight.columns;
+        let first = self.panel * PANEL;
+        let width = PANEL.min(columns - first);
+        let bias = if additions.bias_batch > 1 { sample * columns } else { 0 } + first;
+        let rows = M::OUTPUTS.min(size.height - top);
+        let across = M::OUTPUTS.min(size.width - left);
+        let mut lane = 0;
+        while lane < width {
+            let count = (width - lane).min(S::LANES);
+            // SAFETY: rows and columns are within the result; the caller vouches for the rest.
+            unsafe {
+                let mut lines = [[S::splat(0.0); SIDE]; SIDE];
+                for (y, line) in lines.iter_mut().enumerate().take(M::POINTS) {
+                    let mut points = [S::splat(0.0); SIDE];
+                    for (x, value) in points.iter_mut().enumerate().take(M::POINTS) {
+                        let point = y * M::POINTS + x;
+                        *value =
+                            S::load(self.sums.add(point * self.sums_plane + row * PANEL + lane));
+                    }
+                    *line = M::output::<S>(points);
+                }
+                let bias = S::load_first(additions.bias.as_ptr().add(bias + lane), count);
+                for x in 0..M::OUTPUTS {
+                    let outputs = M::output::<S>(std::array::from_fn(|line| lines[line][x]));
+                    if x >= across {
+                        continue;
+                    }
+                    for (y, value) in outputs.into_iter().enumerate().take(M::OUTPUTS) {
+                        if y >= rows {
+                            continue;
+                        }
+                        let pixel = (sample * size.height + top + y) * size.width + left + x;
+                        let at = pixel * columns + first + lane;
+                        let mut value = S::add(value, bias);
+                        if let Some(residual) = additions.residual {
+                            value = S::add(value, S::load_first(residual.as_ptr().add(at), count));
+                        }
+                        S::store_first(self.out.at(at), count, value);
+                    }
+                }
+            }
+            lane += S::LANES;
+        }
+    }
+}
