@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::{ops::ControlFlow, path::PathBuf, time::Instant};
 
 use burn::tensor::{DType, Tensor, TensorData};
 use emberbrush_layers::weights::WeightSource;
@@ -107,4 +107,67 @@ fn vae() {
         let output = decoder.decode(latents, &mut || ControlFlow::Continue(())).unwrap();
         compare(&format!("VAE at {size}"), &output, &tensor(&format!("vae{size}.output"), &device));
     }
+}
+
+/// Runs once to warm up and `count` times, and gives the median of the seconds.
+fn median_seconds(count: usize, mut run: impl FnMut()) -> f64 {
+    run();
+    let mut seconds: Vec<f64> = (0..count)
+        .map(|_| {
+            let start = Instant::now();
+            run();
+            start.elapsed().as_secs_f64()
+        })
+        .collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds[count / 2]
+}
+
+/// Prints what `full_size.py time` prints of diffusers, for the size that
+/// `EMBERBRUSH_FULL_SIZE_SIDE` names.
+#[test]
+#[ignore = "measures, see docs/performance.md"]
+fn times() {
+    let device = device();
+    let side = std::env::var("EMBERBRUSH_FULL_SIZE_SIDE").map_or(256, |side| side.parse().unwrap());
+    let mut go_on = || ControlFlow::Continue(());
+
+    let start = Instant::now();
+    let text_config: ClipTextConfig = config("text_encoder");
+    let text = load(weights("text_encoder", "model.safetensors"), &device.device, |weights| {
+        ClipTextModel::new(&text_config, weights)
+    });
+    let unet_config: UNet2DConditionConfig = config("unet");
+    let path = weights("unet", "diffusion_pytorch_model.safetensors");
+    let unet =
+        load(path, &device.device, |weights| UNet2DConditionModel::new(&unet_config, weights));
+    let vae_config: AutoencoderKlConfig = config("vae");
+    let path = weights("vae", "diffusion_pytorch_model.safetensors");
+    let decoder = load(path, &device.device, |weights| Decoder::new(&vae_config, weights));
+    let loaded = start.elapsed().as_secs_f64();
+
+    let ids = vec![vec![1; 77]; 2];
+    let text_seconds = median_seconds(5, || {
+        text.forward(&ids, &mut go_on).unwrap().last_hidden_state();
+    });
+    let latents = Tensor::<4>::ones([2, 4, side / 8, side / 8], (&device.device, DType::F32));
+    let encoded = text.forward(&ids, &mut go_on).unwrap().last_hidden_state();
+    let unet_seconds = median_seconds(if side <= 256 { 5 } else { 3 }, || {
+        let input = UNetInput {
+            sample: latents.clone(),
+            timesteps: &[500.0],
+            encoder_hidden_states: encoded.clone(),
+            added: None,
+            timestep_cond: None,
+        };
+        unet.forward(input, &mut go_on).unwrap();
+    });
+    let latents = latents.narrow(0, 0, 1);
+    let vae_seconds = median_seconds(if side <= 256 { 3 } else { 1 }, || {
+        decoder.decode(latents.clone(), &mut go_on).unwrap();
+    });
+    println!(
+        "{{\"size\": {side}, \"load_s\": {loaded:.3}, \"text_s\": {text_seconds:.3}, \
+         \"unet_step_s\": {unet_seconds:.3}, \"vae_decode_s\": {vae_seconds:.3}}}"
+    );
 }
