@@ -47,6 +47,8 @@ pub struct Conv2d {
     kernel: Kernel,
 }
 
+// Not boxed: there is one of each layer, and nothing is moved.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum ConvolutionWeight {
     /// For the CPU's kernels.
@@ -88,7 +90,7 @@ impl Conv2d {
         options.padding = [kernel.padding; 2];
         let weight = weights.tensor("weight", [outputs, inputs, kernel.size, kernel.size])?;
         let has_bias = bias.is_some();
-        let weight = match PackedConvolution::new(weight, bias, kernel) {
+        let weight = match PackedConvolution::new(weight, bias, kernel, weights.precision()) {
             Ok(packed) => ConvolutionWeight::Packed(packed),
             Err((weight, bias)) => ConvolutionWeight::Plain { weight, bias },
         };

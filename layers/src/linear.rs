@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, module};
 use crate::{
     activation::Activation,
     feature_map,
-    kernels::{Finish, PackedLinear},
+    kernels::{Finish, PackedLinear, Precision},
     weights::{WeightError, Weights},
 };
 
@@ -21,6 +21,8 @@ pub struct Linear {
     outputs: usize,
 }
 
+// Not boxed: there is one of each layer, and nothing is moved.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 enum LinearWeight {
     /// For the CPU's kernels.
@@ -38,7 +40,8 @@ impl Linear {
     /// Reads `weight` (`[outputs, inputs]`) and `bias` (`[outputs]`).
     pub fn new(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self, WeightError> {
         let weight = weights.matrix("weight", [outputs, inputs])?;
-        Ok(Self::of(weight, Some(weights.tensor("bias", [outputs])?)))
+        let bias = weights.tensor("bias", [outputs])?;
+        Ok(Self::of(weight, Some(bias), weights.precision()))
     }
 
     /// Reads `weight` (`[outputs, inputs]`) alone.
@@ -47,13 +50,14 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> Result<Self, WeightError> {
-        Ok(Self::of(weights.matrix("weight", [outputs, inputs])?, None))
+        let weight = weights.matrix("weight", [outputs, inputs])?;
+        Ok(Self::of(weight, None, weights.precision()))
     }
 
-    fn of(weight: Tensor<2>, bias: Option<Tensor<1>>) -> Self {
+    fn of(weight: Tensor<2>, bias: Option<Tensor<1>>, precision: Precision) -> Self {
         let [outputs, inputs] = weight.dims();
         let has_bias = bias.is_some();
-        let weight = match PackedLinear::new(weight, bias) {
+        let weight = match PackedLinear::new(weight, bias, precision) {
             Ok(packed) => LinearWeight::Packed(packed),
             Err((weight, bias)) => LinearWeight::Plain { weight: weight.transpose(), bias },
         };

@@ -92,8 +92,10 @@ pub struct Trace {
 }
 
 impl Trace {
-    /// Begins with nothing held. `element_bytes` is the size of an activation: 4 for f32.
+    /// Begins with nothing held. `element_bytes` is the size of an activation on a GPU: 4 for f32.
+    /// On a CPU activations are f32, whatever weights are.
     pub fn new(kernels: Kernels, element_bytes: u64, slicing: AttentionSlicing) -> Self {
+        let element_bytes = if kernels == Kernels::Gpu { element_bytes } else { 4 };
         Self { ledger: Rc::default(), kernels, element_bytes, slicing }
     }
 

@@ -10,6 +10,8 @@ use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
 use half::{bf16, f16};
 use thiserror::Error;
 
+use crate::kernels::{self, Precision};
+
 /// Where weights come from: a file, a folder, or bytes in the program.
 ///
 /// Keys are the published diffusers and transformers names. A source for another layout
@@ -78,6 +80,7 @@ pub struct Weights<'a> {
     prefix: String,
     device: Device,
     dtype: FloatDType,
+    precision: Precision,
     older_name: Option<OlderName>,
     changed: Option<&'a BTreeSet<String>>,
 }
@@ -87,12 +90,19 @@ pub type OlderName = fn(&str) -> Option<String>;
 
 impl<'a> Weights<'a> {
     /// The root of a source.
+    ///
+    /// On the CPU backend bf16 is the type in which the weights of linear layers and convolutions
+    /// are kept. All else is f32 there: other operations gain nothing from fewer bits.
     pub fn new(source: &'a dyn WeightSource, device: &Device, dtype: FloatDType) -> Self {
+        let keeps_bf16 = dtype == FloatDType::BF16 && kernels::run_on(device);
+        let precision = if keeps_bf16 { Precision::Bf16 } else { Precision::F32 };
+        let dtype = if keeps_bf16 { FloatDType::F32 } else { dtype };
         Self {
             source,
             prefix: String::new(),
             device: device.clone(),
             dtype,
+            precision,
             older_name: None,
             changed: None,
         }
@@ -128,9 +138,14 @@ impl<'a> Weights<'a> {
         &self.device
     }
 
-    /// The floating-point type in which tensors are made.
+    /// The floating-point type in which tensors are made, and that of activations.
     pub fn dtype(&self) -> FloatDType {
         self.dtype
+    }
+
+    /// The type in which packed weights are kept.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Whether the source holds `name` here.

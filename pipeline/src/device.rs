@@ -189,7 +189,12 @@ impl OpenDevice {
         })
     }
 
-    /// The type that `dtype` means here.
+    /// The type of activations, where weights are of the type `dtype`.
+    pub fn activation_dtype(&self, dtype: FloatDType) -> FloatDType {
+        if self.info.kind == DeviceKind::Cpu { FloatDType::F32 } else { dtype }
+    }
+
+    /// The type that `dtype` means here: that of the networks' weights.
     ///
     /// # Errors
     ///
@@ -197,8 +202,9 @@ impl OpenDevice {
     pub fn float_dtype(&self, dtype: ComputeDtype) -> Result<FloatDType, DeviceError> {
         let supported = |wanted: FloatDType, name| {
             let on_gpu = self.info.kind != DeviceKind::Cpu;
-            // On the CPU every operation is slower in 16 bits than in 32, and less exact.
-            if on_gpu && self.device.supports_dtype(wanted) {
+            // The CPU keeps weights in bf16, and computes all else in f32.
+            let on_cpu = !on_gpu && wanted == FloatDType::BF16;
+            if on_cpu || on_gpu && self.device.supports_dtype(wanted) {
                 Ok(wanted)
             } else {
                 Err(DeviceError::UnsupportedDtype { name: self.info.name.clone(), dtype: name })

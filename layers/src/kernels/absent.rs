@@ -1,11 +1,15 @@
 //! The kernels of a build without the CPU backend: there are none, and every tensor is given back.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
-use super::Finish;
+use super::{Finish, Precision};
 use crate::conv::Kernel;
 
 type Pair<const D: usize> = (Tensor<D>, Tensor<D>);
+
+pub(crate) fn run_on(_device: &Device) -> bool {
+    false
+}
 
 /// There is none.
 #[derive(Debug, Clone)]
@@ -15,6 +19,7 @@ impl PackedLinear {
     pub(crate) fn new(
         weight: Tensor<2>,
         bias: Option<Tensor<1>>,
+        _precision: Precision,
     ) -> Result<Self, (Tensor<2>, Option<Tensor<1>>)> {
         Err((weight, bias))
     }
@@ -42,6 +47,7 @@ impl PackedConvolution {
         weight: Tensor<4>,
         bias: Option<Tensor<1>>,
         _kernel: Kernel,
+        _precision: Precision,
     ) -> Result<Self, (Tensor<4>, Option<Tensor<1>>)> {
         Err((weight, bias))
     }

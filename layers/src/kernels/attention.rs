@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::{
-    Finish,
+    Finish, Precision,
     buffer::{Aligned, Shared},
     gemm::{Begin, PANEL, PanelProduct, panel_product},
     math,
@@ -173,6 +173,7 @@ impl Task for Queries<'_> {
                     a: self.scaled.as_ptr(),
                     a_stride: width,
                     b: self.keys.as_ptr().add(panel * width * PANEL),
+                    precision: Precision::F32,
                     out: self.scores.as_mut_ptr().add(panel * PANEL),
                     out_stride: self.row,
                     begin: Begin::Zero,
@@ -198,6 +199,7 @@ impl Task for Queries<'_> {
                     a: self.scores.as_ptr(),
                     a_stride: self.row,
                     b: self.values.as_ptr().add(column * keys),
+                    precision: Precision::F32,
                     out: self.out.add(column),
                     out_stride: self.out_stride,
                     begin: Begin::Zero,

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{
-    Finish,
+    Finish, Precision,
     buffer::{Aligned, Shared},
     gemm::{self, Begin, Epilogue, PANEL, Packed, PanelProduct},
     simd::Level,
@@ -60,17 +60,25 @@ pub(crate) fn result_size(size: MapSize, kernel: Kernel, outputs: usize) -> MapS
     }
 }
 
-/// `out = convolution(x) + additions`. The weight's inner index is `tap · channels + channel`.
+/// What is convolved.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Convolution<'a> {
+    pub(crate) x: &'a [f32],
+    pub(crate) size: MapSize,
+    pub(crate) kernel: Kernel,
+    /// Its inner index is `tap · channels + channel`.
+    pub(crate) weight: &'a Packed,
+    pub(crate) additions: Additions<'a>,
+}
+
+/// `out = convolution(x) + additions`.
 pub(crate) fn convolve(
     level: Level,
     method: Method,
-    x: &[f32],
-    size: MapSize,
-    kernel: Kernel,
-    weight: &Packed,
-    additions: Additions<'_>,
+    convolution: Convolution<'_>,
     out: &mut [f32],
 ) {
+    let Convolution { x, size, weight, additions, .. } = convolution;
     match method {
         Method::Winograd(tiles) => {
             winograd::convolve(level, tiles, x, size, weight, additions, out);
@@ -82,7 +90,7 @@ pub(crate) fn convolve(
                 residual: additions.residual,
                 finish: Finish::Keep,
             };
-            direct(level, x, size, kernel, weight, epilogue, out);
+            direct(level, convolution, epilogue, out);
             if !one_bias {
                 let columns = weight.columns;
                 let sample = (out.len() / size.batch.max(1)).max(1);
@@ -98,15 +106,8 @@ pub(crate) fn convolve(
     }
 }
 
-fn direct(
-    level: Level,
-    x: &[f32],
-    size: MapSize,
-    kernel: Kernel,
-    weight: &Packed,
-    epilogue: Epilogue<'_>,
-    out: &mut [f32],
-) {
+fn direct(level: Level, convolution: Convolution<'_>, epilogue: Epilogue<'_>, out: &mut [f32]) {
+    let Convolution { x, size, kernel, weight, .. } = convolution;
     if kernel == Kernel::ONE {
         return gemm::multiply_packed(level, x, weight, out, epilogue);
     }
@@ -117,7 +118,9 @@ fn direct(
     assert!(epilogue.residual.is_none_or(|residual| residual.len() == out.len()));
     assert!(epilogue.bias.is_none_or(|bias| bias.len() == weight.columns));
     // See `gemm::multiply_packed`.
-    let stride = if inner.is_multiple_of(512) { inner + 16 } else { inner };
+    let stride_of = |inner: usize| if inner.is_multiple_of(512) { inner + 16 } else { inner };
+    let row = weight.rows();
+    let stride = stride_of(row);
     let pixels = result.pixels();
     let block = (GATHERED_BYTES / (inner * 4)).next_multiple_of(24);
     if pixels.div_ceil(block) < 2 * rayon::current_num_threads() {
@@ -131,13 +134,21 @@ fn direct(
     let columns = weight.columns;
     let out = Shared::new(out);
     (0..pixels.div_ceil(block)).into_par_iter().for_each_init(
-        || Aligned::scratch(block * stride),
-        |gathered, index| {
+        || (Aligned::scratch(block * stride), Aligned::scratch(inner)),
+        |(gathered, wide), index| {
             let first = index * block;
             let rows = block.min(pixels - first);
-            let rows_place = gathered.as_mut_slice().chunks_exact_mut(stride).take(rows);
-            for (row, place) in rows_place.enumerate() {
-                gather(x, size, kernel, result, first + row, &mut place[..inner]);
+            let places = gathered.as_mut_slice().chunks_exact_mut(stride).take(rows);
+            for (index, place) in places.enumerate() {
+                let pixel = first + index;
+                match weight.precision {
+                    Precision::F32 => gather(x, size, kernel, result, pixel, &mut place[..inner]),
+                    Precision::Bf16 => {
+                        let wide = &mut wide.as_mut_slice()[..inner];
+                        gather(x, size, kernel, result, pixel, wide);
+                        gemm::narrow_row(wide, &mut place[..row]);
+                    }
+                }
             }
             for panel in 0..weight.panels() {
                 let column = panel * PANEL;
@@ -147,11 +158,12 @@ fn direct(
                 level.run(unsafe {
                     PanelProduct {
                         rows,
-                        inner,
+                        inner: row,
                         width,
                         a: gathered.as_slice().as_ptr(),
                         a_stride: stride,
                         b: weight.panel(panel).as_ptr(),
+                        precision: weight.precision,
                         out: out.at(at),
                         out_stride: columns,
                         begin: Begin::Zero,
@@ -196,9 +208,15 @@ fn gather(
 }
 
 /// Packs a weight `[outputs, inputs, side, side]`, as PyTorch stores it.
-pub(crate) fn pack(weight: &[f32], outputs: usize, inputs: usize, side: usize) -> Packed {
+pub(crate) fn pack(
+    weight: &[f32],
+    outputs: usize,
+    inputs: usize,
+    side: usize,
+    precision: Precision,
+) -> Packed {
     let taps = side * side;
-    Packed::new(weight, taps * inputs, outputs, tap_offset(inputs, taps))
+    Packed::new(weight, taps * inputs, outputs, precision, tap_offset(inputs, taps))
 }
 
 /// Where the weight of an inner position is stored, within an output's.

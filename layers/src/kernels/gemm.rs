@@ -9,10 +9,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::{
-    Finish,
+    Finish, Precision,
     buffer::{Aligned, Shared},
     math,
-    simd::{Level, Simd, Task},
+    simd::{Level, Simd, Task, to_bf16},
 };
 
 /// Columns of a panel.
@@ -26,11 +26,25 @@ const INNER_BLOCK: usize = 512;
 const ROW_BLOCK_BYTES: usize = 2 << 20;
 
 /// A matrix `[inner, columns]` in panels `[columns / 32, inner, 32]`, the last filled with zeros.
+///
+/// Those of bf16 are `[columns / 32, inner / 2, 32]` pairs of neighbours along `inner`, as
+/// processors multiply them; each pair lies in the place of an f32.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
     data: Arc<Aligned>,
+    pub(crate) precision: Precision,
     pub(crate) inner: usize,
     pub(crate) columns: usize,
+}
+
+impl Precision {
+    /// Inner positions in the place of an f32.
+    pub(crate) fn positions(self) -> usize {
+        match self {
+            Self::F32 => 1,
+            Self::Bf16 => 2,
+        }
+    }
 }
 
 impl Packed {
@@ -39,28 +53,47 @@ impl Packed {
         weight: &[f32],
         inner: usize,
         columns: usize,
+        precision: Precision,
         offset: impl Fn(usize) -> usize + Sync,
     ) -> Self {
         assert!(weight.len() == inner * columns);
-        let mut data = Aligned::zeros(columns.div_ceil(PANEL) * inner * PANEL);
-        data.as_mut_slice().par_chunks_mut((inner * PANEL).max(1)).enumerate().for_each(
-            |(panel, place)| {
-                let first = panel * PANEL;
-                let width = PANEL.min(columns - first);
-                for (position, row) in place.chunks_exact_mut(PANEL).enumerate() {
-                    let start = first * inner + offset(position);
-                    for (column, value) in row[..width].iter_mut().enumerate() {
-                        *value = weight[start + column * inner];
+        let rows = inner.div_ceil(precision.positions());
+        let mut data = Aligned::zeros(columns.div_ceil(PANEL) * rows * PANEL);
+        let pack = |(panel, place): (usize, &mut [f32])| {
+            let first = panel * PANEL;
+            let width = PANEL.min(columns - first);
+            for (row, values) in place.chunks_exact_mut(PANEL).enumerate() {
+                let position = row * precision.positions();
+                let start = first * inner + offset(position);
+                match precision {
+                    Precision::F32 => {
+                        for (column, value) in values[..width].iter_mut().enumerate() {
+                            *value = weight[start + column * inner];
+                        }
+                    }
+                    Precision::Bf16 => {
+                        let next =
+                            (position + 1 < inner).then(|| first * inner + offset(position + 1));
+                        for (column, value) in values[..width].iter_mut().enumerate() {
+                            let second = next.map_or(0.0, |next| weight[next + column * inner]);
+                            *value = pair(weight[start + column * inner], second);
+                        }
                     }
                 }
-            },
-        );
-        Self { data: Arc::new(data), inner, columns }
+            }
+        };
+        data.as_mut_slice().par_chunks_mut((rows * PANEL).max(1)).enumerate().for_each(pack);
+        Self { data: Arc::new(data), precision, inner, columns }
     }
 
     /// Packs the transpose of `[columns, inner]`, as PyTorch stores weights.
-    pub(crate) fn transposed(weight: &[f32], inner: usize, columns: usize) -> Self {
-        Self::new(weight, inner, columns, |position| position)
+    pub(crate) fn transposed(
+        weight: &[f32],
+        inner: usize,
+        columns: usize,
+        precision: Precision,
+    ) -> Self {
+        Self::new(weight, inner, columns, precision, |position| position)
     }
 
     /// What [`Packed::new`] was given.
@@ -69,20 +102,53 @@ impl Packed {
         for column in 0..self.columns {
             let panel = self.panel(column / PANEL);
             for position in 0..self.inner {
-                weight[column * self.inner + offset(position)] =
-                    panel[position * PANEL + column % PANEL];
+                let row = position / self.precision.positions();
+                let stored = panel[row * PANEL + column % PANEL];
+                weight[column * self.inner + offset(position)] = match self.precision {
+                    Precision::F32 => stored,
+                    Precision::Bf16 if position % 2 == 0 => f32::from_bits(stored.to_bits() << 16),
+                    Precision::Bf16 => f32::from_bits(stored.to_bits() & 0xFFFF_0000),
+                };
             }
         }
         weight
+    }
+
+    /// Rows of a panel.
+    pub(crate) fn rows(&self) -> usize {
+        self.inner.div_ceil(self.precision.positions())
     }
 
     pub(crate) fn panels(&self) -> usize {
         self.columns.div_ceil(PANEL)
     }
 
-    /// `[inner, 32]`
+    /// `[rows, 32]`
     pub(crate) fn panel(&self, index: usize) -> &[f32] {
-        &self.data.as_slice()[index * self.inner * PANEL..][..self.inner * PANEL]
+        let len = self.rows() * PANEL;
+        &self.data.as_slice()[index * len..][..len]
+    }
+}
+
+/// Two bf16 in the place of an f32.
+pub(crate) fn pair(first: f32, second: f32) -> f32 {
+    f32::from_bits(u32::from(to_bf16(first)) | u32::from(to_bf16(second)) << 16)
+}
+
+/// `[rows, inner]` in f32 as pairs of bf16, `[rows, stride]` with zeros at odd ends.
+fn narrow_rows(rows: &[f32], inner: usize, narrow: &mut [f32], stride: usize) {
+    let pairs = narrow.par_chunks_exact_mut(stride).zip(rows.par_chunks_exact(inner));
+    pairs.with_min_len(4).for_each(|(narrow, row)| narrow_row(row, narrow));
+}
+
+/// One row as pairs of bf16.
+pub(crate) fn narrow_row(row: &[f32], narrow: &mut [f32]) {
+    let (whole, rest) = row.as_chunks::<2>();
+    for (place, [first, second]) in narrow.iter_mut().zip(whole) {
+        *place = pair(*first, *second);
+    }
+    if let ([last], Some(place)) = (rest, narrow.get_mut(whole.len())) {
+        *place = pair(*last, 0.0);
     }
 }
 
@@ -113,6 +179,8 @@ pub(crate) struct PanelProduct<'a> {
     /// Elements from one row to the next.
     pub(crate) a_stride: usize,
     pub(crate) b: *const f32,
+    /// Whether `a` and `b` are pairs of bf16; `inner` counts pairs then.
+    pub(crate) precision: Precision,
     pub(crate) out: *mut f32,
     pub(crate) out_stride: usize,
     pub(crate) begin: Begin,
@@ -164,6 +232,7 @@ pub(crate) unsafe fn panel_product<S: Simd>(product: &PanelProduct<'_>) {
                         a: product.a.add(row * product.a_stride + first),
                         a_stride: product.a_stride,
                         b: product.b.add(first * PANEL + column),
+                        precision: product.precision,
                         out: product.out.add(row * product.out_stride + column),
                         out_stride: product.out_stride,
                         begin: if index == 0 { product.begin } else { Begin::Stored },
@@ -188,6 +257,7 @@ struct Tile {
     a: *const f32,
     a_stride: usize,
     b: *const f32,
+    precision: Precision,
     out: *mut f32,
     out_stride: usize,
     begin: Begin,
@@ -239,25 +309,10 @@ const ROWS_A_BASE: usize = 3;
 unsafe fn multiply<S: Simd, const R: usize, const VECTORS: usize>(tile: &Tile) {
     // SAFETY: the caller vouches for addresses and processor.
     unsafe {
-        let mut sums = [[S::splat(0.0); VECTORS]; R];
-        let stride = tile.a_stride;
-        let mut bases: [*const f32; 4] =
-            std::array::from_fn(|base| tile.a.wrapping_add(base * ROWS_A_BASE * stride));
-        let mut b = tile.b;
-        for _ in 0..tile.inner {
-            let columns: [S::V; VECTORS] =
-                std::array::from_fn(|vector| S::load(b.add(vector * S::LANES)));
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let a = S::splat(*bases[row / ROWS_A_BASE].add(row % ROWS_A_BASE * stride));
-                for (sum, column) in sums.iter_mut().zip(columns) {
-                    *sum = S::fma(a, column, *sum);
-                }
-            }
-            b = b.add(PANEL);
-            for base in &mut bases {
-                *base = base.wrapping_add(1);
-            }
-        }
+        let sums = match tile.precision {
+            Precision::F32 => sums::<S, R, VECTORS, false>(tile),
+            Precision::Bf16 => sums::<S, R, VECTORS, true>(tile),
+        };
         for (row, sums) in sums.into_iter().enumerate() {
             for (vector, sum) in sums.into_iter().enumerate() {
                 let column = vector * S::LANES;
@@ -273,6 +328,49 @@ unsafe fn multiply<S: Simd, const R: usize, const VECTORS: usize>(tile: &Tile) {
                 S::store_first(place, count, sum);
             }
         }
+    }
+}
+
+/// # Safety
+///
+/// As [`panel_product`].
+#[inline(always)]
+unsafe fn sums<S: Simd, const R: usize, const VECTORS: usize, const PAIRS: bool>(
+    tile: &Tile,
+) -> [[S::V; VECTORS]; R] {
+    // SAFETY: the caller vouches for addresses and processor.
+    unsafe {
+        let mut sums = [[S::splat(0.0); VECTORS]; R];
+        let stride = tile.a_stride;
+        let mut bases: [*const f32; 4] =
+            std::array::from_fn(|base| tile.a.wrapping_add(base * ROWS_A_BASE * stride));
+        let mut b = tile.b;
+        for _ in 0..tile.inner {
+            let columns: [*const f32; VECTORS] =
+                std::array::from_fn(|vector| b.add(vector * S::LANES));
+            if PAIRS {
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let a = *bases[row / ROWS_A_BASE].add(row % ROWS_A_BASE * stride);
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = S::dot(*sum, a.to_bits(), column.cast());
+                    }
+                }
+            } else {
+                let columns: [S::V; VECTORS] =
+                    std::array::from_fn(|vector| S::load(columns[vector]));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let a = *bases[row / ROWS_A_BASE].add(row % ROWS_A_BASE * stride);
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = S::fma(S::splat(a), column, *sum);
+                    }
+                }
+            }
+            b = b.add(PANEL);
+            for base in &mut bases {
+                *base = base.wrapping_add(1);
+            }
+        }
+        sums
     }
 }
 
@@ -318,12 +416,19 @@ pub(crate) fn multiply_packed(
     assert!(epilogue.residual.is_none_or(|residual| residual.len() == out.len()));
     assert!(epilogue.bias.is_none_or(|bias| bias.len() == columns));
     // Rows whose distance is a multiple of a page fall on the same lines of the first cache.
+    let stride_of = |inner: usize| if inner.is_multiple_of(1024) { inner + 16 } else { inner };
     let copy;
-    let (a, a_stride) = if inner.is_multiple_of(1024) && rows > 1 {
-        let stride = inner + 16;
+    let (a, a_stride) = if b.precision == Precision::Bf16 {
+        let stride = stride_of(b.rows());
+        let mut narrow = Aligned::scratch(rows * stride);
+        narrow_rows(&a[..rows * inner], inner, &mut narrow.as_mut_slice()[..rows * stride], stride);
+        copy = narrow;
+        (copy.as_slice(), stride)
+    } else if rows > 1 && stride_of(inner) != inner {
+        let stride = stride_of(inner);
         let mut padded = Aligned::scratch(rows * stride);
-        let place = padded.as_mut_slice();
-        place[..rows * stride]
+        let place = &mut padded.as_mut_slice()[..rows * stride];
+        place
             .par_chunks_exact_mut(stride)
             .zip(a.par_chunks_exact(inner))
             .for_each(|(to, from)| to[..inner].copy_from_slice(from));
@@ -332,6 +437,7 @@ pub(crate) fn multiply_packed(
     } else {
         (a, inner)
     };
+    let inner = b.rows();
     let block = row_block(rows, inner);
     let blocks = rows.div_ceil(block);
     let panels = b.panels();
@@ -352,6 +458,7 @@ pub(crate) fn multiply_packed(
                 a: a.as_ptr().add(first * a_stride),
                 a_stride,
                 b: b.panel(panel).as_ptr(),
+                precision: b.precision,
                 out: shared.at(at),
                 out_stride: columns,
                 begin: Begin::Zero,

@@ -8,6 +8,8 @@
 //! (`simd`), and several threads that write parts of one buffer that do not overlap (`buffer`).
 
 #![allow(unsafe_code)]
+// A tensor that is given back is no failure, and moving it costs less than a box.
+#![allow(clippy::result_large_err)]
 
 #[cfg(feature = "cpu")]
 mod attention;
@@ -41,7 +43,7 @@ mod tests;
 
 pub(crate) use tensors::{
     Affine, PackedConvolution, PackedLinear, activate, add, attend, cat_channels, feature_map,
-    geglu, nearest, tokens,
+    geglu, nearest, run_on, tokens,
 };
 
 /// A function that follows another operation.
@@ -57,4 +59,12 @@ pub(crate) enum Finish {
     QuickGelu,
     /// `max(x, 0)`
     Relu,
+}
+
+/// What a packed weight is kept in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    F32,
+    /// Half the memory, and twice the products where the processor multiplies bf16.
+    Bf16,
 }

@@ -16,6 +16,9 @@ pub(crate) enum Level {
     /// AVX-512 F, BW, DQ and VL.
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// The same with products of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
 }
 
 impl Level {
@@ -41,6 +44,9 @@ impl Level {
                 && is_x86_feature_detected!("avx512vl")
             {
                 levels.push(Self::Avx512);
+                if is_x86_feature_detected!("avx512bf16") {
+                    levels.push(Self::Avx512Bf16);
+                }
             }
             levels
         }
@@ -60,6 +66,9 @@ impl Level {
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { x86::avx512(task) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => unsafe { x86::avx512_bf16(task) },
         }
     }
 }
@@ -113,6 +122,16 @@ pub(crate) trait Simd: Copy {
     unsafe fn with_sign(a: Self::V, sign: Self::V) -> Self::V;
     unsafe fn sum(a: Self::V) -> f32;
     unsafe fn largest(a: Self::V) -> f32;
+    /// [`Simd::LANES`] pairs of bf16 as f32: the first and the second of each.
+    unsafe fn load_pairs(from: *const u32) -> (Self::V, Self::V);
+    /// `sum + a · b` of pairs of bf16: `b` are those that lie at [`Simd::LANES`] places.
+    unsafe fn dot(sum: Self::V, a: u32, b: *const u32) -> Self::V;
+}
+
+/// The bf16 that is nearest to an f32, of two the even one; not for NaN.
+pub(crate) fn to_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16) as u16
 }
 
 const PORTABLE_LANES: usize = 8;
@@ -220,13 +239,42 @@ impl Simd for Portable {
     unsafe fn largest(a: Self::V) -> f32 {
         a.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
     }
+    #[inline(always)]
+    unsafe fn load_pairs(from: *const u32) -> (Self::V, Self::V) {
+        // SAFETY: the caller vouches for the elements.
+        let pairs = unsafe { from.cast::<[u32; PORTABLE_LANES]>().read_unaligned() };
+        (
+            std::array::from_fn(|lane| f32::from_bits(pairs[lane] << 16)),
+            std::array::from_fn(|lane| f32::from_bits(pairs[lane] & 0xFFFF_0000)),
+        )
+    }
+    #[inline(always)]
+    unsafe fn dot(sum: Self::V, a: u32, b: *const u32) -> Self::V {
+        // SAFETY: the caller vouches for the elements.
+        unsafe { by_halves::<Self>(sum, a, b) }
+    }
+}
+
+/// [`Simd::dot`] in f32.
+///
+/// # Safety
+///
+/// As [`Simd::dot`].
+#[inline(always)]
+unsafe fn by_halves<S: Simd>(sum: S::V, a: u32, b: *const u32) -> S::V {
+    // SAFETY: as the caller vouches.
+    unsafe {
+        let (first, second) = S::load_pairs(b);
+        let sum = S::fma(S::splat(f32::from_bits(a << 16)), first, sum);
+        S::fma(S::splat(f32::from_bits(a & 0xFFFF_0000)), second, sum)
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Simd, Task};
+    use super::{Simd, Task, by_halves};
 
     /// # Safety
     ///
@@ -243,7 +291,16 @@ mod x86 {
     #[target_feature(enable = "avx,avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
     pub(super) unsafe fn avx512<T: Task>(task: T) -> T::Output {
         // SAFETY: the caller vouches for the processor.
-        unsafe { task.run::<Avx512>() }
+        unsafe { task.run::<Avx512<false>>() }
+    }
+
+    /// # Safety
+    ///
+    /// The processor must have AVX-512 F, BW, DQ, VL and BF16.
+    #[target_feature(enable = "avx,avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    pub(super) unsafe fn avx512_bf16<T: Task>(task: T) -> T::Output {
+        // SAFETY: the caller vouches for the processor.
+        unsafe { task.run::<Avx512<true>>() }
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -345,10 +402,23 @@ mod x86 {
                 lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
             }
         }
+        #[inline(always)]
+        unsafe fn load_pairs(from: *const u32) -> (__m256, __m256) {
+            unsafe {
+                let pairs = _mm256_loadu_si256(from.cast());
+                let second = _mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF_0000_u32 as i32));
+                (_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(second))
+            }
+        }
+        #[inline(always)]
+        unsafe fn dot(sum: __m256, a: u32, b: *const u32) -> __m256 {
+            unsafe { by_halves::<Self>(sum, a, b) }
+        }
     }
 
+    /// With or without products of bf16.
     #[derive(Debug, Clone, Copy)]
-    pub(super) struct Avx512;
+    pub(super) struct Avx512<const BF16: bool>;
 
     /// The first `count` lanes set.
     #[inline(always)]
@@ -356,7 +426,7 @@ mod x86 {
         ((1_u32 << count.min(16)) - 1) as __mmask16
     }
 
-    impl Simd for Avx512 {
+    impl<const BF16: bool> Simd for Avx512<BF16> {
         type V = __m512;
         const LANES: usize = 16;
         const ROWS: usize = 12;
@@ -432,6 +502,26 @@ mod x86 {
         #[inline(always)]
         unsafe fn largest(a: __m512) -> f32 {
             unsafe { _mm512_reduce_max_ps(a) }
+        }
+        #[inline(always)]
+        unsafe fn load_pairs(from: *const u32) -> (__m512, __m512) {
+            unsafe {
+                let pairs = _mm512_loadu_si512(from.cast());
+                let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xFFFF_0000_u32 as i32));
+                (_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(second))
+            }
+        }
+        #[inline(always)]
+        unsafe fn dot(sum: __m512, a: u32, b: *const u32) -> __m512 {
+            unsafe {
+                if !BF16 {
+                    return by_halves::<Self>(sum, a, b);
+                }
+                // The same 512 bits, which the instruction takes for pairs of bf16.
+                let a: __m512bh = std::mem::transmute(_mm512_set1_epi32(a as i32));
+                let b: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.cast()));
+                _mm512_dpbf16_ps(sum, a, b)
+            }
         }
     }
 }

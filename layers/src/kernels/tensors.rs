@@ -2,13 +2,13 @@
 
 use burn::{
     backend::flex::{FlexTensor, Layout},
-    tensor::{DType, Shape, Tensor},
+    tensor::{DType, Device, Shape, Tensor},
 };
 
 use super::{
-    Finish,
+    Finish, Precision,
     attention::{self, AttentionSize, Rows},
-    convolution::{self, Method},
+    convolution::{self, Convolution, Method},
     elementwise, flex,
     gemm::{self, Epilogue, Packed},
     norm::{self, GroupNormalisation},
@@ -16,6 +16,11 @@ use super::{
     winograd::{Additions, MapSize},
 };
 use crate::conv::Kernel;
+
+/// Whether the kernels run on a device.
+pub(crate) fn run_on(device: &Device) -> bool {
+    *device == Device::flex()
+}
 
 /// A matrix by which rows are multiplied, packed for that.
 #[derive(Debug, Clone)]
@@ -33,6 +38,7 @@ impl PackedLinear {
     pub(crate) fn new(
         weight: Tensor<2>,
         bias: Option<Tensor<1>>,
+        precision: Precision,
     ) -> Result<Self, (Tensor<2>, Option<Tensor<1>>)> {
         let [outputs, inputs] = weight.dims();
         let weight = match flex::take(weight) {
@@ -43,7 +49,7 @@ impl PackedLinear {
             Ok(bias) => bias,
             Err(bias) => return Err((flex::give(weight), Some(bias))),
         };
-        let weight = Packed::transposed(flex::elements(&weight), inputs, outputs);
+        let weight = Packed::transposed(flex::elements(&weight), inputs, outputs, precision);
         Ok(Self { weight, bias })
     }
 
@@ -106,6 +112,7 @@ impl PackedConvolution {
         weight: Tensor<4>,
         bias: Option<Tensor<1>>,
         kernel: Kernel,
+        precision: Precision,
     ) -> Result<Self, (Tensor<4>, Option<Tensor<1>>)> {
         let [outputs, inputs, side, _] = weight.dims();
         let weight = match flex::take(weight) {
@@ -116,7 +123,7 @@ impl PackedConvolution {
             Ok(bias) => bias,
             Err(bias) => return Err((flex::give(weight), Some(bias))),
         };
-        let weight = convolution::pack(flex::elements(&weight), outputs, inputs, side);
+        let weight = convolution::pack(flex::elements(&weight), outputs, inputs, side, precision);
         let has_bias = bias.is_some();
         let bias = bias.unwrap_or_else(|| vec![0.0; outputs]);
         Ok(Self { weight, bias, has_bias, kernel })
@@ -167,16 +174,14 @@ impl PackedConvolution {
         };
         let mut out = flex::unwritten(result.len());
         let method = Method::fastest(size, self.kernel, columns);
-        convolution::convolve(
-            Level::best(),
-            method,
-            flex::elements(&x),
+        let convolution = Convolution {
+            x: flex::elements(&x),
             size,
-            self.kernel,
-            &self.weight,
+            kernel: self.kernel,
+            weight: &self.weight,
             additions,
-            &mut out,
-        );
+        };
+        convolution::convolve(Level::best(), method, convolution, &mut out);
         Ok(flex::give(flex::map(out, result)))
     }
 }

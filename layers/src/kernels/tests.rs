@@ -9,13 +9,13 @@ use burn::tensor::{
 use proptest::prelude::*;
 
 use super::{
-    Affine, Finish, PackedConvolution, PackedLinear,
+    Affine, Finish, PackedConvolution, PackedLinear, Precision,
     attention::{self, AttentionSize, Rows},
-    convolution::{self, Method},
+    convolution::{self, Convolution, Method},
     elementwise, flex,
     gemm::{self, Epilogue, Packed},
     norm::{self, GroupNormalisation},
-    simd::Level,
+    simd::{self, Level},
     tensors,
     winograd::{Additions, MapSize, Tiles},
 };
@@ -30,6 +30,21 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
             (state >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
         })
         .collect()
+}
+
+/// The values that a precision has for others.
+fn rounded(values: &[f32], precision: Precision) -> Vec<f32> {
+    match precision {
+        Precision::F32 => values.to_vec(),
+        Precision::Bf16 => values
+            .iter()
+            .map(|&value| f32::from_bits(u32::from(simd::to_bf16(value)) << 16))
+            .collect(),
+    }
+}
+
+fn any_precision() -> impl Strategy<Value = Precision> {
+    prop_oneof![Just(Precision::F32), Just(Precision::Bf16)]
 }
 
 fn f32s<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
@@ -101,16 +116,17 @@ proptest! {
         inner in prop_oneof![1..70_usize, Just(600), Just(1024)],
         columns in 1..70_usize,
         finish in any_finish(),
+        precision in any_precision(),
         seed: u64,
     ) {
-        let x = numbers(rows * inner, seed);
-        let weight = numbers(columns * inner, seed ^ 1);
+        let x = rounded(&numbers(rows * inner, seed), precision);
+        let weight = rounded(&numbers(columns * inner, seed ^ 1), precision);
         let bias = numbers(columns, seed ^ 2);
         let residual = numbers(rows * columns, seed ^ 3);
         let product = f64s(&x, [rows, inner]).matmul(f64s(&weight, [columns, inner]).transpose());
         let sum = apply(finish, product + f64s(&bias, [1, columns]));
         let expected = values(sum + f64s(&residual, [rows, columns]));
-        let packed = Packed::transposed(&weight, inner, columns);
+        let packed = Packed::transposed(&weight, inner, columns, precision);
         for level in Level::available() {
             let mut out = vec![f32::NAN; rows * columns];
             let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), finish };
@@ -124,11 +140,12 @@ proptest! {
     fn convolutions(
         size in any_size(prop_oneof![Just(16_usize), Just(48), Just(80)]),
         outputs in 1..70_usize,
+        precision in any_precision(),
         seed: u64,
     ) {
         let pixel_count = size.pixels();
-        let x = numbers(size.len(), seed);
-        let weight = numbers(outputs * size.channels * 9, seed ^ 1);
+        let x = rounded(&numbers(size.len(), seed), precision);
+        let weight = rounded(&numbers(outputs * size.channels * 9, seed ^ 1), precision);
         let bias = numbers(size.batch * outputs, seed ^ 2);
         let residual = numbers(pixel_count * outputs, seed ^ 3);
         let convolved = module::conv2d(
@@ -140,7 +157,7 @@ proptest! {
         let shifted = convolved + f64s(&bias, [size.batch, outputs, 1, 1]);
         let result = MapSize { channels: outputs, ..size };
         let expected = pixels(shifted + map64(&residual, result));
-        let packed = convolution::pack(&weight, outputs, size.channels, 3);
+        let packed = convolution::pack(&weight, outputs, size.channels, 3, precision);
         for level in Level::available() {
             for (method, tolerance) in [
                 (Method::Direct, 2e-6),
@@ -150,9 +167,10 @@ proptest! {
                 let mut out = vec![f32::NAN; result.len()];
                 let additions =
                     Additions { bias: &bias, bias_batch: size.batch, residual: Some(&residual) };
-                convolution::convolve(
-                    level, method, &x, size, Kernel::THREE, &packed, additions, &mut out,
-                );
+                let convolution = Convolution {
+                    x: &x, size, kernel: Kernel::THREE, weight: &packed, additions,
+                };
+                convolution::convolve(level, method, convolution, &mut out);
                 close(&format!("{level:?} {method:?}"), &out, &expected, tolerance);
             }
         }
@@ -167,12 +185,13 @@ proptest! {
             Just(Kernel::ONE), Just(Kernel::THREE), Just(Kernel::HALVE),
             Just(Kernel::HALVE_BOTTOM_RIGHT),
         ],
+        precision in any_precision(),
         seed: u64,
     ) {
         prop_assume!(kernel.padding.0 > 0 || size.height.min(size.width) > 1 || kernel.size == 1);
-        let x = numbers(size.len(), seed);
+        let x = rounded(&numbers(size.len(), seed), precision);
         let shape = [outputs, size.channels, kernel.size, kernel.size];
-        let weight = numbers(shape.iter().product(), seed ^ 1);
+        let weight = rounded(&numbers(shape.iter().product(), seed ^ 1), precision);
         let bias = numbers(outputs, seed ^ 2);
         let mut options = ConvOptions::new([kernel.stride; 2], [0; 2], [1; 2], 1);
         options.padding = [kernel.padding; 2];
@@ -182,8 +201,9 @@ proptest! {
             Some(f64s(&bias, [outputs])),
             options,
         );
+        let bias = Some(f32s(&bias, [outputs]));
         let packed =
-            PackedConvolution::new(f32s(&weight, shape), Some(f32s(&bias, [outputs])), kernel).unwrap();
+            PackedConvolution::new(f32s(&weight, shape), bias, kernel, precision).unwrap();
         let actual = packed.forward(map32(&x, size), None, None).unwrap();
         prop_assert_eq!(actual.dims(), expected.dims());
         let actual: Vec<f32> = pixels(actual).into_iter().map(|value| value as f32).collect();
@@ -350,8 +370,8 @@ fn shared_tensors_stay_as_they_are() {
 fn other_types_are_given_back() {
     let x = f64s(&[1.0, 2.0], [1, 2]);
     assert!(tensors::activate(x.clone(), Finish::Silu).is_err());
-    assert!(PackedLinear::new(x.clone(), None).is_err());
-    let packed = PackedLinear::new(f32s(&[1.0, 2.0], [1, 2]), None).unwrap();
+    assert!(PackedLinear::new(x.clone(), None, Precision::F32).is_err());
+    let packed = PackedLinear::new(f32s(&[1.0, 2.0], [1, 2]), None, Precision::F32).unwrap();
     assert!(packed.forward(x, Finish::Keep, None).is_err());
 }
 
@@ -369,20 +389,13 @@ fn many_channels() {
         None,
         ConvOptions::new([1; 2], [1; 2], [1; 2], 1),
     ));
-    let packed = convolution::pack(&weight, 32, size.channels, 3);
+    let packed = convolution::pack(&weight, 32, size.channels, 3, Precision::F32);
     for (tiles, tolerance) in [(Tiles::Two, 3e-6), (Tiles::Four, 1e-5)] {
         let mut out = vec![f32::NAN; expected.len()];
         let additions = Additions { bias: &bias, bias_batch: 1, residual: None };
-        convolution::convolve(
-            Level::best(),
-            Method::Winograd(tiles),
-            &x,
-            size,
-            Kernel::THREE,
-            &packed,
-            additions,
-            &mut out,
-        );
+        let convolution =
+            Convolution { x: &x, size, kernel: Kernel::THREE, weight: &packed, additions };
+        convolution::convolve(Level::best(), Method::Winograd(tiles), convolution, &mut out);
         close(&format!("{tiles:?}"), &out, &expected, tolerance);
     }
 }

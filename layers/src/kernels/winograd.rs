@@ -4,10 +4,13 @@
 //! kernel, both transformed; the sum over channels makes each point a matrix product. Kernels are
 //! transformed panel by panel for each call, so that no second copy of the weights is held.
 
+// Columns of small matrices are clearest by their number.
+#![allow(clippy::needless_range_loop)]
+
 use rayon::prelude::*;
 
 use super::{
-    Finish,
+    Finish, Precision,
     buffer::{Aligned, Shared},
     gemm::{Begin, PANEL, Packed, PanelProduct, panel_product},
     simd::{Level, Simd, Task},
@@ -460,6 +463,7 @@ impl<M: Minimal> Task for Outputs<'_, M> {
                             a: self.inputs.add(row + channel),
                             a_stride: self.plan.row,
                             b: self.kernels.add(point * self.kernel_plane),
+                            precision: Precision::F32,
                             out: self.sums.add(point * self.sums_plane),
                             out_stride: PANEL,
                             begin: if channel == 0 { Begin::Zero } else { Begin::Stored },
@@ -489,29 +493,53 @@ impl<M: Minimal> Outputs<'_, M> {
     unsafe fn transform_kernels<S: Simd>(&self, first: usize, count: usize) {
         let channels = self.plan.size.channels;
         let panel = self.plan.weight.panel(self.panel).as_ptr();
-        for channel in first..first + count {
+        let precision = self.plan.weight.precision;
+        let positions = precision.positions();
+        for channel in (first..first + count).step_by(positions) {
             let mut lane = 0;
             while lane < PANEL {
-                // SAFETY: a panel holds 9 · channels rows; the caller vouches for the rest.
+                let at = |tap: usize| (tap * channels + channel) / positions * PANEL + lane;
+                // SAFETY: a panel holds 9 · channels positions; the caller vouches for the rest.
                 unsafe {
-                    let mut lines = [[S::splat(0.0); SIDE]; 3];
-                    for (y, line) in lines.iter_mut().enumerate() {
-                        let taps = std::array::from_fn(|x| {
-                            S::load(panel.add(((3 * y + x) * channels + channel) * PANEL + lane))
-                        });
-                        *line = M::kernel::<S>(taps);
-                    }
-                    for column in 0..M::POINTS {
-                        let points =
-                            M::kernel::<S>(std::array::from_fn(|line| lines[line][column]));
-                        for (y, value) in points.into_iter().enumerate().take(M::POINTS) {
-                            let point = y * M::POINTS + column;
-                            let at = point * self.kernel_plane + (channel - first) * PANEL + lane;
-                            S::store(self.kernels.add(at), value);
+                    match precision {
+                        Precision::F32 => {
+                            let taps = std::array::from_fn(|tap| S::load(panel.add(at(tap))));
+                            self.transform_kernel::<S>(taps, channel - first, lane);
+                        }
+                        Precision::Bf16 => {
+                            let pairs: [_; 9] =
+                                std::array::from_fn(|tap| S::load_pairs(panel.add(at(tap)).cast()));
+                            let channel = channel - first;
+                            self.transform_kernel::<S>(pairs.map(|pair| pair.0), channel, lane);
+                            self.transform_kernel::<S>(pairs.map(|pair| pair.1), channel + 1, lane);
                         }
                     }
                 }
                 lane += S::LANES;
+            }
+        }
+    }
+
+    /// Transforms the kernels of one channel, tap by tap.
+    ///
+    /// # Safety
+    ///
+    /// As [`Task::run`].
+    #[inline(always)]
+    unsafe fn transform_kernel<S: Simd>(&self, taps: [S::V; 9], channel: usize, lane: usize) {
+        // SAFETY: as the caller vouches.
+        unsafe {
+            let mut lines = [[S::splat(0.0); SIDE]; 3];
+            for (y, line) in lines.iter_mut().enumerate() {
+                *line = M::kernel::<S>([taps[3 * y], taps[3 * y + 1], taps[3 * y + 2]]);
+            }
+            for column in 0..M::POINTS {
+                let points = M::kernel::<S>(std::array::from_fn(|line| lines[line][column]));
+                for (y, value) in points.into_iter().enumerate().take(M::POINTS) {
+                    let point = y * M::POINTS + column;
+                    let at = point * self.kernel_plane + channel * PANEL + lane;
+                    S::store(self.kernels.add(at), value);
+                }
             }
         }
     }

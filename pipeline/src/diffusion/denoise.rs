@@ -165,7 +165,7 @@ impl DiffusionPipeline {
         guidance: &Guidance,
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
-        let input = input.clone().cast(DType::from(self.dtype));
+        let input = input.clone().cast(DType::from(self.device.activation_dtype(self.dtype)));
         let pictures = input.dims()[0];
         let mut outputs = Vec::new();
         for batch in &conditioning.batches {

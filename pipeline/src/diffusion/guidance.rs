@@ -38,7 +38,7 @@ impl DiffusionPipeline {
         let embedding = self.unet.config().time_cond_proj_dim.map(|dim| {
             // Networks were distilled with the weight of Ho and Salimans, one less than the scale.
             let weights: Vec<f64> = of_each().map(|scale| scale - 1.0).collect();
-            embedding(&weights, dim, device, self.dtype)
+            embedding(&weights, dim, device, self.device.activation_dtype(self.dtype))
         });
         let weights = conditioning.guided_weights();
         let classifier_free =
