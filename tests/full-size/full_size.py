@@ -4,7 +4,7 @@
 usage: full_size.py make FOLDER              writes FOLDER/checkpoint (Hugging Face layout, f16, 2.1 GB)
        full_size.py single FOLDER            writes FOLDER/single.safetensors: the same weights as one file
        full_size.py goldens FOLDER           writes FOLDER/goldens.safetensors: what diffusers computes, f32, CPU
-       full_size.py time FOLDER SIZE         times diffusers on two threads, f32; prints one JSON object
+       full_size.py time FOLDER SIZE [bf16]  times diffusers on two threads, f32 or bf16; prints one JSON object
 
 Needs tests/fixtures/requirements.txt. For `time`, nothing else may run.
 """
@@ -74,11 +74,11 @@ def single(folder):
     save_file(tensors, f"{folder}/single.safetensors")
 
 
-def load(folder):
+def load(folder, dtype=torch.float32):
     torch.set_num_threads(2)
     torch.set_grad_enabled(False)
     return StableDiffusionPipeline.from_pretrained(
-        f"{folder}/checkpoint", torch_dtype=torch.float32, local_files_only=True
+        f"{folder}/checkpoint", torch_dtype=dtype, local_files_only=True
     )
 
 
@@ -113,17 +113,18 @@ def median_seconds(run, count):
     return sorted(seconds)[len(seconds) // 2]
 
 
-def measure(folder, size):
+def measure(folder, size, dtype):
     start = time.perf_counter()
-    pipeline = load(folder)
+    pipeline = load(folder, dtype)
     loaded = time.perf_counter() - start
     ids = tokens(pipeline)
     text = pipeline.text_encoder(ids)[0]
     side = size // 8
-    sample = torch.randn(2, 4, side, side)
-    latents = torch.randn(1, 4, side, side)
+    sample = torch.randn(2, 4, side, side, dtype=dtype)
+    latents = torch.randn(1, 4, side, side, dtype=dtype)
     result = {
         "size": size,
+        "dtype": str(dtype).removeprefix("torch."),
         "load_s": loaded,
         "text_s": median_seconds(lambda: pipeline.text_encoder(ids), 3),
         "unet_step_s": median_seconds(lambda: pipeline.unet(sample, 500, text), 5 if size <= 256 else 3),
@@ -131,7 +132,7 @@ def measure(folder, size):
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "load_average": os.getloadavg()[0],
     }
-    print(json.dumps({key: round(value, 3) for key, value in result.items()}))
+    print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in result.items()}))
 
 
 command, folder, *rest = sys.argv[1:]
@@ -142,4 +143,4 @@ elif command == "single":
 elif command == "goldens":
     goldens(folder)
 else:
-    measure(folder, int(rest[0]))
+    measure(folder, int(rest[0]), torch.bfloat16 if rest[1:] == ["bf16"] else torch.float32)

@@ -5,13 +5,13 @@
 
 use std::{ops::ControlFlow, path::PathBuf, time::Instant};
 
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use emberbrush_layers::weights::WeightSource;
 use emberbrush_pipeline::{
     checkpoint::safetensors_file::SafetensorsFile,
     device::{self, DeviceChoice, OpenDevice},
 };
-use emberbrush_tests::{load, relative_difference};
+use emberbrush_tests::{load, load_in, relative_difference};
 use emberbrush_text_encoder::{ClipTextConfig, ClipTextModel};
 use emberbrush_unet::{UNet2DConditionConfig, UNet2DConditionModel, UNetInput};
 use emberbrush_vae::{AutoencoderKlConfig, Decoder};
@@ -123,6 +123,14 @@ fn median_seconds(count: usize, mut run: impl FnMut()) -> f64 {
     seconds[count / 2]
 }
 
+/// The type of text encoder and UNet that `EMBERBRUSH_FULL_SIZE_DTYPE` names, `f32` or `bf16`.
+fn dtype() -> FloatDType {
+    match std::env::var("EMBERBRUSH_FULL_SIZE_DTYPE").as_deref() {
+        Ok("bf16") => FloatDType::BF16,
+        _ => FloatDType::F32,
+    }
+}
+
 /// Prints what `full_size.py time` prints of diffusers, for the size that
 /// `EMBERBRUSH_FULL_SIZE_SIDE` names.
 #[test]
@@ -134,13 +142,15 @@ fn times() {
 
     let start = Instant::now();
     let text_config: ClipTextConfig = config("text_encoder");
-    let text = load(weights("text_encoder", "model.safetensors"), &device.device, |weights| {
-        ClipTextModel::new(&text_config, weights)
-    });
+    let dtype = dtype();
+    let path = weights("text_encoder", "model.safetensors");
+    let text =
+        load_in(path, &device.device, dtype, |weights| ClipTextModel::new(&text_config, weights));
     let unet_config: UNet2DConditionConfig = config("unet");
     let path = weights("unet", "diffusion_pytorch_model.safetensors");
-    let unet =
-        load(path, &device.device, |weights| UNet2DConditionModel::new(&unet_config, weights));
+    let unet = load_in(path, &device.device, dtype, |weights| {
+        UNet2DConditionModel::new(&unet_config, weights)
+    });
     let vae_config: AutoencoderKlConfig = config("vae");
     let path = weights("vae", "diffusion_pytorch_model.safetensors");
     let decoder = load(path, &device.device, |weights| Decoder::new(&vae_config, weights));
@@ -159,6 +169,7 @@ fn times() {
             encoder_hidden_states: encoded.clone(),
             added: None,
             timestep_cond: None,
+            residuals: None,
         };
         unet.forward(input, &mut go_on).unwrap();
     });

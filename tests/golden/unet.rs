@@ -128,6 +128,38 @@ fn check(name: &str, golden_name: &str) {
     assert!(unused.is_empty(), "goldens that nothing was compared with: {unused:?}");
 }
 
+/// Largest allowed difference where weights and the inputs of products are bf16, whose rounding is
+/// 2^-9; sums, and all else, are f32.
+const BF16_TOLERANCE: f32 = 1e-2;
+
+#[test]
+fn weights_in_bf16_stay_within_their_bound() {
+    let device = Device::flex();
+    for (name, golden_name) in [("sd15-tiny", "unet_sd15"), ("sd21-tiny", "unet_sd21")] {
+        let golden = Golden::open(golden_name, &device);
+        let unet = model_in(name, &device, FloatDType::BF16);
+        for case in ["b1", "b2", "odd"] {
+            let key = |part: &str| format!("{case}.{part}");
+            let timesteps = numbers::<1>(&golden, &key("timestep"));
+            let input = UNetInput {
+                sample: golden.tensor(&key("sample")),
+                timesteps: &timesteps,
+                encoder_hidden_states: golden.tensor(&key("context")),
+                added: None,
+                timestep_cond: None,
+                residuals: None,
+            };
+            let output = unet.forward(input, &mut || ControlFlow::Continue(())).unwrap();
+            let expected = golden.tensor::<4>(&key("out"));
+            let difference = relative_difference(&output, &expected);
+            println!("{golden_name} {case} in bf16: {difference:.2e}");
+            assert!(difference <= BF16_TOLERANCE, "{golden_name} {case}: {difference:.2e}");
+            // f32 would be closer: the weights are bf16 indeed.
+            assert!(difference > NETWORK_TOLERANCE, "{golden_name} {case}: {difference:.2e}");
+        }
+    }
+}
+
 #[test]
 fn stable_diffusion_1() {
     check("sd15-tiny", "unet_sd15");

@@ -184,8 +184,18 @@ pub fn load<T, E: std::fmt::Display>(
     device: &Device,
     build: impl FnOnce(&Weights<'_>) -> Result<T, E>,
 ) -> T {
+    load_in(path, device, FloatDType::F32, build)
+}
+
+/// [`load`] in another type.
+pub fn load_in<T, E: std::fmt::Display>(
+    path: impl Into<PathBuf>,
+    device: &Device,
+    dtype: FloatDType,
+    build: impl FnOnce(&Weights<'_>) -> Result<T, E>,
+) -> T {
     let file = SafetensorsFile::open(path).unwrap_or_else(|error| panic!("{error}"));
-    let weights = Weights::new(&file, device, FloatDType::F32);
+    let weights = Weights::new(&file, device, dtype);
     build(&weights).unwrap_or_else(|error| panic!("{error}"))
 }
 
