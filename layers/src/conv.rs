@@ -65,8 +65,7 @@ impl Conv2d {
         outputs: usize,
         kernel: Kernel,
     ) -> Result<Self, WeightError> {
-        let bias = weights.tensor("bias", [outputs])?;
-        Self::read(weights, inputs, outputs, kernel, Some(bias))
+        Self::read(weights, inputs, outputs, kernel, true)
     }
 
     /// Reads `weight` alone.
@@ -76,7 +75,7 @@ impl Conv2d {
         outputs: usize,
         kernel: Kernel,
     ) -> Result<Self, WeightError> {
-        Self::read(weights, inputs, outputs, kernel, None)
+        Self::read(weights, inputs, outputs, kernel, false)
     }
 
     fn read(
@@ -84,12 +83,12 @@ impl Conv2d {
         inputs: usize,
         outputs: usize,
         kernel: Kernel,
-        bias: Option<Tensor<1>>,
+        has_bias: bool,
     ) -> Result<Self, WeightError> {
         let mut options = ConvOptions::new([kernel.stride; 2], [0; 2], [1; 2], 1);
         options.padding = [kernel.padding; 2];
         let weight = weights.tensor("weight", [outputs, inputs, kernel.size, kernel.size])?;
-        let has_bias = bias.is_some();
+        let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
         let weight = match PackedConvolution::new(weight, bias, kernel, weights.precision()) {
             Ok(packed) => ConvolutionWeight::Packed(packed),
             Err((weight, bias)) => ConvolutionWeight::Plain { weight, bias },

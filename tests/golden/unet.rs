@@ -128,9 +128,9 @@ fn check(name: &str, golden_name: &str) {
     assert!(unused.is_empty(), "goldens that nothing was compared with: {unused:?}");
 }
 
-/// Largest allowed difference where weights and the inputs of products are bf16, whose rounding is
-/// 2^-9; sums, and all else, are f32.
-const BF16_TOLERANCE: f32 = 1e-2;
+/// Largest allowed difference where weights and the inputs of products are bf16; sums, and all
+/// else, are f32. diffusers in bf16 differs by 3.9e-2 to 8.2e-2 from its own f32 in these cases.
+const BF16_TOLERANCE: f32 = 8e-2;
 
 #[test]
 fn weights_in_bf16_stay_within_their_bound() {
