@@ -39,7 +39,7 @@ pub enum AdapterError {
     File(#[from] SafetensorsError),
     /// The same, for formats beside safetensors.
     #[error(transparent)]
-    Tensors(#[from] CheckpointError),
+    Tensors(Box<CheckpointError>),
     /// The file holds something else.
     #[error(
         "{path}: this is no LoRA, LoCon, LoHa or LoKr: no key is of a kind that is known, and the \
@@ -152,6 +152,12 @@ pub enum AdapterError {
         /// The checkpoint's name.
         checkpoint: String,
     },
+}
+
+impl From<CheckpointError> for AdapterError {
+    fn from(error: CheckpointError) -> Self {
+        Self::Tensors(Box::new(error))
+    }
 }
 
 fn of_family(family: Option<Family>) -> String {
