@@ -36,6 +36,7 @@ theme-dark = Dark
 theme-light = Light
 previews-off = Off
 previews-fast = Fast
+previews-tiny = Tiny autoencoder
 
 # The bar
 bar-queue = { $pictures ->
@@ -261,6 +262,9 @@ preferences-wildcards = Folder of wildcards
 preferences-wildcards-tip = Each text file there is a wildcard: colours.txt is written __colours__ in a prompt, and one of its lines takes its place.
 preferences-format = Format
 preferences-previews = Previews while drawing
+preferences-preview-decoder = Tiny autoencoder
+preferences-preview-decoder-choose = Choose a file
+preferences-preview-decoder-tip = The decoder of TAESD for this kind of checkpoint. Without a file, previews are the fast ones.
 preferences-notify = Notification
 preferences-notify-when = When the last picture is done and the window is not in front
 preferences-keys = Keys

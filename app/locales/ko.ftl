@@ -36,6 +36,7 @@ theme-dark = 어둡게
 theme-light = 밝게
 previews-off = 끔
 previews-fast = 빠르게
+previews-tiny = 작은 오토인코더
 
 # 위쪽 막대
 bar-queue = { $pictures }장 남음
@@ -249,6 +250,9 @@ preferences-wildcards = 와일드카드 폴더
 preferences-wildcards-tip = 그 안의 글 파일이 와일드카드입니다. colours.txt는 프롬프트에 __colours__로 쓰며, 파일의 한 줄이 그 자리에 들어갑니다.
 preferences-format = 형식
 preferences-previews = 그리는 동안 미리 보기
+preferences-preview-decoder = 작은 오토인코더
+preferences-preview-decoder-choose = 파일 선택
+preferences-preview-decoder-tip = 이 체크포인트 종류에 맞는 TAESD의 디코더입니다. 파일이 없으면 빠른 미리 보기를 씁니다.
 preferences-notify = 알림
 preferences-notify-when = 창이 뒤에 있을 때 마지막 그림이 끝나면
 preferences-keys = 단축키

@@ -5,6 +5,7 @@
 mod finding;
 mod machine;
 mod many;
+mod previews;
 mod studio;
 mod typing;
 

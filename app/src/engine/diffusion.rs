@@ -118,6 +118,7 @@ fn run(
     on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
     job.request.check()?;
+    pipeline.set_preview_decoder(job.preview_decoder.as_deref())?;
     let output = Output::prepare(&job.delivery)?;
     let wildcards = WildcardFolder::new(&job.wildcards);
     let sources = match &job.sources {

@@ -92,6 +92,8 @@ pub struct Job {
     pub device: DeviceChoice,
     /// The folder of the wildcards that prompts name.
     pub wildcards: PathBuf,
+    /// The small autoencoder that makes previews; without one they are estimated from the latents.
+    pub preview_decoder: Option<PathBuf>,
     /// The pictures to start from, where they are in memory.
     pub sources: Option<SourcePictures>,
     /// Where the pictures go.

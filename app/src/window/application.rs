@@ -37,7 +37,7 @@ use super::{
 use crate::{
     canvas::CanvasPlace,
     engine::{
-        Command, Delivery, Engine, EngineHandle, Event, Failure, JobEnd, JobEvent, JobId,
+        Command, Delivery, Engine, EngineHandle, Event, Failure, Job, JobEnd, JobEvent, JobId,
         LoadedModel, ModelSource,
     },
 };
@@ -408,6 +408,8 @@ impl Window {
         if let Some(job) =
             self.queue.begin_next(self.preferences.device, &self.preferences.wildcards_folder)
         {
+            let preview_decoder = self.preferences.preview_decoder_in_use().cloned();
+            let job = Job { preview_decoder, ..job };
             self.failure = None;
             self.engine.send(Command::Run(Box::new(job)));
         }

@@ -17,17 +17,20 @@ pub enum Previews {
     /// Colours that are estimated from the latents.
     #[default]
     Fast,
+    /// What a small autoencoder (TAESD) makes of them.
+    Tiny,
 }
 
 impl Previews {
     /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Off, Self::Fast];
+    pub const ALL: [Self; 3] = [Self::Off, Self::Fast, Self::Tiny];
 
     /// The name of its message.
     pub fn message(self) -> &'static str {
         match self {
             Self::Off => "previews-off",
             Self::Fast => "previews-fast",
+            Self::Tiny => "previews-tiny",
         }
     }
 }
@@ -52,6 +55,8 @@ pub struct Preferences {
     pub format: FileFormat,
     /// What is shown of unfinished pictures.
     pub previews: Previews,
+    /// The small autoencoder for [`Previews::Tiny`]; without one they are [`Previews::Fast`].
+    pub preview_decoder: Option<PathBuf>,
     /// Whether the system tells when the last job is done and the window is not in front.
     pub notify: bool,
     /// Whether panels open at once.
@@ -65,6 +70,11 @@ pub struct Preferences {
 impl Preferences {
     /// The scales to choose from.
     pub const SCALES: [f32; 6] = [0.8, 0.9, 1.0, 1.25, 1.5, 2.0];
+
+    /// The small autoencoder that shows unfinished pictures, where one is to.
+    pub fn preview_decoder_in_use(&self) -> Option<&PathBuf> {
+        self.preview_decoder.as_ref().filter(|_| self.previews == Previews::Tiny)
+    }
 }
 
 impl Default for Preferences {
@@ -78,6 +88,7 @@ impl Default for Preferences {
             wildcards_folder: data_folder().join("wildcards"),
             format: FileFormat::default(),
             previews: Previews::default(),
+            preview_decoder: None,
             notify: true,
             reduce_motion: false,
             device: DeviceChoice::default(),

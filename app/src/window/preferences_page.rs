@@ -143,9 +143,30 @@ impl Window {
                 .collect();
             segments(ui, &mut self.preferences.previews, &choices);
         });
+        if self.preferences.previews == Previews::Tiny {
+            self.preview_decoder(ui);
+        }
         row(ui, &self.words.get("preferences-notify"), |ui| {
             let label = self.words.get("preferences-notify-when");
             ui.checkbox(&mut self.preferences.notify, label);
+        });
+    }
+
+    /// The file of the small autoencoder.
+    fn preview_decoder(&mut self, ui: &mut Ui) {
+        let title = self.words.get("preferences-preview-decoder");
+        row(ui, &title, |ui| {
+            let text = match &self.preferences.preview_decoder {
+                Some(path) => path.display().to_string(),
+                None => self.words.get("preferences-preview-decoder-choose"),
+            };
+            let button = Button::new(format!("{}  {text}", icons::FOLDER_OPEN)).truncate();
+            let tip = self.words.get("preferences-preview-decoder-tip");
+            if ui.add(button).on_hover_text(tip).clicked()
+                && let Some(file) = self.dialogs.open(&title, &["safetensors", "pth", "pt"])
+            {
+                self.preferences.preview_decoder = Some(file);
+            }
         });
     }
 

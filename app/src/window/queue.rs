@@ -205,6 +205,7 @@ impl Queue {
             model: entry.model.clone(),
             device,
             wildcards: wildcards.to_owned(),
+            preview_decoder: None,
             sources: entry.sources.clone(),
             delivery: entry.delivery.clone(),
         })

@@ -49,6 +49,8 @@ pub struct Control {
     pub device: Mutex<Option<DeviceChoice>>,
     /// Pictures that it draws in turn, by the number of the picture, instead of colours.
     pub drawings: Mutex<Vec<RgbImage>>,
+    /// What was to make the previews of each job.
+    pub preview_decoders: Mutex<Vec<Option<PathBuf>>>,
 }
 
 pub enum Trouble {
@@ -93,6 +95,7 @@ impl Engine for FakeEngine {
     }
 
     fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
+        self.control.preview_decoders.lock().unwrap().push(job.preview_decoder.clone());
         let trouble = self.control.next.lock().unwrap().take();
         match trouble {
             Some(Trouble::Panic) => panic!("the engine was told to"),
