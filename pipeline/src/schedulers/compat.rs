@@ -120,7 +120,33 @@ pub(super) fn a1111_sigmas(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{
+            SamplerOptions, SchedulerConfig, build_with,
+            config::{BetaSchedule, PredictionType},
+        },
+        *,
+    };
+
+    /// Of models without signal at the end A1111 has a largest sigma of its own, for all samplers.
+    #[test]
+    fn the_models_own_sigmas_are_taken() {
+        let config = SchedulerConfig {
+            rescale_betas_zero_snr: Some(true),
+            prediction_type: Some(PredictionType::VPrediction),
+            sigma_max: Some(3.0),
+            beta_start: Some(0.00085),
+            beta_end: Some(0.012),
+            beta_schedule: Some(BetaSchedule::ScaledLinear),
+            ..SchedulerConfig::default()
+        };
+        let options = SamplerOptions { compat: Compat::A1111, ..SamplerOptions::default() };
+        for sampler in [Sampler::Euler, Sampler::Dpm2, Sampler::Lms, Sampler::Dpmpp2m] {
+            let run = build_with(sampler, Schedule::Karras, &config, 8, &options).unwrap();
+            let largest = run.init_noise_sigma();
+            assert!((largest - 4518.77).abs() < 0.1, "{sampler}: {largest}");
+        }
+    }
 
     #[test]
     fn every_name_reads_back() {

@@ -183,7 +183,10 @@ impl Default for SamplerOptions {
 struct RunSettings<'a> {
     sampler: Sampler,
     schedule: Schedule,
+    /// The configuration as the sampler's class knows it.
     config: &'a SchedulerConfig,
+    /// The configuration as the checkpoint has it.
+    checkpoint: &'a SchedulerConfig,
     steps: usize,
     options: &'a SamplerOptions,
 }
@@ -242,7 +245,7 @@ pub fn build_with(
         }
         _ => config,
     };
-    let run = RunSettings { sampler, schedule, config, steps, options };
+    let run = RunSettings { sampler, schedule, config, checkpoint: config, steps, options };
     if options.compat == Compat::A1111 {
         match sampler {
             Sampler::Ddim => return Ok(Box::new(ddim::Ddim::a1111(&run)?)),

@@ -68,6 +68,22 @@ impl NoiseSchedule {
         if zero_snr { schedule.with_finite_sigmas().sigmas() } else { schedule.sigmas() }
     }
 
+    /// The sigmas of the training's timesteps as A1111 has them, whatever the sampler: with
+    /// `rescale_betas_zero_snr` the last cumulative alpha is raised to a number of its own
+    /// (`modules/sd_models.py`, `rescale_zero_terminal_snr_abar`).
+    ///
+    /// # Errors
+    ///
+    /// As for [`new`](Self::new) and [`sigmas`](Self::sigmas).
+    pub(super) fn with_a1111_sigmas(config: &SchedulerConfig) -> Result<Vec<f64>, SchedulerError> {
+        let zero_snr = config.rescale_betas_zero_snr.unwrap_or(false);
+        let mut schedule = Self::new(config, zero_snr)?;
+        if let Some(last) = schedule.alphas_cumprod.last_mut().filter(|_| zero_snr) {
+            *last = 4.897_345e-8;
+        }
+        schedule.sigmas()
+    }
+
     /// Raises a last cumulative alpha of zero to 2⁻²⁴, so that its sigma is 4096 and not
     /// infinite, as the classes that work in sigmas do.
     #[must_use]

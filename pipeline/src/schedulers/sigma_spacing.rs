@@ -302,6 +302,7 @@ mod tests {
             sampler: Sampler::Euler,
             schedule: Schedule::Automatic,
             config,
+            checkpoint: config,
             steps: 10,
             options,
         }

@@ -84,7 +84,7 @@ impl SigmaSteps {
     /// The sigmas of A1111, which takes none of the checkpoint's choices, and k-diffusion's
     /// fractional timesteps.
     fn a1111(run: &RunSettings<'_>) -> Result<Self, SchedulerError> {
-        let training = NoiseSchedule::with_sigmas(run.config)?;
+        let training = NoiseSchedule::with_a1111_sigmas(run.checkpoint)?;
         check_steps(run.steps, training.len())?;
         let schedule = match run.schedule {
             Schedule::Automatic => run.sampler.a1111_schedule(),
