@@ -5,6 +5,7 @@ mod batch;
 mod conditioning;
 pub(crate) mod editing;
 mod grid;
+pub(crate) mod models;
 mod previews;
 mod prompt;
 
@@ -29,6 +30,7 @@ use emberbrush_pipeline::{
     schedulers::{Compat, Sampler, Schedule},
 };
 pub(crate) use grid::GridArguments;
+use models::ModelsArguments;
 use previews::PreviewArguments;
 pub(crate) use prompt::PromptArguments;
 use serde_json::{Map, Value};
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Settings(SettingsArguments),
     /// Tell what a checkpoint is.
     Inspect(InspectArguments),
+    /// Look after the library of models: list, add, pull, remove, verify, convert.
+    Models(ModelsArguments),
     /// List the devices that can run the networks.
     Devices(DevicesArguments),
     /// Measure how fast this machine runs a checkpoint.
@@ -77,6 +81,7 @@ impl Command {
             Self::Prompt(arguments) => arguments.json,
             Self::Settings(arguments) => arguments.json,
             Self::Inspect(arguments) => arguments.json,
+            Self::Models(arguments) => arguments.command.json(),
             Self::Devices(arguments) => arguments.json,
             Self::Bench(arguments) => arguments.json,
         }
@@ -212,9 +217,9 @@ pub(crate) struct SettingsArguments {
 /// Which checkpoint, and where it runs.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct ModelArguments {
-    /// A checkpoint: a folder in Hugging Face layout, or a single .safetensors or .ckpt file
-    /// [default: the model in the box].
-    #[arg(long, value_name = "PATH")]
+    /// A checkpoint: a folder in Hugging Face layout, a single .safetensors or .ckpt file, or a model
+    /// of the library by name [default: the model in the box].
+    #[arg(long, value_name = "PATH-or-NAME")]
     pub(crate) model: Option<PathBuf>,
     /// A folder in Hugging Face layout whose configuration files go before those that --model, a
     /// single file, is taken to have [default: what its tensors tell].
@@ -271,7 +276,8 @@ impl From<DtypeArgument> for ComputeDtype {
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// A checkpoint: a folder in Hugging Face layout, or a single file.
+    /// A checkpoint: a folder in Hugging Face layout, a single file, or a model of the library by
+    /// name.
     pub(crate) model: PathBuf,
     /// A folder whose configuration files go before those that a single file is taken to have.
     #[arg(long, value_name = "FOLDER")]

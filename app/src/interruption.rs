@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context;
+use emberbrush_library::error::LibraryError;
 use emberbrush_pipeline::error::PipelineError;
 
 /// Whether the person has asked to stop.
@@ -35,7 +36,24 @@ impl Interruption {
     }
 }
 
-/// Whether a run ended because someone asked it to.
-pub(crate) fn is_cancellation(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(PipelineError::Cancelled(_)))
+/// What ended because someone asked it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cancellation {
+    /// Making pictures.
+    Pictures,
+    /// Something with a model.
+    Model,
+}
+
+impl Cancellation {
+    /// Whether an error is none, but what someone asked for.
+    pub(crate) fn of(error: &anyhow::Error) -> Option<Self> {
+        if matches!(error.downcast_ref(), Some(PipelineError::Cancelled(_))) {
+            Some(Self::Pictures)
+        } else if matches!(error.downcast_ref(), Some(LibraryError::Cancelled)) {
+            Some(Self::Model)
+        } else {
+            None
+        }
+    }
 }

@@ -20,7 +20,7 @@ use clap::Parser;
 
 use crate::{
     cli::{Cli, Command},
-    interruption::Interruption,
+    interruption::{Cancellation, Interruption},
 };
 
 /// What a shell expects of a program that Ctrl-C ended.
@@ -46,6 +46,7 @@ fn run_command(command: Command, interruption: &Interruption) -> anyhow::Result<
         Command::Prompt(arguments) => commands::prompt::run(&arguments),
         Command::Settings(arguments) => commands::settings::run(&arguments),
         Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Models(arguments) => commands::models::run(&arguments, interruption),
         Command::Devices(arguments) => commands::devices::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments, interruption),
     }
@@ -67,13 +68,15 @@ fn run_without_command() -> ExitCode {
 fn finish(result: anyhow::Result<()>, json: bool) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if interruption::is_cancellation(&error) => {
-            report::cancelled(json);
-            ExitCode::from(EXIT_INTERRUPTED)
-        }
-        Err(error) => {
-            report::failed(&error, json);
-            ExitCode::FAILURE
-        }
+        Err(error) => match Cancellation::of(&error) {
+            Some(cancellation) => {
+                report::cancelled(cancellation, json);
+                ExitCode::from(EXIT_INTERRUPTED)
+            }
+            None => {
+                report::failed(&error, json);
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytesize::ByteSize;
+use emberbrush_library::folder::Library;
 use emberbrush_pipeline::{
     checkpoint::{CheckpointError, files::CheckpointFiles, folder, vae_override::VaeOverride},
     device::{self, ComputeDtype, OpenDevice},
@@ -17,7 +18,8 @@ use crate::cli::ModelArguments;
 /// Where a checkpoint is.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ModelPlace<'a> {
-    /// A folder or a single file; `None` for the model in the box.
+    /// A folder or a single file, or the name of a model of the library; `None` for the model in
+    /// the box.
     pub(crate) path: Option<&'a Path>,
     /// The folder that holds a single file's configurations.
     pub(crate) config: Option<&'a Path>,
@@ -37,7 +39,7 @@ pub(crate) fn files<'a>(
 ) -> Result<CheckpointFiles, CheckpointError> {
     let ModelPlace { path, config, .. } = place.into();
     match path {
-        Some(path) => folder::locate_with_config(path, config),
+        Some(path) => folder::locate_with_config(&Library::of_person().resolve(path), config),
         None => Ok(CheckpointFiles::Embedded {
             name: emberbrush_assets::DEFAULT_MODEL_NAME,
             files: emberbrush_assets::DEFAULT_MODEL,

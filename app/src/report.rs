@@ -16,6 +16,8 @@ use emberbrush_pipeline::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
+use crate::interruption::Cancellation;
+
 /// Warnings beyond this many of one kind are counted and not listed.
 const LISTED_KEYS: usize = 8;
 
@@ -254,12 +256,17 @@ impl Reporter {
 }
 
 /// Tells that the run was cancelled.
-pub(crate) fn cancelled(json: bool) {
+pub(crate) fn cancelled(what: Cancellation, json: bool) {
     if json {
         object(&json!({ "event": "cancelled" }));
-    } else {
-        eprintln("Cancelled. Pictures that were finished are kept.");
+        return;
     }
+    eprintln(match what {
+        Cancellation::Pictures => "Cancelled. Pictures that were finished are kept.",
+        Cancellation::Model => {
+            "Cancelled. Nothing was changed; a download goes on with the same command."
+        }
+    });
 }
 
 /// Tells why the program failed.
@@ -284,6 +291,11 @@ pub(crate) fn println(text: &str) {
 
 fn eprintln(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Tells how work goes on, on standard error.
+pub(crate) fn tell(text: &str) {
+    eprintln(text);
 }
 
 /// Tells of something that does not keep the program from going on.

@@ -10,21 +10,29 @@ use tempfile::TempDir;
 /// A folder to work in, and the program.
 pub struct Workshop {
     folder: TempDir,
+    /// What the program keeps for itself.
+    data: TempDir,
 }
 
 impl Workshop {
     pub fn new() -> Self {
-        Self { folder: TempDir::new().unwrap() }
+        Self { folder: TempDir::new().unwrap(), data: TempDir::new().unwrap() }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
+    /// The folder of the program's own data.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
     /// The program, to be run in the folder.
     pub fn program(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_emberbrush"));
         command.current_dir(self.folder.path()).args(arguments);
+        command.env("EMBERBRUSH_DATA_DIR", self.data());
         command
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic)]
 
 pub mod families;
+pub mod hub_server;
 pub mod single_file;
 
 use std::{

@@ -7,6 +7,7 @@ pub(crate) mod devices;
 pub(crate) mod generate;
 pub(crate) mod grid;
 pub(crate) mod inspect;
+pub(crate) mod models;
 pub(crate) mod plan;
 pub(crate) mod previews;
 pub(crate) mod prompt;

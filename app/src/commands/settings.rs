@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::bail;
+use emberbrush_library::folder::Library;
 use emberbrush_pipeline::{
     metadata::{self, ImageSettings, Program},
     prompt::PromptSyntax,
@@ -115,6 +116,10 @@ impl Repeated {
         let mut arguments = asked.clone();
         let Some(name) = &self.model else { return Ok(arguments) };
         if arguments.model.is_some() || name == emberbrush_assets::DEFAULT_MODEL_NAME {
+            return Ok(arguments);
+        }
+        if let Ok(model) = Library::of_person().find(name) {
+            arguments.model = Some(model.path);
             return Ok(arguments);
         }
         let is_folder = Path::new(name).join("model_index.json").is_file();

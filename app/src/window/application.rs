@@ -19,6 +19,7 @@ use super::{
     grid::{PendingSheet, SHEETS, Sheets},
     history::History,
     journal::Journal,
+    library_section::LibraryState,
     models_page::FoundModel,
     notification::{self, Notify},
     overlay::Overlay,
@@ -135,6 +136,7 @@ pub struct Window {
     pub(super) shown_notice: Option<(Notice, f64)>,
     pub(super) overlay: Overlay,
     pub(super) models: Vec<FoundModel>,
+    pub(super) library: LibraryState,
     pub(super) styles: Styles,
     pub(super) completion: CompletionState,
     /// The name under which the settings are to be saved.
@@ -198,6 +200,7 @@ impl Window {
             shown_notice: None,
             overlay: Overlay::None,
             models: Vec::new(),
+            library: LibraryState::default(),
             styles: Styles::read(journal.folder()),
             completion: CompletionState::default(),
             style_name: String::new(),
@@ -285,6 +288,7 @@ impl Window {
             self.on_event(ctx, event);
         }
         self.gallery.logic(ctx, self.session.place == Place::Gallery);
+        self.poll_model_work();
         self.begin_next_job();
         self.write_sheets(ctx);
         self.remember();
@@ -472,6 +476,12 @@ impl Window {
     /// Tells in another way than with the system's notifications that pictures are done.
     pub fn set_notify(&mut self, notify: Notify) {
         self.notify = notify;
+    }
+
+    /// Downloads models from somewhere else than where the environment says.
+    #[cfg(feature = "download")]
+    pub fn set_hub(&mut self, hub: emberbrush_library::hub::Hub) {
+        self.library.hub = Some(hub);
     }
 
     /// The Gallery place.

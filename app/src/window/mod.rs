@@ -13,6 +13,8 @@ mod grid;
 mod history;
 pub mod icons;
 pub mod journal;
+mod library_section;
+mod model_work;
 mod models_page;
 pub mod notification;
 mod overlay;
@@ -37,6 +39,7 @@ pub mod words;
 
 use anyhow::Context as _;
 pub use application::{Bin, Notice, Place, PlaceContext, Start, Window};
+use emberbrush_library::places;
 
 use crate::engine::DiffusionEngine;
 
@@ -52,7 +55,7 @@ const SMALLEST_SIZE: [f32; 2] = [880.0, 600.0];
 ///
 /// Where the system has no screen or no way to draw on it, or the data folder cannot be made.
 pub fn open() -> anyhow::Result<()> {
-    let data = preferences::data_folder();
+    let data = places::data_folder();
     let journal = journal::Journal::open(data.clone())
         .with_context(|| format!("{}: the data folder cannot be used", data.display()))?;
     let icon = eframe::icon_data::from_png_bytes(emberbrush_assets::ICON)

@@ -8,6 +8,7 @@ use egui::{
     text::{LayoutJob, TextWrapping},
     vec2,
 };
+use emberbrush_library::folder::{Library, Model};
 use emberbrush_pipeline::{checkpoint::inspect::inspect, device::DeviceChoice};
 
 use super::{
@@ -24,13 +25,15 @@ use crate::engine::{Command, ModelSource};
 const MAX_DEPTH: usize = 3;
 
 /// Height of a checkpoint in the list, in points.
-const MODEL_ROW: f32 = 56.0;
+pub(super) const MODEL_ROW: f32 = 56.0;
 
 /// A checkpoint that was found.
 #[derive(Debug, Clone)]
 pub(super) struct FoundModel {
     /// Where it is.
     pub(super) source: ModelSource,
+    /// The model of the library that it is.
+    pub(super) of_library: Option<Model>,
     /// Its family and size, or what is wrong with it.
     pub(super) facts: Result<String, String>,
     /// A picture of what it draws, and when that was written.
@@ -53,7 +56,7 @@ impl FoundModel {
             })
             .map_err(|error| error.to_string());
         let picture = path.and_then(picture_of).map(|picture| (picture, 0));
-        Self { source, facts, picture }
+        Self { source, of_library: None, facts, picture }
     }
 }
 
@@ -81,9 +84,14 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// The checkpoints in folders: folders that hold `model_index.json`, and single files.
-pub(super) fn find_models(folders: &[PathBuf]) -> Vec<FoundModel> {
+/// The model in the box, those of the library, and the checkpoints in folders: folders that hold
+/// `model_index.json`, and single files.
+pub(super) fn find_models(library: &Library, folders: &[PathBuf]) -> Vec<FoundModel> {
     let mut found = vec![FoundModel::look(ModelSource::InTheBox)];
+    for model in library.models().unwrap_or_default() {
+        let look = FoundModel::look(ModelSource::Folder(model.path.clone()));
+        found.push(FoundModel { of_library: Some(model), ..look });
+    }
     let mut paths = Vec::new();
     for folder in folders {
         collect(folder, MAX_DEPTH, &mut paths);
@@ -127,7 +135,7 @@ fn is_single_file(path: &Path) -> bool {
 impl Window {
     /// Looks for checkpoints again.
     pub(super) fn refresh_models(&mut self) {
-        self.models = find_models(&self.preferences.model_folders);
+        self.models = find_models(&self.model_library(), &self.preferences.model_folders);
         for model in self.models.iter_mut().filter(|model| model.picture.is_none()) {
             model.picture = self.gallery.newest_of_model(&model.source.name());
         }
@@ -144,9 +152,14 @@ impl Window {
     pub(super) fn models_page(&mut self, ui: &mut Ui) -> Flow {
         let mut flow = Flow::Stay;
         ScrollArea::vertical().auto_shrink([false, true]).show(ui, |ui| {
+            if let Some(chosen) = self.library_section(ui) {
+                self.choose_model(chosen);
+                flow = Flow::Close;
+            }
+            divider(ui);
             section(ui, &self.words.get("models-found"));
             for model in self.models.clone() {
-                if self.model_row(ui, &model) {
+                if model.of_library.is_none() && self.model_row(ui, &model) {
                     self.choose_model(model.source);
                     flow = Flow::Close;
                 }
@@ -161,12 +174,13 @@ impl Window {
     }
 
     /// Whether the model was chosen.
-    fn model_row(&mut self, ui: &mut Ui, model: &FoundModel) -> bool {
+    pub(super) fn model_row(&mut self, ui: &mut Ui, model: &FoundModel) -> bool {
         let colours = Colours::of_ui(ui);
         let is_chosen = self.settings.model == model.source;
-        let name = match &model.source {
-            ModelSource::InTheBox => self.words.get("models-box"),
-            ModelSource::Folder(_) => model.source.name(),
+        let name = match (&model.source, &model.of_library) {
+            (_, Some(of_library)) => of_library.name.to_string(),
+            (ModelSource::InTheBox, _) => self.words.get("models-box"),
+            (ModelSource::Folder(_), _) => model.source.name(),
         };
         let (facts, colour) = match &model.facts {
             Ok(facts) => (facts, colours.dim),
@@ -299,14 +313,16 @@ mod tests {
 
     #[test]
     fn checkpoints_are_found_below_folders_and_told_what_they_are() {
+        let library = Library::new("absent");
         let checkpoint = emberbrush_tests::checkpoint("sd15-tiny");
-        let found = find_models(&[checkpoint.parent().unwrap().to_owned()]);
+        let found = find_models(&library, &[checkpoint.parent().unwrap().to_owned()]);
         let folder = ModelSource::Folder(checkpoint.to_path_buf());
         let model = found.iter().find(|model| model.source == folder).unwrap();
         assert!(model.facts.as_ref().unwrap().contains("Stable Diffusion 1.x"));
         assert_eq!(model.picture, None);
         std::fs::write(checkpoint.join("preview.png"), []).unwrap();
-        let again = find_models(&[checkpoint.parent().unwrap().to_owned()]);
+        let again =
+            find_models(&Library::new("absent"), &[checkpoint.parent().unwrap().to_owned()]);
         let model = again.iter().find(|model| model.source == folder).unwrap();
         assert_eq!(model.picture, Some((checkpoint.join("preview.png"), 0)));
         assert_eq!(found[0].source, ModelSource::InTheBox);
@@ -328,7 +344,7 @@ mod tests {
         std::io::Write::write_all(&mut &large, b"GGUF").unwrap();
         large.set_len(1 << 30).unwrap();
 
-        let found = find_models(&[folder.path().to_owned()]);
+        let found = find_models(&Library::new("absent"), &[folder.path().to_owned()]);
         let facts = |name: &str| {
             let source = ModelSource::Folder(folder.path().join(name));
             found.iter().find(|model| model.source == source).map(|model| model.facts.clone())

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use directories::{ProjectDirs, UserDirs};
+use directories::UserDirs;
+use emberbrush_library::places;
 use emberbrush_pipeline::{device::DeviceChoice, picture::FileFormat};
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +86,7 @@ impl Default for Preferences {
             language: Language::of_system(),
             pictures_folder: default_pictures_folder(),
             model_folders: Vec::new(),
-            wildcards_folder: data_folder().join("wildcards"),
+            wildcards_folder: places::data_folder().join("wildcards"),
             format: FileFormat::default(),
             previews: Previews::default(),
             preview_decoder: None,
@@ -105,14 +106,4 @@ fn default_pictures_folder() -> PathBuf {
         .map(|folders| folders.picture_dir().unwrap_or(folders.home_dir()).to_owned())
         .unwrap_or_default()
         .join("Emberbrush")
-}
-
-/// Where the program keeps its own data: `EMBERBRUSH_DATA_DIR`, or the place that the system has
-/// for that.
-pub fn data_folder() -> PathBuf {
-    match std::env::var_os("EMBERBRUSH_DATA_DIR") {
-        Some(folder) => folder.into(),
-        None => ProjectDirs::from("", "", "emberbrush")
-            .map_or_else(|| PathBuf::from(".emberbrush"), |folders| folders.data_dir().to_owned()),
-    }
 }

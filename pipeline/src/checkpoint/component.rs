@@ -8,6 +8,7 @@ use std::{
 use burn::tensor::TensorData;
 use emberbrush_layers::weights::{WeightError, WeightSource};
 use emberbrush_text_encoder::keys::Piece;
+use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::{CheckpointError, files::CheckpointFiles, tensor_file::TensorFile};
@@ -37,6 +38,8 @@ struct Stored {
 pub struct TensorHeader<'a> {
     /// The published name.
     pub key: &'a str,
+    /// The type of its elements as stored.
+    pub dtype: Dtype,
     /// Number of elements.
     pub elements: u64,
     /// Bytes of an element as stored.
@@ -205,7 +208,8 @@ impl ComponentWeights {
         self.tensors.iter().filter_map(|(key, stored)| {
             let info = self.files.get(stored.file)?.info(&stored.name)?;
             let elements = element_count(&self.shape(key)?);
-            Some(TensorHeader { key, elements, element_bytes: info.element_bytes() as u64 })
+            let element_bytes = info.element_bytes() as u64;
+            Some(TensorHeader { key, dtype: info.dtype, elements, element_bytes })
         })
     }
 
