@@ -107,3 +107,18 @@ fn an_embedding_of_another_width_is_refused() {
         assert!(message.contains(part), "{message}");
     }
 }
+
+/// `torch.save`'s files, with the vectors in a dictionary or in a `ParameterDict`.
+#[test]
+fn pickles_are_read_as_data() {
+    for name in ["embedding.pt", "embedding-parameters.pt"] {
+        let path = fixtures().join("pickles").join(name);
+        let selection = AdapterSelection { embedding: vec![path], ..AdapterSelection::default() };
+        let found = AdapterFolders::default().find_embeddings(&selection, std::iter::empty());
+        let embedding = Embedding::open(found.unwrap()[0].clone()).unwrap();
+        let vectors = embedding.vectors(AdaptedNetwork::TextEncoder).unwrap();
+        assert_eq!((vectors.count, vectors.width), (2, 3), "{name}");
+        assert_eq!(vectors.values, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0], "{name}");
+        assert_eq!(embedding.names()[0], name.trim_end_matches(".pt"));
+    }
+}

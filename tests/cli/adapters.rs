@@ -1,4 +1,4 @@
-//! `--lora`, as a person uses it.
+//! `--lora` and `--embedding`, as a person uses them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, dead_code)]
 
@@ -229,9 +229,144 @@ fn what_cannot_be_merged_is_refused() {
     };
     refused(&truncated, "x.safetensors", &["x.safetensors", "truncated"]);
     let pickle = |workshop: &Workshop| fs::write(workshop.path("x.pt"), b"PK\x03\x04....").unwrap();
-    refused(&pickle, "x.pt", &["x.pt", "pickle"]);
+    refused(&pickle, "x.pt", &["x.pt", "not a valid PyTorch"]);
     let workshop = Workshop::new();
     let run = generate(&workshop, &["--lora", "x:loud:2:3:400"]);
     assert_eq!(run.code(), Some(2), "{}", run.stderr());
     assert!(run.stderr().contains("FILE:WEIGHT"), "{}", run.stderr());
+}
+
+fn inversion(name: &str) -> PathBuf {
+    fixtures().join("checkpoints/textual-inversion").join(name)
+}
+
+/// A picture of `pipelines.safetensors`, made with the flags of its case.
+fn case_of_pipelines(name: &str, more: &[&str], workshop: &Workshop) -> u8 {
+    let index = fs::read(fixtures().join("goldens/pipelines.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let case = index["cases"].as_array().unwrap().iter().find(|case| case["name"] == name);
+    let case = case.unwrap();
+    let model = checkpoint(case["checkpoint"].as_str().unwrap());
+    let text_of = |key: &str| case[key].as_str().unwrap_or_default();
+    let (steps, cfg) =
+        (case["num_inference_steps"].to_string(), case["guidance_scale"].to_string());
+    let flags = [
+        &["generate", text_of("prompt"), "--negative", text_of("negative_prompt")][..],
+        &["--model", text(&model), "--steps", &steps, "--cfg", &cfg, "--sampler", "ddim"],
+        &["--seed", "7", "--width", "64", "--height", "64", "--device", "cpu"],
+        &["--prompt-syntax", "literal", "-o", "out.png"],
+        more,
+    ];
+    workshop.run(&flags.concat()).succeeded();
+    let golden = Golden::open("pipelines", &burn::tensor::Device::flex());
+    let values = values(&golden.tensor::<4>(&format!("{name}.image")));
+    let bytes = values.iter().map(|value| (value * 255.0).round_ties_even() as u8).collect();
+    furthest(&picture(workshop, "out.png"), &RgbImage::from_raw(64, 64, bytes).unwrap())
+}
+
+#[test]
+fn diffusers_own_runs_with_adapters_come_out() {
+    let workshop = Workshop::new();
+    let kohya = lora("sd15-kohya.safetensors");
+    let distance = case_of_pipelines("sd15_lora_kohya_ddim", &["--lora", text(&kohya)], &workshop);
+    assert!(distance <= 1, "{distance} grey levels");
+    // A1111's file has no token of its own, so that the file's name is it.
+    let workshop = Workshop::new();
+    fs::copy(inversion("sd15-a1111-3vec.safetensors"), workshop.path("<my-style>.safetensors"))
+        .unwrap();
+    let toy = inversion("sd15-diffusers-1vec.safetensors");
+    let more = ["--embedding", "<my-style>.safetensors", "--embedding", text(&toy)];
+    let distance = case_of_pipelines("sd15_textual_inversion_ddim", &more, &workshop);
+    assert!(distance <= 1, "{distance} grey levels");
+}
+
+/// kohya's names of SDXL's blocks are those of single files. A prompt that names the LoRA is as good
+/// as the flag.
+#[test]
+fn both_encoders_of_sdxl_are_adapted() {
+    let model = checkpoint("sdxl-tiny");
+    let embedding = inversion("sdxl-2vec.safetensors");
+    let folder = fixtures().join("checkpoints/lora");
+    let make = |prompt: &str, more: &[&str]| {
+        let workshop = Workshop::new();
+        let flags = [
+            &["generate", prompt, "--negative", "blurry", "--steps", "3", "--cfg", "5"][..],
+            &["--sampler", "euler", "--seed", "7", "--width", "64", "--height", "64"],
+            &["--device", "cpu", "--model", text(&model), "-o", "out.png"],
+            more,
+        ];
+        let run = workshop.run(&flags.concat()).succeeded();
+        assert!(!run.stderr().contains("not used"), "{}", run.stderr());
+        picture(&workshop, "out.png")
+    };
+    let literal = ["--prompt-syntax", "literal", "--embedding", text(&embedding)];
+    let distance = furthest(&make("a sdxl-2vec cat", &literal), &golden("sdxl-2vec"));
+    assert!(distance <= 1, "{distance} grey levels");
+    let by_flag = make("a photo of a cat", &["--lora", "sdxl-kohya", "--lora-dir", text(&folder)]);
+    let distance = furthest(&by_flag, &golden("sdxl-kohya"));
+    assert!(distance <= 1, "{distance} grey levels");
+    let by_prompt = make("a photo of a cat<lora:sdxl-kohya:1>", &["--lora-dir", text(&folder)]);
+    assert_eq!(by_prompt, by_flag);
+}
+
+#[test]
+fn prompts_name_the_embeddings_of_a_folder() {
+    let workshop = Workshop::new();
+    let model = checkpoint("sd15-tiny");
+    let (folder, file) = (
+        fixtures().join("checkpoints/textual-inversion"),
+        inversion("sd15-a1111-3vec.safetensors"),
+    );
+    // SDXL's embedding in the folder is not named, and so is not in the way.
+    let make = |prompt: &str, name: &str, more: &[&str]| {
+        let flags = [
+            &["generate", prompt, "--negative", "", "--steps", "2", "--cfg", "3", "--seed", "7"][..],
+            &["--width", "64", "--height", "64", "--device", "cpu", "--model", text(&model)],
+            &["-o", name],
+            more,
+        ];
+        workshop.run(&flags.concat()).succeeded();
+        picture(&workshop, name)
+    };
+    let weighted = "a cat, (SD15-A1111-3vec:1.3)";
+    let by_name = make(weighted, "a.png", &["--embeddings", text(&folder)]);
+    let by_file = make(weighted, "b.png", &["--embedding", text(&file)]);
+    assert_eq!(by_name, by_file);
+    assert_ne!(by_name, make(weighted, "c.png", &[]));
+    let plain = make("a cat, sd15-a1111-3vec", "d.png", &["--embeddings", text(&folder)]);
+    assert_ne!(by_name, plain, "the weight counts");
+
+    let settings = workshop.run(&["settings", "b.png", "--json"]).succeeded();
+    let settings: Value = serde_json::from_str(&settings.stdout()).unwrap();
+    assert_eq!(settings["embedding"], json!([file]));
+    let opened = fs::File::open(workshop.path("a.png")).unwrap();
+    let reader = png::Decoder::new(std::io::BufReader::new(opened)).read_info().unwrap();
+    let parameters = &reader.info().uncompressed_latin1_text[0].text;
+    let hash = parameters.split("TI hashes: ").nth(1).unwrap();
+    let pattern = regex::Regex::new(r#"^"sd15-a1111-3vec: [0-9a-f]{12}", "#).unwrap();
+    assert!(pattern.is_match(hash), "{parameters}");
+    let again = ["generate", "--from", "b.png", "--device", "cpu", "--model", text(&model)];
+    workshop.run(&[&again[..], &["-o", "again.png"]].concat()).succeeded();
+    assert_eq!(picture(&workshop, "again.png"), by_file);
+}
+
+#[test]
+fn what_is_no_embedding_for_the_model_is_refused() {
+    let model = checkpoint("sd15-tiny");
+    let refused = |tensors: &[(&str, &[usize], f32)], file: &str, parts: &[&str]| {
+        let workshop = Workshop::new();
+        write_file(&workshop.path("x.safetensors"), tensors);
+        let more = ["--model", text(&model), "-o", "out.png", "--embedding", file];
+        generate(&workshop, &more).assert_refused(parts);
+        assert!(!workshop.path("out.png").exists());
+    };
+    refused(&[], "gone.safetensors", &["gone.safetensors", "there is no such file"]);
+    let sdxl = inversion("sdxl-2vec.safetensors");
+    refused(&[], text(&sdxl), &["sdxl-2vec", "Stable Diffusion XL", "24 and 32", "32"]);
+    let file = "x.safetensors";
+    refused(&[("emb_params", &[2, 40], 0.1)], file, &[file, "40 channels", "sd15-tiny"]);
+    refused(&[("emb_params", &[2, 32], f32::NAN)], file, &[file, "emb_params", "NaN"]);
+    refused(&[("emb_params", &[2, 4, 8], 0.1)], file, &[file, "no embedding", "emb_params"]);
+    refused(&[("emb_params", &[80, 32], 0.1)], file, &[file, "no embedding", "75"]);
+    refused(&[("a", &[32], 0.1), ("b", &[32], 0.1)], file, &[file, "no embedding", "`a`"]);
 }

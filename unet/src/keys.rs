@@ -5,6 +5,8 @@
 //! block with its transformer is an entry, and so is each downsampler, while an upsampler is part
 //! of the entry before it.
 
+use crate::config::{PerLevel, UNet2DConditionConfig, UpBlockType};
+
 /// What decides the numbering of blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LdmLayout {
@@ -13,6 +15,24 @@ pub struct LdmLayout {
     /// Whether the residual blocks of a level have transformers, from the lowest resolution to the
     /// highest.
     pub transformers_on_the_way_up: Vec<bool>,
+}
+
+impl LdmLayout {
+    /// The numbering of a network's blocks; `None` where its levels have different numbers of
+    /// them, which single files do not know.
+    pub fn of(config: &UNet2DConditionConfig) -> Option<Self> {
+        let layers_per_block = match &config.layers_per_block {
+            PerLevel::Same(layers) => *layers,
+            PerLevel::Each(levels) => {
+                let first = *levels.first()?;
+                levels.iter().all(|&layers| layers == first).then_some(first)?
+            }
+        };
+        let has_transformers = |block: &UpBlockType| !matches!(block, UpBlockType::UpBlock2D);
+        let transformers_on_the_way_up = config.up_block_types.iter().map(has_transformers);
+        let transformers_on_the_way_up = transformers_on_the_way_up.collect();
+        Some(Self { layers_per_block, transformers_on_the_way_up })
+    }
 }
 
 /// Layers outside the levels: published name, name in a single file.

@@ -16,12 +16,19 @@ pub(crate) struct AdapterArguments {
     /// The folder in which LoRAs are found by name, also those that prompts and images name.
     #[arg(long, value_name = "FOLDER")]
     lora_dir: Option<PathBuf>,
+    /// A file of textual inversion, or its name in --embeddings, which the prompt then uses by
+    /// name. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    embedding: Vec<PathBuf>,
+    /// The folder whose files of textual inversion prompts use by name.
+    #[arg(long, value_name = "FOLDER")]
+    embeddings: Option<PathBuf>,
 }
 
 impl AdapterArguments {
     /// Where adapters that are given by name are looked for.
     pub(crate) fn folders(&self) -> AdapterFolders {
-        AdapterFolders { lora: self.lora_dir.clone(), ..AdapterFolders::default() }
+        AdapterFolders { lora: self.lora_dir.clone(), embeddings: self.embeddings.clone() }
     }
 
     /// The LoRAs that are asked for, where any are.
@@ -29,8 +36,16 @@ impl AdapterArguments {
         (!self.lora.is_empty()).then_some(self.lora.as_slice())
     }
 
+    /// The embeddings that are asked for, where any are.
+    pub(crate) fn stated_embeddings(&self) -> Option<&[PathBuf]> {
+        (!self.embedding.is_empty()).then_some(self.embedding.as_slice())
+    }
+
     /// The adapters that are asked for; where none are, those of `base`.
     pub(crate) fn selection(&self, base: AdapterSelection) -> AdapterSelection {
-        AdapterSelection { lora: self.stated_loras().map_or(base.lora, <[_]>::to_vec), ..base }
+        AdapterSelection {
+            lora: self.stated_loras().map_or(base.lora, <[_]>::to_vec),
+            embedding: self.stated_embeddings().map_or(base.embedding, <[_]>::to_vec),
+        }
     }
 }

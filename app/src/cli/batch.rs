@@ -115,6 +115,7 @@ impl JobDefaults {
             ("height", json!(self.height)),
             ("count", json!(self.count)),
             ("lora", json!(self.adapters.stated_loras())),
+            ("embedding", json!(self.adapters.stated_embeddings())),
         ];
         let stated = all.into_iter().filter(|(_, value)| !value.is_null());
         stated.map(|(field, value)| (field.to_owned(), value)).collect()

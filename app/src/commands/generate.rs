@@ -50,7 +50,7 @@ impl Prepared {
         let checkpoint = CheckpointDefaults::read(&found.files)?;
         let request = arguments.request(checkpoint, sources.as_ref(), &from, random_seed())?;
         request.check()?;
-        arguments.adapters.folders().find_loras(&request.adapters).map_err(PipelineError::from)?;
+        arguments.adapters.folders().check(&request.adapters)?;
         let of_image = repeated.as_ref().and_then(|repeated| repeated.prompt_syntax);
         let syntax = arguments.prompt_syntax.or(of_image).unwrap_or_default();
         let workload = Workload::new(&request, sources.as_ref(), checkpoint.native_side)

@@ -155,7 +155,7 @@ fn run(
         };
         let picture = editing::edit(pipeline, &request, sources.as_ref(), 0, &mut tell)?.picture;
         with.model_hash = hash.and_then(ModelHash::get);
-        with.adapter_hashes = pipeline.adapter_hashes();
+        with.adapter_hashes = pipeline.adapter_hashes(&request);
         let path = output.write(&request, &with, &picture)?;
         let _ = on_event(JobEvent::Picture(Box::new(FinishedPicture {
             index,

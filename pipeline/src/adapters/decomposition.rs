@@ -239,18 +239,17 @@ fn kronecker(first: Tensor<2>, second: Tensor<2>) -> Tensor<2> {
 
 /// The key of the tensor that the one of `key` is multiplied with.
 fn counterpart(key: &str) -> String {
-    for (one, other) in
-        [("lora_down", "lora_up"), ("lora_A", "lora_B"), (".down.", ".up."), ("_a", "_b")]
-    {
-        for (from, to) in [(one, other), (other, one)] {
-            if let Some((before, after)) = key.rsplit_once(from)
-                && (from.len() > 2 || after.is_empty())
-            {
-                return format!("{before}{to}{after}");
-            }
-        }
+    let pairs = [("lora_down", "lora_up"), ("lora_A", "lora_B"), (".down.", ".up."), ("_a", "_b")];
+    let both_ways = pairs.into_iter().flat_map(|(one, other)| [(one, other), (other, one)]);
+    let found = both_ways.filter_map(|(from, to)| {
+        let (before, after) = key.rsplit_once(from)?;
+        // The short ones are ends; the others stand before `.weight`.
+        (from.len() > 2 || after.is_empty()).then_some((before, to, after))
+    });
+    match found.max_by_key(|(before, ..)| before.len()) {
+        Some((before, to, after)) => format!("{before}{to}{after}"),
+        None => key.to_owned(),
     }
-    key.to_owned()
 }
 
 #[cfg(test)]

@@ -71,6 +71,16 @@ impl AdapterFolders {
         found.collect()
     }
 
+    /// Whether everything that a selection lists is there.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no file for one of them.
+    pub fn check(&self, selection: &AdapterSelection) -> Result<(), AdapterError> {
+        self.find_loras(selection)?;
+        self.find_embeddings(selection, std::iter::empty()).map(|_| ())
+    }
+
     /// Finds the embeddings of a selection, and those of the folder whose names occur in one of
     /// `prompts`.
     ///

@@ -12,8 +12,8 @@ use super::{
     names::{self, AdaptedNetwork, Part},
 };
 use crate::{
-    checkpoint::{folder::Family, safetensors_file::SafetensorsFile},
-    metadata::adapters::hash_of_tensors,
+    checkpoint::{folder::Family, tensor_file::TensorFile},
+    metadata::adapters::{hash_of_file, hash_of_tensors},
 };
 
 /// Where diffusers writes the settings that an adapter was trained with.
@@ -32,7 +32,7 @@ const LENGTH_EPSILON: f32 = f32::EPSILON;
 #[derive(Debug)]
 pub struct LoraFile {
     path: String,
-    file: SafetensorsFile,
+    file: TensorFile,
     layers: Vec<AdaptedLayer>,
     /// Keys that are no part of an adapter that is known.
     unknown: Vec<String>,
@@ -75,10 +75,12 @@ impl LoraFile {
     /// A file that is broken or holds no adapter, and parts that do not go together.
     pub fn open(path: &Path) -> Result<Self, AdapterError> {
         let shown = path.display().to_string();
-        let file = SafetensorsFile::open(path)?;
+        let file = TensorFile::open(path)?;
         let mut unknown = Vec::new();
         let mut found: BTreeMap<String, (Parts, Vec<String>)> = BTreeMap::new();
-        for key in file.metadata().offset_keys() {
+        let mut keys = file.keys();
+        keys.sort();
+        for key in keys {
             let Some((layer, part)) = names::split(&key) else {
                 unknown.push(key);
                 continue;
@@ -122,11 +124,11 @@ impl LoraFile {
     /// tensors. `None` where the file cannot be read any more.
     pub fn hash(&self) -> Option<String> {
         let compute = || {
-            let metadata = self.file.metadata().metadata().as_ref();
-            let written = metadata.and_then(|metadata| metadata.get(MODEL_HASH));
-            match written.and_then(|hash| hash.get(..12)) {
-                Some(hash) => Some(hash.to_owned()),
-                None => hash_of_tensors(Path::new(&self.path)).ok(),
+            let path = Path::new(&self.path);
+            match (self.stated(MODEL_HASH).and_then(|hash| hash.get(..12)), &self.file) {
+                (Some(hash), _) => Some(hash.to_owned()),
+                (None, TensorFile::Safetensors(_)) => hash_of_tensors(path).ok(),
+                (None, TensorFile::Pickle(_)) => hash_of_file(path).ok(),
             }
         };
         self.hash.get_or_init(compute).clone()
@@ -210,12 +212,17 @@ impl LoraFile {
         Ok(data.first().map_or(1.0, |&alpha| f64::from(alpha) / rank))
     }
 
+    /// What the header says beside the tensors.
+    fn stated(&self, name: &str) -> Option<&str> {
+        let TensorFile::Safetensors(file) = &self.file else { return None };
+        file.metadata().metadata().as_ref()?.get(name).map(String::as_str)
+    }
+
     /// The `lora_alpha` that the header states for a layer, and whether it is divided by the
     /// rank's root.
     fn stated_alpha(&self, layer: &AdaptedLayer, network: AdaptedNetwork) -> Option<(f64, bool)> {
-        let metadata = self.file.metadata().metadata().as_ref()?;
         let settings: Map<String, Value> =
-            serde_json::from_str(metadata.get(ADAPTER_METADATA)?).ok()?;
+            serde_json::from_str(self.stated(ADAPTER_METADATA)?).ok()?;
         let of_network = |name: &str| settings.get(&format!("{}.{name}", network.component()));
         let pattern = of_network("alpha_pattern").and_then(Value::as_object);
         let of_layer = pattern.and_then(|pattern| {

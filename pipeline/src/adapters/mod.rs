@@ -21,7 +21,7 @@ pub use names::{AdaptedNetwork, LayerNames};
 pub use selection::{AdapterSelection, BadLora, LoraSelection, MAX_LORA_WEIGHT};
 pub use textual_inversion::{Embedding, EncoderVectors};
 
-use crate::checkpoint::{CheckpointError, folder::Family, safetensors_file::SafetensorsError};
+use crate::checkpoint::{CheckpointError, folder::Family};
 
 /// Why an adapter cannot be used.
 #[derive(Debug, Error)]
@@ -36,10 +36,7 @@ pub enum AdapterError {
     },
     /// The file is broken, or of another format.
     #[error(transparent)]
-    File(#[from] SafetensorsError),
-    /// The same, for formats beside safetensors.
-    #[error(transparent)]
-    Tensors(Box<CheckpointError>),
+    File(Box<CheckpointError>),
     /// The file holds something else.
     #[error(
         "{path}: this is no LoRA, LoCon, LoHa or LoKr: no key is of a kind that is known, and the \
@@ -156,7 +153,7 @@ pub enum AdapterError {
 
 impl From<CheckpointError> for AdapterError {
     fn from(error: CheckpointError) -> Self {
-        Self::Tensors(Box::new(error))
+        Self::File(Box::new(error))
     }
 }
 

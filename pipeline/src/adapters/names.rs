@@ -23,6 +23,11 @@ impl AdaptedNetwork {
     /// Every network that adapters change.
     pub const ALL: [Self; 3] = [Self::UNet, Self::TextEncoder, Self::TextEncoder2];
 
+    /// The network in a folder of a checkpoint.
+    pub fn of_component(component: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|network| network.component() == component)
+    }
+
     /// Its folder in a checkpoint in Hugging Face layout.
     pub fn component(self) -> &'static str {
         match self {

@@ -1,9 +1,12 @@
 //! Embeddings of textual inversion (Gal et al. 2022): vectors that stand in prompts for a name.
 
-use std::path::Path;
+use std::{path::Path, sync::OnceLock};
 
 use super::{AdaptedNetwork, AdapterError, FoundFile, lora_file::finite_numbers};
-use crate::checkpoint::{folder::Family, tensor_file::TensorFile};
+use crate::{
+    checkpoint::{folder::Family, tensor_file::TensorFile},
+    metadata::adapters::hash_of_file,
+};
 
 /// The most vectors that an embedding may have: as many as a text encoder reads at once.
 const MAX_VECTORS: usize = 75;
@@ -14,6 +17,7 @@ pub struct Embedding {
     file: FoundFile,
     names: Vec<String>,
     vectors: Vec<EncoderVectors>,
+    hash: OnceLock<Option<String>>,
 }
 
 /// The vectors of one text encoder.
@@ -45,9 +49,12 @@ impl Embedding {
     pub fn open(file: FoundFile) -> Result<Self, AdapterError> {
         let path = file.path.as_path();
         let tensors = TensorFile::open(path)?;
-        let keys = tensors.keys();
+        let mut keys = tensors.keys();
+        keys.sort();
         let mut names = vec![file.name()];
         let mut vectors = Vec::new();
+        // A1111's pickles hold numbers of their vocabulary beside the vectors.
+        keys.retain(|key| !key.starts_with("string_to_token"));
         let is_single = keys.len() == 1;
         for key in &keys {
             let encoder = match key.as_str() {
@@ -67,12 +74,17 @@ impl Embedding {
         }
         vectors.sort_by_key(|vectors| vectors.encoder);
         names.dedup();
-        Ok(Self { file, names, vectors })
+        Ok(Self { file, names, vectors, hash: OnceLock::new() })
     }
 
     /// Its file.
     pub fn file(&self) -> &FoundFile {
         &self.file
+    }
+
+    /// The hash by which A1111 knows it; `None` where the file cannot be read any more.
+    pub fn hash(&self) -> Option<String> {
+        self.hash.get_or_init(|| hash_of_file(&self.file.path).ok()).clone()
     }
 
     /// What stands for it in prompts: the file's name, and diffusers' token.

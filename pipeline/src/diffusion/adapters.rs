@@ -8,11 +8,12 @@ use std::{
 
 use emberbrush_text_encoder::prompt::{Prompt, PromptSyntax};
 
-use super::DiffusionPipeline;
+use super::{DiffusionPipeline, vocabulary::Words};
 use crate::{
     adapters::{
-        AdaptedNetwork, AdapterFolders, AdapterSelection, FoundFile, FoundLora, LayerNames,
-        LoraFile, LoraSelection, MAX_LORA_WEIGHT, Merge, NetworkMerge, UnusedKeys, WeightedLora,
+        AdaptedNetwork, AdapterError, AdapterFolders, AdapterSelection, Embedding, FoundFile,
+        FoundLora, LayerNames, LoraFile, LoraSelection, MAX_LORA_WEIGHT, Merge, NetworkMerge,
+        UnusedKeys, WeightedLora,
     },
     checkpoint::CheckpointError,
     error::PipelineError,
@@ -47,6 +48,8 @@ pub(super) struct Adapters {
     unsure: BTreeMap<AdaptedNetwork, BTreeSet<String>>,
     /// Read when the first adapter is merged.
     names: Option<LayerNames>,
+    /// Every embedding that was read.
+    embeddings: Mutex<Vec<Arc<Embedding>>>,
 }
 
 impl Adapters {
@@ -55,6 +58,17 @@ impl Adapters {
         self.unsure.is_empty()
             && self.loras.len() == loras.len()
             && self.loras.iter().zip(loras).all(|((merged, _), wanted)| merged == wanted)
+    }
+
+    /// Reads an embedding, where it is not known.
+    fn embedding(&self, file: FoundFile) -> Result<Arc<Embedding>, AdapterError> {
+        let mut known = self.embeddings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(embedding) = known.iter().find(|embedding| *embedding.file() == file) {
+            return Ok(Arc::clone(embedding));
+        }
+        let embedding = Arc::new(Embedding::open(file)?);
+        known.push(Arc::clone(&embedding));
+        Ok(embedding)
     }
 
     /// Opens the file of an adapter, where it is not open already.
@@ -140,14 +154,45 @@ impl DiffusionPipeline {
         Ok(adapters)
     }
 
-    /// Names and hashes of what is merged; a file that cannot be read any more is left out.
-    pub fn adapter_hashes(&self) -> AdapterHashes {
+    /// The embeddings that a request selects, and those of the folder that its prompts name.
+    ///
+    /// # Errors
+    ///
+    /// Files that are not there, hold no embedding, or are for another model.
+    pub(super) fn words_of(&self, request: &GenerationRequest) -> Result<Words, PipelineError> {
+        let prompts = prompts(request);
+        let found = self.adapters.folders.find_embeddings(&request.adapters, prompts)?;
+        let widths = self.text.widths();
+        let read = found.into_iter().map(|file| {
+            let embedding = self.adapters.embedding(file)?;
+            embedding.check(&widths, &self.name)?;
+            Ok(embedding)
+        });
+        Ok(Words(read.collect::<Result<Vec<_>, AdapterError>>()?.into()))
+    }
+
+    /// Names and hashes of the adapters that are merged and of the embeddings that the request's
+    /// prompts name; a file that cannot be read any more is left out.
+    pub fn adapter_hashes(&self, request: &GenerationRequest) -> AdapterHashes {
         let named =
             |(found, open): &(FoundLora, Arc<LoraFile>)| Some((found.file.name(), open.hash()?));
         AdapterHashes {
             lora: self.adapters.loras.iter().filter_map(named).collect(),
-            embedding: Vec::new(),
+            embedding: self.embedding_hashes(request),
         }
+    }
+
+    fn embedding_hashes(&self, request: &GenerationRequest) -> Vec<(String, String)> {
+        let Ok(words) = self.words_of(request) else { return Vec::new() };
+        let vocabulary = self.text.first.vocabularies.with(&words);
+        let named: Vec<&str> = prompts(request)
+            .flat_map(|prompt| vocabulary.tokenizer.embeddings_in(prompt))
+            .collect();
+        let is_named = |embedding: &&Arc<Embedding>| {
+            embedding.names().iter().any(|name| named.contains(&name.as_str()))
+        };
+        let hash = |embedding: &Arc<Embedding>| Some((embedding.file().name(), embedding.hash()?));
+        words.0.iter().filter(is_named).filter_map(hash).collect()
     }
 
     /// Whether these adapters are merged, and nothing else.
@@ -189,4 +234,11 @@ impl DiffusionPipeline {
         }
         read
     }
+}
+
+/// The texts in which embeddings may be named.
+fn prompts(request: &GenerationRequest) -> impl Iterator<Item = &str> {
+    let options = &request.conditioning;
+    let second = [&options.prompt_2, &options.negative_2].into_iter().flatten();
+    [&request.prompt, &request.negative_prompt].into_iter().chain(second).map(String::as_str)
 }

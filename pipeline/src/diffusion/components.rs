@@ -3,9 +3,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use burn::tensor::FloatDType;
+use burn::tensor::{Device, FloatDType};
 use emberbrush_layers::weights::{WeightError, WeightSource, Weights};
 use emberbrush_text_encoder::{Tokenizer, TokenizerSettings};
+use emberbrush_unet::keys::{LdmLayout, ldm_name};
 use emberbrush_vae::AutoencoderConfig;
 use serde::de::DeserializeOwned;
 
@@ -104,6 +105,11 @@ impl Components {
         self.build(component, dtype, read).map(|_| ())
     }
 
+    /// The device of the networks.
+    pub(super) fn device(&self) -> &Device {
+        &self.device.device
+    }
+
     /// What is merged into the weights.
     pub(super) fn merged(&self) -> &Merged {
         &self.merged
@@ -117,9 +123,14 @@ impl Components {
         let mut names = LayerNames::default();
         for &network in networks {
             let source = ComponentWeights::open(&self.files, network.component())?;
+            let layout = match network {
+                AdaptedNetwork::UNet => LdmLayout::of(&self.config(network.component())?),
+                AdaptedNetwork::TextEncoder | AdaptedNetwork::TextEncoder2 => None,
+            };
             for header in source.headers() {
                 let shape = source.shape(header.key).unwrap_or_default();
-                names.add(network, header.key, &shape, None);
+                let ldm = layout.as_ref().and_then(|layout| ldm_name(header.key, layout));
+                names.add(network, header.key, &shape, ldm.as_deref());
             }
         }
         Ok(names)

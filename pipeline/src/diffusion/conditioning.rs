@@ -10,6 +10,7 @@ use super::{
     DiffusionPipeline,
     prompt_plan::{ChunkCounts, PromptPlan, SecondPass, Timed, run_steps},
     text_encoders::{Encoded, PromptKey, PromptTexts, TextEncoders},
+    vocabulary::Words,
 };
 use crate::{
     checkpoint::folder::Family,
@@ -232,7 +233,7 @@ impl DiffusionPipeline {
         for (&(request, _), plan) in passes.iter().zip(&plans) {
             let mut encode = |texts: &Timed<PromptTexts>, role: Role| {
                 texts.try_map(|texts| {
-                    let key = self.key(request, texts, role, chunks);
+                    let key = self.key(request, texts, role, chunks, &plan.words);
                     if let Some((_, done)) = encoded.iter().find(|(known, _)| *known == key) {
                         return Ok(done.clone());
                     }
@@ -284,7 +285,7 @@ impl DiffusionPipeline {
                 let positives = plan.positives.iter().map(|(texts, _)| (texts, Role::Positive));
                 for (texts, role) in positives.chain(negative) {
                     for (_, texts) in &texts.0 {
-                        let key = self.key(request, texts, role, chunks);
+                        let key = self.key(request, texts, role, chunks, &plan.words);
                         let is_known = self.kept_prompts.iter().any(|kept| kept.key == key);
                         if !is_known && !keys.contains(&key) && keys.len() < KEPT_PROMPTS / 2 {
                             keys.push(key);
@@ -328,7 +329,9 @@ impl DiffusionPipeline {
         }
         let steps = run_steps(request, second_pass);
         let is_guided = self.uses_negative_prompt(request);
-        let plan = PromptPlan::new(request, steps, self.prompt_syntax, &self.text, is_guided)
+        let words = self.words_of(request)?;
+        let syntax = self.prompt_syntax;
+        let plan = PromptPlan::new(request, steps, syntax, &self.text, is_guided, &words)
             .map_err(|error| PipelineError::Request(error.to_string()))?;
         if plan.positives.len() > 1 && self.is_told_guidance() {
             return Err(PipelineError::Request(format!(
@@ -345,6 +348,7 @@ impl DiffusionPipeline {
         texts: &PromptTexts,
         role: Role,
         chunks: ChunkCounts,
+        words: &Words,
     ) -> PromptKey {
         let (chunks, skips) = match role {
             Role::Positive => (chunks.positive, true),
@@ -352,7 +356,8 @@ impl DiffusionPipeline {
             Role::Negative => (chunks.negative, request.compat == Compat::A1111),
         };
         let clip_skip = if skips { request.conditioning.clip_skip } else { 1 };
-        PromptKey { texts: texts.clone(), chunks, syntax: self.prompt_syntax, clip_skip }
+        let (texts, words) = (texts.clone(), words.clone());
+        PromptKey { texts, chunks, syntax: self.prompt_syntax, clip_skip, words }
     }
 
     /// The encoded prompt, or what it gave before.

@@ -16,6 +16,7 @@ mod seeded_noise;
 mod soft_inpainting;
 mod text_encoders;
 mod vae_tiling;
+mod vocabulary;
 
 pub use components::load_tokenizer;
 pub use conditioning::{
@@ -145,7 +146,7 @@ impl DiffusionPipeline {
 
     /// The tokenizer of the text encoder, of the first one where there are two.
     pub fn tokenizer(&self) -> &emberbrush_text_encoder::Tokenizer {
-        &self.text.first.tokenizer
+        self.text.first.vocabularies.tokenizer()
     }
 
     /// The device that the networks run on.

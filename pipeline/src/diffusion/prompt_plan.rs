@@ -6,7 +6,10 @@ use emberbrush_text_encoder::prompt::{
     Prompt, PromptError, PromptSyntax, RunSteps, ScheduledText, Subprompt, schedule,
 };
 
-use super::text_encoders::{PromptTexts, TextEncoders};
+use super::{
+    text_encoders::{PromptTexts, TextEncoders},
+    vocabulary::Words,
+};
 use crate::{request::GenerationRequest, schedulers::Compat};
 
 /// Texts, each with the last step, from 1, for which it holds.
@@ -41,6 +44,8 @@ pub(super) struct PromptPlan {
     /// What `AND` joins, with its weights; at least one.
     pub(super) positives: Vec<(Timed<PromptTexts>, f64)>,
     pub(super) chunks: ChunkCounts,
+    /// What they may name.
+    pub(super) words: Words,
 }
 
 /// How many chunks prompts need.
@@ -91,6 +96,7 @@ impl PromptPlan {
         syntax: PromptSyntax,
         encoders: &TextEncoders,
         is_guided: bool,
+        words: &Words,
     ) -> Result<Self, PromptError> {
         let options = &request.conditioning;
         let subprompts = match syntax {
@@ -128,7 +134,7 @@ impl PromptPlan {
         let count = |texts: &[&Timed<PromptTexts>]| {
             let distinct: BTreeSet<_> =
                 texts.iter().flat_map(|texts| texts.0.iter().map(|(_, texts)| texts)).collect();
-            let counts = distinct.into_iter().map(|texts| encoders.chunks(texts, syntax));
+            let counts = distinct.into_iter().map(|texts| encoders.chunks(texts, syntax, words));
             counts.max().unwrap_or(1)
         };
         let all: Vec<_> = positives.iter().map(|(texts, _)| texts).collect();
@@ -141,7 +147,7 @@ impl PromptPlan {
             let most = chunks.positive.max(chunks.negative);
             chunks = ChunkCounts { negative: most, positive: most };
         }
-        Ok(Self { negative, positives, chunks })
+        Ok(Self { negative, positives, chunks, words: words.clone() })
     }
 }
 

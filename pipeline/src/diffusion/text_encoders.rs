@@ -11,13 +11,17 @@ use emberbrush_text_encoder::{
     Chunk, ClipTextConfig, ClipTextModel, ForwardError, Tokenizer, prompt::PromptSyntax,
 };
 
-use super::{components::Components, prompt_plan::Timed};
-use crate::{checkpoint::CheckpointError, error::PipelineError};
+use super::{
+    components::Components,
+    prompt_plan::Timed,
+    vocabulary::{Vocabularies, Words},
+};
+use crate::{adapters::AdaptedNetwork, checkpoint::CheckpointError, error::PipelineError};
 
 /// A text encoder and its tokenizer.
 #[derive(Debug)]
 pub(super) struct TextPart {
-    pub(super) tokenizer: Tokenizer,
+    pub(super) vocabularies: Vocabularies,
     source: TextSource,
     /// `None` while the weights are given up.
     model: Mutex<Option<Arc<ClipTextModel>>>,
@@ -35,7 +39,11 @@ pub(super) struct TextSource {
 
 impl TextPart {
     pub(super) fn new(tokenizer: Tokenizer, source: TextSource, model: ClipTextModel) -> Self {
-        Self { tokenizer, source, model: Mutex::new(Some(Arc::new(model))) }
+        let network = AdaptedNetwork::of_component(source.component);
+        let network = network.unwrap_or(AdaptedNetwork::TextEncoder);
+        let device = source.components.device().clone();
+        let vocabularies = Vocabularies::new(tokenizer, network, device);
+        Self { vocabularies, source, model: Mutex::new(Some(Arc::new(model))) }
     }
 
     /// Reads single tensors again, where the weights are not given up.
@@ -115,6 +123,7 @@ pub(super) struct PromptKey {
     pub(super) syntax: PromptSyntax,
     /// Counted from 1, as A1111 does.
     pub(super) clip_skip: u32,
+    pub(super) words: Words,
 }
 
 /// One prompt, encoded.
@@ -158,14 +167,25 @@ impl TextEncoders {
         self.parts().find(|part| part.source.component == component)
     }
 
+    /// Each text encoder and the width of its hidden states.
+    pub(super) fn widths(&self) -> Vec<(AdaptedNetwork, usize)> {
+        let width = |part: &TextPart| {
+            let network = AdaptedNetwork::of_component(part.source.component)?;
+            Some((network, part.source.config.hidden_size))
+        };
+        self.parts().filter_map(width).collect()
+    }
+
     fn parts(&self) -> impl Iterator<Item = &TextPart> {
         std::iter::once(&self.first).chain(&self.second)
     }
 
     /// How many chunks a prompt needs.
-    pub(super) fn chunks(&self, texts: &PromptTexts, syntax: PromptSyntax) -> usize {
+    pub(super) fn chunks(&self, texts: &PromptTexts, syntax: PromptSyntax, words: &Words) -> usize {
         let parts = self.parts().zip(texts.each());
-        let chunks = parts.map(|(part, text)| part.tokenizer.encode_chunks(text, syntax).len());
+        let chunks = parts.map(|(part, text)| {
+            part.vocabularies.with(words).tokenizer.encode_chunks(text, syntax).len()
+        });
         chunks.max().unwrap_or(1)
     }
 
@@ -180,8 +200,9 @@ impl TextEncoders {
             .parts()
             .zip(key.texts.each())
             .map(|(part, text)| {
-                let mut sequences = part.tokenizer.encode_chunks(text, key.syntax);
-                let empty = part.tokenizer.encode_chunks("", key.syntax);
+                let tokenizer = &part.vocabularies.with(&key.words).tokenizer;
+                let mut sequences = tokenizer.encode_chunks(text, key.syntax);
+                let empty = tokenizer.encode_chunks("", key.syntax);
                 sequences
                     .extend(empty.into_iter().cycle().take(chunks - sequences.len().min(chunks)));
                 sequences
@@ -194,8 +215,9 @@ impl TextEncoders {
             for (text, sequences) in self.parts().zip(&sequences) {
                 let chunk = &sequences[index];
                 let model = text.model()?;
+                let added = text.vocabularies.with(&key.words).added(key.syntax);
                 let output = model
-                    .forward(std::slice::from_ref(&chunk.ids), checkpoint)
+                    .forward_with(std::slice::from_ref(&chunk.ids), added.as_ref(), checkpoint)
                     .map_err(|error| self.text_error(error))?;
                 let skipped = key.clip_skip.saturating_sub(1) as usize;
                 let state = match self.output {

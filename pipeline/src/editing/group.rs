@@ -59,7 +59,7 @@ fn edit_from_place(
     if let [(request, sources)] = group {
         let edited = edit(pipeline, request, *sources, 0, on_event);
         let took = started.elapsed();
-        return deliver(pipeline, first, BatchPlace::ALONE, took, edited, on_picture);
+        return deliver(pipeline, request, first, BatchPlace::ALONE, took, edited, on_picture);
     }
     if group.is_empty() {
         return Ok(());
@@ -118,13 +118,14 @@ fn edit_from_place(
         let edited = image.map(|image| prepared.finish(image));
         let batch = BatchPlace { size: group.len(), position: place };
         let took = share + started.elapsed();
-        deliver(pipeline, first + place, batch, took, edited, on_picture)?;
+        deliver(pipeline, group[place].0, first + place, batch, took, edited, on_picture)?;
     }
     Ok(())
 }
 
 fn deliver(
     pipeline: &DiffusionPipeline,
+    request: &GenerationRequest,
     place: usize,
     batch: BatchPlace,
     took: Duration,
@@ -134,7 +135,7 @@ fn deliver(
     if let Err(PipelineError::Cancelled(cancelled)) = edited {
         return Err(cancelled);
     }
-    let adapter_hashes = pipeline.adapter_hashes();
+    let adapter_hashes = pipeline.adapter_hashes(request);
     on_picture(GroupPicture { place, batch, adapter_hashes, took, edited });
     Ok(())
 }

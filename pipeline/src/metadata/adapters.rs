@@ -70,6 +70,15 @@ pub(crate) fn hash_of_tensors(path: &Path) -> io::Result<String> {
     digits_of(&mut file)
 }
 
+/// The hash of an embedding: of the whole file.
+///
+/// # Errors
+///
+/// Where the file cannot be read.
+pub(crate) fn hash_of_file(path: &Path) -> io::Result<String> {
+    digits_of(&mut File::open(path)?)
+}
+
 /// The first digits of the SHA-256 of what can be read.
 fn digits_of(reader: &mut impl Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
@@ -109,5 +118,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), b"\x02\0\0\0\0\0\0\0{}abc").unwrap();
         assert_eq!(hash_of_tensors(file.path()).unwrap(), "ba7816bf8f01");
+        std::fs::write(file.path(), b"abc").unwrap();
+        assert_eq!(hash_of_file(file.path()).unwrap(), "ba7816bf8f01");
     }
 }
