@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::{
     Finish, Precision,
     buffer::{Aligned, Shared},
-    gemm::{Begin, PANEL, PanelProduct, panel_product},
+    gemm::{Begin, PANEL, PanelProduct},
     math,
     simd::{Level, Simd, Task},
 };
@@ -166,7 +166,7 @@ impl Task for Queries<'_> {
         // for `out` and the processor.
         unsafe {
             for panel in 0..seen.div_ceil(PANEL) {
-                panel_product::<S>(&PanelProduct {
+                S::LEVEL.run(PanelProduct {
                     rows: self.count,
                     inner: width,
                     width: PANEL,
@@ -192,7 +192,7 @@ impl Task for Queries<'_> {
             }
             let mut column = 0;
             while column < width {
-                panel_product::<S>(&PanelProduct {
+                S::LEVEL.run(PanelProduct {
                     rows: self.count,
                     inner: seen,
                     width: PANEL.min(width - column),

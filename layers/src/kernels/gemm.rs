@@ -212,7 +212,7 @@ impl Task for PanelProduct<'_> {
 /// The addresses hold as many elements as the product needs, `out` is not used elsewhere, and the
 /// processor has the instruction set `S`.
 #[inline(always)]
-pub(crate) unsafe fn panel_product<S: Simd>(product: &PanelProduct<'_>) {
+unsafe fn panel_product<S: Simd>(product: &PanelProduct<'_>) {
     // SAFETY: the caller vouches for addresses and processor.
     unsafe {
         let blocks = product.inner.div_ceil(INNER_BLOCK).max(1);
@@ -272,29 +272,31 @@ unsafe fn by_rows<S: Simd>(rows: usize, tile: &Tile) {
     unsafe {
         match (rows, tile.width.div_ceil(S::LANES)) {
             (1, 1) => multiply::<S, 1, 1>(tile),
-            (2, 1) => multiply::<S, 2, 1>(tile),
-            (3, 1) => multiply::<S, 3, 1>(tile),
-            (4, 1) => multiply::<S, 4, 1>(tile),
-            (5, 1) => multiply::<S, 5, 1>(tile),
-            (6, 1) => multiply::<S, 6, 1>(tile),
-            (7, 1) => multiply::<S, 7, 1>(tile),
-            (8, 1) => multiply::<S, 8, 1>(tile),
-            (9, 1) => multiply::<S, 9, 1>(tile),
-            (10, 1) => multiply::<S, 10, 1>(tile),
-            (11, 1) => multiply::<S, 11, 1>(tile),
-            (12, 1) => multiply::<S, 12, 1>(tile),
             (1, _) => multiply::<S, 1, 2>(tile),
-            (2, _) => multiply::<S, 2, 2>(tile),
-            (3, _) => multiply::<S, 3, 2>(tile),
-            (4, _) => multiply::<S, 4, 2>(tile),
-            (5, _) => multiply::<S, 5, 2>(tile),
-            (6, _) => multiply::<S, 6, 2>(tile),
-            (7, _) => multiply::<S, 7, 2>(tile),
-            (8, _) => multiply::<S, 8, 2>(tile),
-            (9, _) => multiply::<S, 9, 2>(tile),
-            (10, _) => multiply::<S, 10, 2>(tile),
-            (11, _) => multiply::<S, 11, 2>(tile),
-            _ => multiply::<S, 12, 2>(tile),
+            (2, 1) if S::ROWS >= 2 => multiply::<S, 2, 1>(tile),
+            (2, _) if S::ROWS >= 2 => multiply::<S, 2, 2>(tile),
+            (3, 1) if S::ROWS >= 3 => multiply::<S, 3, 1>(tile),
+            (3, _) if S::ROWS >= 3 => multiply::<S, 3, 2>(tile),
+            (4, 1) if S::ROWS >= 4 => multiply::<S, 4, 1>(tile),
+            (4, _) if S::ROWS >= 4 => multiply::<S, 4, 2>(tile),
+            (5, 1) if S::ROWS >= 5 => multiply::<S, 5, 1>(tile),
+            (5, _) if S::ROWS >= 5 => multiply::<S, 5, 2>(tile),
+            (6, 1) if S::ROWS >= 6 => multiply::<S, 6, 1>(tile),
+            (6, _) if S::ROWS >= 6 => multiply::<S, 6, 2>(tile),
+            (7, 1) if S::ROWS >= 7 => multiply::<S, 7, 1>(tile),
+            (7, _) if S::ROWS >= 7 => multiply::<S, 7, 2>(tile),
+            (8, 1) if S::ROWS >= 8 => multiply::<S, 8, 1>(tile),
+            (8, _) if S::ROWS >= 8 => multiply::<S, 8, 2>(tile),
+            (9, 1) if S::ROWS >= 9 => multiply::<S, 9, 1>(tile),
+            (9, _) if S::ROWS >= 9 => multiply::<S, 9, 2>(tile),
+            (10, 1) if S::ROWS >= 10 => multiply::<S, 10, 1>(tile),
+            (10, _) if S::ROWS >= 10 => multiply::<S, 10, 2>(tile),
+            (11, 1) if S::ROWS >= 11 => multiply::<S, 11, 1>(tile),
+            (11, _) if S::ROWS >= 11 => multiply::<S, 11, 2>(tile),
+            (12, 1) if S::ROWS >= 12 => multiply::<S, 12, 1>(tile),
+            (12, _) if S::ROWS >= 12 => multiply::<S, 12, 2>(tile),
+            // No more than `ROWS` are multiplied at once.
+            _ => {}
         }
     }
 }

@@ -94,6 +94,8 @@ pub(crate) trait Task {
 /// [`Simd::LANES`] (or `count`) valid elements there, without any alignment.
 pub(crate) trait Simd: Copy {
     type V: Copy;
+    /// For what is called and not made a part of the caller.
+    const LEVEL: Level;
     const LANES: usize;
     /// Rows of a matrix that are multiplied at once.
     const ROWS: usize;
@@ -154,6 +156,7 @@ impl Portable {
 
 impl Simd for Portable {
     type V = [f32; PORTABLE_LANES];
+    const LEVEL: Level = Level::Portable;
     const LANES: usize = PORTABLE_LANES;
     const ROWS: usize = 4;
     const COLUMNS: usize = 2;
@@ -274,7 +277,7 @@ unsafe fn by_halves<S: Simd>(sum: S::V, a: u32, b: *const u32) -> S::V {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{Simd, Task, by_halves};
+    use super::{Level, Simd, Task, by_halves};
 
     /// # Safety
     ///
@@ -319,6 +322,7 @@ mod x86 {
     // SAFETY of every block below: the functions are `unsafe` with the terms that `Simd` states.
     impl Simd for Avx2 {
         type V = __m256;
+        const LEVEL: Level = Level::Avx2;
         const LANES: usize = 8;
         const ROWS: usize = 6;
         const COLUMNS: usize = 2;
@@ -428,6 +432,7 @@ mod x86 {
 
     impl<const BF16: bool> Simd for Avx512<BF16> {
         type V = __m512;
+        const LEVEL: Level = if BF16 { Level::Avx512Bf16 } else { Level::Avx512 };
         const LANES: usize = 16;
         const ROWS: usize = 12;
         const COLUMNS: usize = 2;

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::{
     Finish, Precision,
     buffer::{Aligned, Shared},
-    gemm::{Begin, PANEL, Packed, PanelProduct, panel_product},
+    gemm::{Begin, PANEL, Packed, PanelProduct},
     simd::{Level, Simd, Task},
 };
 
@@ -456,7 +456,7 @@ impl<M: Minimal> Task for Outputs<'_, M> {
                     let tiles = tiles_at_once.min(self.count - done);
                     for point in 0..M::POINTS * M::POINTS {
                         let row = point * self.plane + done * self.plan.row;
-                        panel_product::<S>(&PanelProduct {
+                        S::LEVEL.run(PanelProduct {
                             rows: tiles,
                             inner: channels,
                             width: PANEL,
