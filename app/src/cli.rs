@@ -3,6 +3,7 @@
 mod adapters;
 mod batch;
 mod conditioning;
+mod control;
 pub(crate) mod editing;
 mod grid;
 pub(crate) mod models;
@@ -16,6 +17,7 @@ pub(crate) use batch::BatchArguments;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conditioning::ConditioningArguments;
+use control::ControlArguments;
 use editing::EditingArguments;
 use emberbrush_pipeline::{
     batch::BatchSize,
@@ -156,6 +158,8 @@ pub(crate) struct GenerateArguments {
     pub(crate) adapters: AdapterArguments,
     #[command(flatten)]
     pub(crate) editing: EditingArguments,
+    #[command(flatten)]
+    pub(crate) control: ControlArguments,
     #[command(flatten)]
     pub(crate) previews: PreviewArguments,
     /// A .png, .jpg, .webp, .tiff or .bmp file, or a folder in which files are named by seed and
@@ -379,7 +383,7 @@ impl GenerateArguments {
         let fills = matches!(mode, Mode::Inpaint(_)) && !self.editing.raw;
         let variations = if fills && from.is_empty() { 3 } else { 1 };
         let defaults = GenerationRequest { width, height, count: variations, ..defaults.request() };
-        let base = defaults.with_fields(from)?;
+        let base = defaults.with_fields(from)?.with_fields(&self.control.fields())?;
         // A1111's numbers come with its samplers, unless the picture has others.
         let own_rng = (self.conditioning.compat == Some(Compat::A1111)
             && !from.contains_key("rng"))
@@ -400,6 +404,7 @@ impl GenerateArguments {
             rng: self.rng.or(own_rng).unwrap_or(base.rng),
             count: self.count.unwrap_or(base.count),
             adapters: self.adapters.selection(base.adapters),
+            control: base.control,
         })
     }
 }
@@ -434,6 +439,7 @@ impl Defaults {
             rng: RngSource::Torch,
             count: 1,
             adapters: Default::default(),
+            control: Default::default(),
         }
     }
 }

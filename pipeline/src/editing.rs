@@ -1,5 +1,6 @@
 //! Changing pictures: from files to the model's size, and back into the picture.
 
+mod control;
 mod group;
 mod image_upscaler;
 mod latent_upscaling;
@@ -8,6 +9,7 @@ mod upscale;
 
 use std::ops::ControlFlow;
 
+use control::ControlPictures;
 pub use group::{GroupPicture, edit_group};
 use image::{DynamicImage, GenericImageView, Rgb32FImage};
 pub(crate) use image_upscaler::TILE;
@@ -220,24 +222,49 @@ pub fn edit_from(
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Edited, PipelineError> {
     request.check()?;
-    let prepared = PreparedRun::new(request, sources)?;
+    let control = ControlPictures::read(request, sources)?;
+    edit_controlled(pipeline, request, sources, &control, noise, on_event)
+}
+
+/// Whether the pictures that the request's ControlNets are shown can be read.
+///
+/// # Errors
+///
+/// The [`PictureError`] of the first that cannot.
+pub fn check_control(
+    request: &GenerationRequest,
+    sources: Option<&Sources>,
+) -> Result<(), PictureError> {
+    ControlPictures::read(request, sources).map(drop)
+}
+
+/// [`edit_from`] with the pictures that the request's ControlNets are shown.
+fn edit_controlled(
+    pipeline: &mut DiffusionPipeline,
+    request: &GenerationRequest,
+    sources: Option<&Sources>,
+    control: &ControlPictures,
+    noise: &mut dyn NoiseSource,
+    on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+) -> Result<Edited, PipelineError> {
+    let prepared = PreparedRun::new(request, sources, control)?;
     if let Some(prepared) = prepared {
-        let image = match &prepared.input {
-            None => pipeline.generate_float(request, noise, on_event)?,
-            Some(input) => pipeline.generate_from_image(request, input, noise, on_event)?,
-        };
+        let (input, maps) = (prepared.input.as_ref(), &prepared.control_maps);
+        let image = pipeline.generate_controlled(request, input, maps, noise, on_event)?;
         return Ok(prepared.finish(image));
     }
     let picture = match (&request.mode, sources) {
         (Mode::HiresFix(hires), _) => {
-            eight_bit(&upscale::hires_fix(pipeline, request, hires, noise, on_event)?, None)
+            let image = upscale::hires_fix(pipeline, request, hires, control, noise, on_event)?;
+            eight_bit(&image, None)
         }
         (Mode::Outpaint(outpaint), Some(sources)) => {
-            outpaint::outpaint(pipeline, request, outpaint, sources, noise, on_event)?
+            outpaint::outpaint(pipeline, request, outpaint, sources, control, noise, on_event)?
         }
         (Mode::Upscale(upscale), Some(sources)) => {
             let source = sources.init.to_srgb();
-            let image = upscale::upscale(pipeline, request, upscale, &source, noise, on_event)?;
+            let run = upscale::UpscaleRun { request, upscale, control };
+            let image = upscale::upscale(pipeline, run, &source, noise, on_event)?;
             finished(&sources.init, image, false)
         }
         _ => return Err(unread()),
@@ -254,6 +281,8 @@ fn unread() -> PipelineError {
 struct PreparedRun<'a> {
     /// The picture to start from; `None` for noise alone.
     input: Option<ImageInput>,
+    /// What each ControlNet is shown, of the request's size.
+    control_maps: Vec<Rgb32FImage>,
     outcome: Outcome<'a>,
 }
 
@@ -279,10 +308,13 @@ impl<'a> PreparedRun<'a> {
     fn new(
         request: &'a GenerationRequest,
         sources: Option<&'a Sources>,
+        control: &ControlPictures,
     ) -> Result<Option<Self>, PipelineError> {
+        let size = (request.width, request.height);
         let init = match &request.mode {
             Mode::TextToImage => {
-                return Ok(Some(Self { input: None, outcome: Outcome::Whole }));
+                let control_maps = control.whole(size);
+                return Ok(Some(Self { input: None, control_maps, outcome: Outcome::Whole }));
             }
             Mode::ImageToImage(init) => init,
             Mode::Inpaint(inpaint) => &inpaint.image,
@@ -290,23 +322,23 @@ impl<'a> PreparedRun<'a> {
         };
         let sources = sources.ok_or_else(unread)?;
         let rectangle = sources.rectangle(request)?;
-        let (width, height) = (request.width, request.height);
+        let control_maps = control.maps(rectangle, size);
         let source = if init.raw { sources.init.to_raw() } else { sources.init.to_srgb() };
-        let seen = picture::view(&source, rectangle, width, height);
+        let seen = picture::view(&source, rectangle, size.0, size.1);
         let remade = Outcome::Remade { init: &sources.init, raw: init.raw };
         let (Mode::Inpaint(inpaint), Some(mask)) = (&request.mode, &sources.mask) else {
             let image = StartingImage::Pixels(seen);
             let strength = init.strength;
             let input = ImageInput { image, strength, mask: None, first_pass: None };
-            return Ok(Some(Self { input: Some(input), outcome: remade }));
+            return Ok(Some(Self { input: Some(input), control_maps, outcome: remade }));
         };
-        let input = masked_input(inpaint, mask, seen, rectangle, (width, height));
+        let input = masked_input(inpaint, mask, seen, rectangle, size);
         let (init, composite) = (&sources.init, &mask.composite);
         let outcome = match inpaint.image.raw {
             true => remade,
             false => Outcome::Pasted { inpaint, init, source, rectangle, composite },
         };
-        Ok(Some(Self { input: Some(input), outcome }))
+        Ok(Some(Self { input: Some(input), control_maps, outcome }))
     }
 
     /// The image, from what the model painted.
@@ -366,7 +398,12 @@ fn finished(init: &Picture, image: Rgb32FImage, raw: bool) -> Picture {
 
 fn eight_bit(image: &Rgb32FImage, icc_profile: Option<Vec<u8>>) -> Picture {
     let pixels = image::RgbImage::from_fn(image.width(), image.height(), |x, y| {
-        image::Rgb(image.get_pixel(x, y).0.map(|value| (value * 255.0).round_ties_even() as u8))
+        image::Rgb(image.get_pixel(x, y).0.map(eight_bit_value))
     });
     Picture { pixels: DynamicImage::ImageRgb8(pixels), icc_profile }
+}
+
+/// A value from 0 to 1 in 8 bits, as NumPy rounds.
+fn eight_bit_value(value: f32) -> u8 {
+    (value * 255.0).round_ties_even() as u8
 }

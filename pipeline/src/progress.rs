@@ -40,7 +40,7 @@ pub enum ProgressEvent {
     Checkpoint,
     /// The run takes less memory than was asked for, in this way.
     SteppedDown(StepDown),
-    /// An adapter holds tensors that have no use in the checkpoint.
+    /// An adapter or a ControlNet holds tensors that have no use in the checkpoint.
     UnusedKeys(UnusedKeys),
     /// A part of the run begins.
     Stage(Stage),

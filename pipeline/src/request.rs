@@ -1,11 +1,13 @@
 //! What a person asks for: plain data, no tensors.
 
 mod conditioning;
+mod control;
 mod fields;
 mod mode;
 mod upscaler;
 
 pub use conditioning::{ConditioningOptions, SizeConditions};
+pub use control::{CONTROL_PREPROCESSES, Control, ControlPreprocess, ControlUnit};
 pub use fields::FieldError;
 pub use mode::{
     BadExtension, Extension, HiresFix, HiresUpscaler, InitImage, Inpaint, MaskArea, MaskMode,
@@ -78,6 +80,9 @@ pub struct GenerationRequest {
     /// What is added to the checkpoint.
     #[serde(flatten)]
     pub adapters: AdapterSelection,
+    /// What steers the image beside words.
+    #[serde(flatten)]
+    pub control: Control,
 }
 
 impl GenerationRequest {
@@ -117,6 +122,7 @@ impl GenerationRequest {
         }
         self.check_mode()?;
         self.conditioning.check()?;
+        self.control.check(&self.mode).map_err(PipelineError::Request)?;
         if !self.guidance_scale.is_finite() {
             return Err(PipelineError::Request(format!(
                 "the guidance scale must be a number, but is {}",

@@ -45,6 +45,7 @@ fn request(mode: Mode) -> GenerationRequest {
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     }
 }
 

@@ -80,6 +80,7 @@ fn request(inpaint: Inpaint) -> GenerationRequest {
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     }
 }
 

@@ -104,6 +104,7 @@ fn fill(pipeline: &mut DiffusionPipeline, strength: f64, prompt: &str) {
             rng: RngSource::Torch,
             count: 1,
             adapters: Default::default(),
+            control: Default::default(),
         };
         let go_on = &mut |_| ControlFlow::Continue(());
         let filled = editing::edit(pipeline, &request, Some(&sources), 0, go_on).unwrap().picture;

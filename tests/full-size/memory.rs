@@ -61,6 +61,7 @@ fn prediction_is_within_a_fifth(side: u32) {
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     };
     let mut pipeline = load();
     let plan = pipeline.plan_memory(&request, None, 1).unwrap().unwrap();

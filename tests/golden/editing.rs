@@ -93,6 +93,7 @@ fn request(case: &Value) -> GenerationRequest {
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     }
 }
 

@@ -51,6 +51,7 @@ fn requests(sampler: Sampler, side: u32) -> Vec<GenerationRequest> {
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     };
     vec![
         request("a (red:1.3) apple", "", 3.0, 1),

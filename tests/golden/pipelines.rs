@@ -88,6 +88,7 @@ fn request(case: &Value, index: usize) -> GenerationRequest {
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     }
 }
 

@@ -44,6 +44,7 @@ fn encode(pipeline: &mut DiffusionPipeline, prompt: &str, negative: &str) -> UNe
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     };
     let conditioning = pipeline.encode_prompt(&request, &mut || ControlFlow::Continue(())).unwrap();
     conditioning.at(1).batches.remove(0)

@@ -41,6 +41,7 @@ fn make(pipeline: &mut DiffusionPipeline, prompt: &str) -> Result<RgbImage, Pipe
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     };
     pipeline.generate(&request, 0, &mut |_| ControlFlow::Continue(()))
 }

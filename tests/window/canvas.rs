@@ -69,6 +69,7 @@ impl Engine for FakeEngine {
                 rng: RngSource::Torch,
                 count: 1,
                 adapters: Default::default(),
+                control: Default::default(),
             },
             native_side: 64,
             prompts: PromptReader::new(|_, _| Ok(PromptReading::default())),

@@ -57,6 +57,7 @@ fn a_prompt_becomes_a_file_with_its_settings() {
                 adapters: Default::default(),
                 compat: Default::default(),
                 conditioning: Default::default(),
+                control: Default::default(),
             }),
             awaits_recommendation: false,
             ..Session::default()

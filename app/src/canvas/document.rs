@@ -362,6 +362,7 @@ pub(super) mod tests {
             rng: RngSource::Torch,
             count: 3,
             adapters: Default::default(),
+            control: Default::default(),
         }
     }
 

@@ -11,7 +11,7 @@ use emberbrush_pipeline::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{AdapterArguments, EffortArguments, ModelArguments};
+use super::{AdapterArguments, EffortArguments, ModelArguments, control::ControlArguments};
 
 /// How files are called by default.
 pub(super) const DEFAULT_NAME: &str = "{index}-{seed}-{prompt}";
@@ -20,8 +20,8 @@ pub(super) const DEFAULT_NAME: &str = "{index}-{seed}-{prompt}";
 #[derive(Debug, Args)]
 pub(crate) struct BatchArguments {
     /// A .txt file with a prompt a line, a .csv file whose header names fields (prompt, negative,
-    /// seed, steps, cfg, sampler, schedule, width, height, count, model, init, strength…), or a .jsonl
-    /// file with an object of such fields a line.
+    /// seed, steps, cfg, sampler, schedule, width, height, count, model, init, strength, control…),
+    /// or a .jsonl file with an object of such fields a line.
     pub(crate) jobs: PathBuf,
     /// The folder of the pictures and of manifest.jsonl. The same command goes on where it was
     /// interrupted.
@@ -99,6 +99,8 @@ pub(crate) struct JobDefaults {
     count: Option<u32>,
     #[command(flatten)]
     pub(crate) adapters: AdapterArguments,
+    #[command(flatten)]
+    control: ControlArguments,
 }
 
 impl JobDefaults {
@@ -118,6 +120,7 @@ impl JobDefaults {
             ("embedding", json!(self.adapters.stated_embeddings())),
         ];
         let stated = all.into_iter().filter(|(_, value)| !value.is_null());
-        stated.map(|(field, value)| (field.to_owned(), value)).collect()
+        let stated = stated.map(|(field, value)| (field.to_owned(), value));
+        stated.chain(self.control.fields()).collect()
     }
 }

@@ -60,6 +60,7 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     };
     if arguments.steps == 0 {
         return Err(PipelineError::Request(

@@ -9,7 +9,7 @@ use emberbrush_pipeline::{
     diffusion::{CheckpointDefaults, DiffusionPipeline},
     editing::{self, GroupPicture, Sources, UpscalerFile},
     error::PipelineError,
-    memory::{MemoryPlan, Workload},
+    memory::MemoryPlan,
     metadata::{self, MadeWith, ModelHash},
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Recount},
@@ -53,9 +53,10 @@ impl Prepared {
         arguments.adapters.folders().check(&request.adapters)?;
         let of_image = repeated.as_ref().and_then(|repeated| repeated.prompt_syntax);
         let syntax = arguments.prompt_syntax.or(of_image).unwrap_or_default();
-        let workload = Workload::new(&request, sources.as_ref(), checkpoint.native_side)
-            .map_err(PipelineError::from)?;
-        let plan = found.planner.plan(&workload, arguments.wanted_memory());
+        let (sources_read, wanted) = (sources.as_ref(), arguments.wanted_memory());
+        editing::check_control(&request, sources_read)?;
+        let side = checkpoint.native_side;
+        let plan = found.planner.plan_request(&request, sources_read, side, wanted);
         Ok(Self { found, sources, request, plan, syntax })
     }
 }

@@ -7,6 +7,7 @@ use emberbrush_library::folder::Library;
 use emberbrush_pipeline::{
     metadata::{self, ImageSettings, Program},
     prompt::PromptSyntax,
+    request::Control,
 };
 use serde_json::{Map, Value, json};
 
@@ -83,6 +84,14 @@ impl Repeated {
         }
         if !fields.contains_key("init") {
             for field in OF_A_PICTURE {
+                if let Some(value) = fields.remove(field) {
+                    unread.push(format!("{field}: {value}"));
+                }
+            }
+        }
+        // Other programs do not say where maps are.
+        if !fields.contains_key("control-image") && !fields.contains_key("init") {
+            for field in Control::FIELDS {
                 if let Some(value) = fields.remove(field) {
                     unread.push(format!("{field}: {value}"));
                 }

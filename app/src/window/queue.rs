@@ -330,6 +330,7 @@ mod tests {
                 rng: RngSource::Torch,
                 count,
                 adapters: Default::default(),
+                control: Default::default(),
             },
             model: ModelSource::InTheBox,
             delivery: Delivery::Memory,

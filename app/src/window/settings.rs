@@ -2,7 +2,7 @@
 
 use emberbrush_pipeline::{
     adapters::AdapterSelection,
-    request::{ConditioningOptions, GenerationRequest, LATENT_CELL, Mode},
+    request::{ConditioningOptions, Control, GenerationRequest, LATENT_CELL, Mode},
     rng::RngSource,
     schedulers::{Compat, Sampler, Schedule},
 };
@@ -50,6 +50,9 @@ pub struct GenerationSettings {
     /// What is added to the checkpoint.
     #[serde(default)]
     pub adapters: AdapterSelection,
+    /// What steers the picture beside words.
+    #[serde(default)]
+    pub control: Control,
 }
 
 impl GenerationSettings {
@@ -72,6 +75,7 @@ impl GenerationSettings {
             rng: defaults.rng,
             count: 1,
             adapters: Default::default(),
+            control: Default::default(),
         }
     }
 
@@ -84,6 +88,7 @@ impl GenerationSettings {
             seed_is_locked: self.seed_is_locked,
             rng: self.rng,
             count: self.count,
+            control: std::mem::take(&mut self.control),
             ..Self::recommended(model, defaults)
         };
     }
@@ -106,6 +111,7 @@ impl GenerationSettings {
             rng: self.rng,
             count: self.count,
             adapters: self.adapters.clone(),
+            control: self.control.clone(),
         }
     }
 
@@ -152,6 +158,7 @@ impl GenerationSettings {
             rng: request.rng,
             count: 1,
             adapters: request.adapters.clone(),
+            control: request.control.clone(),
         };
     }
 
@@ -229,6 +236,7 @@ mod tests {
             rng: RngSource::Torch,
             count: 4,
             adapters: Default::default(),
+            control: Default::default(),
         }
     }
 

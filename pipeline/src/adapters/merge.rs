@@ -30,10 +30,10 @@ pub struct Merge {
     pub unused_keys: Vec<UnusedKeys>,
 }
 
-/// Keys of an adapter that change nothing.
+/// Keys of an adapter or a ControlNet that change nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnusedKeys {
-    /// The adapter's file.
+    /// Its file.
     pub path: String,
     /// The keys.
     pub keys: Vec<String>,

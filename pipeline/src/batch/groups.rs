@@ -147,6 +147,7 @@ mod tests {
             rng: RngSource::Torch,
             count: 1,
             adapters: Default::default(),
+            control: Default::default(),
         };
         Item { index, line: 1, request, file: String::new(), model: 0 }
     }

@@ -407,6 +407,7 @@ mod tests {
             rng: RngSource::Torch,
             count: 1,
             adapters: Default::default(),
+            control: Default::default(),
         };
         Item { index, line: 1, request, file: format!("{index}.png"), model: 0 }
     }

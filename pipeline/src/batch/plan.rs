@@ -360,6 +360,7 @@ mod tests {
                 rng: RngSource::Torch,
                 count: 1,
                 adapters: Default::default(),
+                control: Default::default(),
             },
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -135,6 +136,12 @@ impl ComponentWeights {
         }
     }
 
+    /// Opens a file that holds one network.
+    pub fn single(path: &Path) -> Result<Self, CheckpointError> {
+        let file = Arc::new(TensorFile::open(path)?);
+        Ok(Self::from_opened(path.display().to_string(), vec![file]))
+    }
+
     fn from_shards(
         files: &CheckpointFiles,
         component: &str,
@@ -156,18 +163,22 @@ impl ComponentWeights {
         names: &[String],
     ) -> Result<Self, CheckpointError> {
         let opened = names.iter().map(|name| files.tensors(name)).collect::<Result<Vec<_>, _>>()?;
+        let origin = match names {
+            [one] => files.display(one),
+            _ => files.display(component),
+        };
+        Ok(Self::from_opened(origin, opened))
+    }
+
+    fn from_opened(origin: String, files: Vec<Arc<TensorFile>>) -> Self {
         let mut tensors = BTreeMap::new();
-        for (index, file) in opened.iter().enumerate() {
+        for (index, file) in files.iter().enumerate() {
             for key in file.keys() {
                 let stored = Stored { file: index, name: key.clone(), piece: Piece::Whole };
                 tensors.insert(key, stored);
             }
         }
-        let origin = match names {
-            [one] => files.display(one),
-            _ => files.display(component),
-        };
-        Ok(Self { origin, files: opened, tensors, used: Mutex::default() })
+        Self { origin, files, tensors, used: Mutex::default() }
     }
 
     /// Weights in open files: of each its published name, its file, and the name there.

@@ -2,6 +2,7 @@
 
 pub mod clip_tokenizer;
 pub mod component;
+pub mod controlnet;
 pub mod few_steps;
 pub mod files;
 pub mod folder;

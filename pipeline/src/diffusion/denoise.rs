@@ -8,7 +8,9 @@ use emberbrush_unet::{AddedConditions, UNetInput};
 
 use super::{
     Conditioning, DenoisingStart, DiffusionPipeline, NoiseSource, StepConditioning,
-    UNetConditioning, guidance::Guidance,
+    UNetConditioning,
+    control::{RunShare, Steering},
+    guidance::Guidance,
 };
 use crate::{
     error::PipelineError,
@@ -82,7 +84,9 @@ impl DiffusionPipeline {
     ) -> Result<Tensor<4>, PipelineError> {
         let first = starts.iter().map(|start| start.evaluation).min().unwrap_or(0);
         let (mut latents, mut known, mut inpainting) = (Vec::new(), Vec::new(), Vec::new());
+        let mut control_maps = Vec::new();
         for start in starts {
+            control_maps.push(start.control_maps);
             latents.push(start.latents);
             known.push(start.known);
             inpainting.extend(start.inpainting);
@@ -90,6 +94,7 @@ impl DiffusionPipeline {
         let mut latents = joined(latents);
         let inpainting = (!inpainting.is_empty()).then(|| joined(inpainting));
         let guidance = self.guidance(requests, conditioning, &latents.device());
+        let control = self.control(requests, control_maps)?;
         let compat = requests.first().map(|request| request.compat).unwrap_or_default();
         let mut current: Option<(Vec<usize>, StepConditioning)> = None;
         let timesteps = scheduler.timesteps().to_vec();
@@ -108,10 +113,17 @@ impl DiffusionPipeline {
                 Some((now, step_conditioning)) if now == texts => step_conditioning,
                 _ => conditioning.of_texts(&texts),
             };
-            let mut output =
-                self.predict(&input, timestep, &step_conditioning, &guidance, &mut || {
-                    on_progress(Denoising::Checkpoint)
-                })?;
+            let share =
+                RunShare { evaluation: evaluation - first, evaluations: timesteps.len() - first };
+            let steering = Steering { control: &control, share, has_negative: false };
+            let mut output = self.predict(
+                &input,
+                timestep,
+                &step_conditioning,
+                &guidance,
+                steering,
+                &mut || on_progress(Denoising::Checkpoint),
+            )?;
             current = Some((texts, step_conditioning));
             if known.iter().any(Option::is_some) {
                 let held = known.iter().enumerate().map(|(picture, known)| {
@@ -163,15 +175,18 @@ impl DiffusionPipeline {
         timestep: f64,
         conditioning: &StepConditioning,
         guidance: &Guidance,
+        steering: Steering<'_>,
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
         let input = input.clone().cast(DType::from(self.device.activation_dtype(self.dtype)));
         let pictures = input.dims()[0];
         let mut outputs = Vec::new();
-        for batch in &conditioning.batches {
+        for (place, batch) in conditioning.batches.iter().enumerate() {
             let times = batch.encoder_hidden_states.dims()[0] / pictures;
             let sample = joined(vec![input.clone(); times]);
-            let output = self.evaluate(sample, timestep, batch, guidance, checkpoint)?;
+            let has_negative = place == 0 && guidance.classifier_free.is_some();
+            let steering = Steering { has_negative, ..steering };
+            let output = self.evaluate(sample, timestep, batch, guidance, steering, checkpoint)?;
             let part = |place| output.clone().narrow(0, place * pictures, pictures);
             outputs.extend((0..times).map(part));
         }
@@ -189,9 +204,10 @@ impl DiffusionPipeline {
         timestep: f64,
         conditioning: &UNetConditioning,
         guidance: &Guidance,
+        steering: Steering<'_>,
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
-        let input = UNetInput {
+        let mut input = UNetInput {
             sample,
             timesteps: &[timestep],
             encoder_hidden_states: conditioning.encoder_hidden_states.clone(),
@@ -206,6 +222,7 @@ impl DiffusionPipeline {
             model: self.name.clone(),
             reason: error.to_string(),
         })?;
+        input.residuals = steering.residuals(&input, checkpoint)?;
         Ok(self.unet.forward(input, checkpoint)?.cast(DType::F32))
     }
 }

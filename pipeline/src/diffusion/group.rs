@@ -8,6 +8,7 @@
 use std::{ops::ControlFlow, time::Instant};
 
 use burn::tensor::Tensor;
+use image::Rgb32FImage;
 
 use super::{
     Denoising, DiffusionPipeline, ImageInput, NoiseSource,
@@ -19,7 +20,7 @@ use crate::{
     adapters::AdapterSelection,
     error::PipelineError,
     progress::{ProgressEvent, Stage, begin, tell},
-    request::{GenerationRequest, Mode},
+    request::{ControlUnit, GenerationRequest, Mode},
     schedulers::{Compat, Sampler, Schedule},
 };
 
@@ -40,6 +41,8 @@ pub struct GroupShape {
     /// Of pictures that start from a picture, which decides the first step.
     strength: Option<f64>,
     adapters: AdapterSelection,
+    /// Without their pictures, of which each has its own.
+    control: Vec<ControlUnit>,
 }
 
 /// One picture of a group.
@@ -48,6 +51,8 @@ pub struct GroupMember<'a> {
     pub request: &'a GenerationRequest,
     /// The picture to start from; `None` starts from noise alone.
     pub input: Option<&'a ImageInput>,
+    /// A map of the request's size for each of its ControlNets.
+    pub control_maps: &'a [Rgb32FImage],
     /// The picture's own noise, which is asked for `[1, 4, height / 8, width / 8]`.
     pub noise: &'a mut dyn NoiseSource,
 }
@@ -85,6 +90,7 @@ impl DiffusionPipeline {
             chunks: plan.chunks,
             strength,
             adapters: self.adapters_of(request).ok()?,
+            control: request.control.0.iter().map(ControlUnit::without_image).collect(),
         })
     }
 
@@ -129,13 +135,17 @@ impl DiffusionPipeline {
         for member in members.iter_mut() {
             let checkpoint = &mut || on_event(ProgressEvent::Checkpoint);
             let scheduler = scheduler.as_ref();
-            let GroupMember { request, input, noise } = member;
-            starts.push(match input {
+            let GroupMember { request, input, control_maps, noise } = member;
+            let start = match input {
                 None => self.start_from_noise(request, scheduler, &mut **noise, checkpoint)?,
                 Some(input) => {
                     self.start_from_image(request, input, scheduler, &mut **noise, checkpoint)?
                 }
-            });
+            };
+            starts.push(self.with_control_maps(start, request, control_maps)?);
+        }
+        for unused in self.load_controlnets(&first.control.0)? {
+            tell(ProgressEvent::UnusedKeys(unused), on_event)?;
         }
 
         begin(Stage::Denoise, on_event)?;

@@ -75,12 +75,14 @@ pub struct DenoisingStart {
     pub(super) known: Option<Known>,
     /// Mask and latents of the masked image, the UNet's last five of nine channels.
     pub(super) inpainting: Option<Tensor<4>>,
+    /// What each ControlNet is shown, `[1, 3, height, width]` in f32.
+    pub(super) control_maps: Vec<Tensor<4>>,
 }
 
 impl DenoisingStart {
     /// A run over the whole schedule.
     pub fn noise(latents: Tensor<4>) -> Self {
-        Self { latents, evaluation: 0, known: None, inpainting: None }
+        Self { latents, evaluation: 0, known: None, inpainting: None, control_maps: Vec::new() }
     }
 }
 
@@ -202,7 +204,7 @@ impl DiffusionPipeline {
             }),
             _ => None,
         };
-        Ok(DenoisingStart { latents, evaluation, known, inpainting })
+        Ok(DenoisingStart { latents, evaluation, known, inpainting, control_maps: Vec::new() })
     }
 
     /// The last five channels of a nine-channel UNet: the mask, and the latents of the picture
@@ -281,10 +283,15 @@ impl DiffusionPipeline {
 
     /// Pixels in −1..=1, `[1, 3, height, width]` in f32.
     fn image_tensor(&self, image: &Rgb32FImage) -> Tensor<4> {
+        self.unit_tensor(image) * 2.0 - 1.0
+    }
+
+    /// Pixels in 0..=1, `[1, 3, height, width]` in f32.
+    pub(super) fn unit_tensor(&self, image: &Rgb32FImage) -> Tensor<4> {
         let shape = [1, image.height() as usize, image.width() as usize, 3];
         let data = TensorData::new(image.as_raw().clone(), shape);
         let pixels = Tensor::<4>::from_data(data, (&self.device.device, DType::F32));
-        pixels.permute([0, 3, 1, 2]) * 2.0 - 1.0
+        pixels.permute([0, 3, 1, 2])
     }
 
     /// `[1, 1, height, width]` in f32.

@@ -147,6 +147,7 @@ impl DiffusionPipeline {
             unet,
             inpainting,
             latent_channels,
+            controlnets: Vec::new(),
             vae,
             vae_hash,
             vae_encoder: None,

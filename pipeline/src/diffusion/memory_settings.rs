@@ -10,9 +10,7 @@ use crate::{
     device::{ComputeDtype, OpenDevice},
     editing::Sources,
     error::PipelineError,
-    memory::{
-        MemoryPlan, MemoryPlanner, MemorySettings, TextEncoderUse, Workload, retry_with_less,
-    },
+    memory::{MemoryPlan, MemoryPlanner, MemorySettings, TextEncoderUse, retry_with_less},
     progress::{ProgressEvent, tell},
     request::GenerationRequest,
 };
@@ -71,9 +69,9 @@ impl DiffusionPipeline {
         batch: usize,
     ) -> Result<Option<MemoryPlan>, PipelineError> {
         let Some(planner) = &self.memory else { return Ok(None) };
-        let workload = Workload::new(request, sources, self.native_side)?;
         let batch = u32::try_from(batch).unwrap_or(u32::MAX);
-        planner.plan(&workload, MemorySettings { batch, ..self.wanted_memory }).map(Some)
+        let wanted = MemorySettings { batch, ..self.wanted_memory };
+        planner.plan_request(request, sources, self.native_side, wanted).map(Some)
     }
 
     /// Plans a run of `batch` pictures at once and makes it, again with less each time that the
@@ -128,6 +126,7 @@ impl DiffusionPipeline {
         self.used_memory = *settings;
         let slicing = settings.attention_slicing;
         self.unet.set_attention_slicing(slicing);
+        self.slice_attention_of_controlnets();
         self.vae.set_attention_slicing(slicing);
         if let Some(encoder) = &mut self.vae_encoder {
             encoder.set_attention_slicing(slicing);

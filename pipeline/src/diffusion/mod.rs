@@ -3,6 +3,7 @@
 mod adapters;
 mod components;
 mod conditioning;
+mod control;
 mod defaults;
 mod denoise;
 mod group;
@@ -41,6 +42,7 @@ use std::{
 
 use burn::tensor::{DType, FloatDType, Tensor};
 use components::Components;
+use control::LoadedControlNet;
 use emberbrush_layers::interrupt::{Cancelled, Checkpoint};
 use emberbrush_text_encoder::prompt::PromptSyntax;
 use emberbrush_unet::UNet2DConditionModel;
@@ -98,6 +100,8 @@ pub struct DiffusionPipeline {
     /// Whether the UNet takes a mask and a masked image beside the latents.
     inpainting: bool,
     latent_channels: usize,
+    /// Those of the last run that used any.
+    controlnets: Vec<LoadedControlNet>,
     vae: AnyDecoder,
     /// Of a decoder that is not the checkpoint's own.
     vae_hash: Option<Arc<VaeHash>>,
@@ -199,7 +203,7 @@ impl DiffusionPipeline {
         noise: &mut dyn NoiseSource,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<RgbImage, PipelineError> {
-        let latents = self.run(request, None, noise, on_event)?;
+        let latents = self.run(request, None, &[], noise, on_event)?;
         self.decode(latents, &mut || on_event(ProgressEvent::Checkpoint))
     }
 
@@ -210,7 +214,7 @@ impl DiffusionPipeline {
         noise: &mut dyn NoiseSource,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<Rgb32FImage, PipelineError> {
-        let latents = self.run(request, None, noise, on_event)?;
+        let latents = self.run(request, None, &[], noise, on_event)?;
         self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
     }
 
@@ -222,7 +226,21 @@ impl DiffusionPipeline {
         noise: &mut dyn NoiseSource,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<Rgb32FImage, PipelineError> {
-        let latents = self.run(request, Some(input), noise, on_event)?;
+        let latents = self.run(request, Some(input), &[], noise, on_event)?;
+        self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
+    }
+
+    /// Makes one picture, from a picture or from noise alone, with a map of the request's size for each
+    /// of its ControlNets.
+    pub fn generate_controlled(
+        &mut self,
+        request: &GenerationRequest,
+        input: Option<&ImageInput>,
+        control_maps: &[Rgb32FImage],
+        noise: &mut dyn NoiseSource,
+        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
+    ) -> Result<Rgb32FImage, PipelineError> {
+        let latents = self.run(request, input, control_maps, noise, on_event)?;
         self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
     }
 
@@ -231,10 +249,12 @@ impl DiffusionPipeline {
         &mut self,
         request: &GenerationRequest,
         input: Option<&ImageInput>,
+        control_maps: &[Rgb32FImage],
         noise: &mut dyn NoiseSource,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
-        self.generate_latents(&mut [GroupMember { request, input, noise }], on_event)
+        let member = GroupMember { request, input, control_maps, noise };
+        self.generate_latents(&mut [member], on_event)
     }
 
     /// The scheduler for a request, from the checkpoint's own configuration.

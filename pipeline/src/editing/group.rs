@@ -7,7 +7,7 @@ use std::{
 
 use emberbrush_layers::interrupt::Cancelled;
 
-use super::{Edited, PreparedRun, Sources, edit};
+use super::{ControlPictures, Edited, PreparedRun, Sources, edit};
 use crate::{
     diffusion::{DiffusionPipeline, GroupMember, SeededNoise},
     error::PipelineError,
@@ -68,7 +68,7 @@ fn edit_from_place(
     let (first_request, first_sources) = group[0];
     let size = group.len();
     let prepared: Result<Option<Vec<PreparedRun<'_>>>, PipelineError> =
-        group.iter().map(|(request, sources)| PreparedRun::new(request, *sources)).collect();
+        group.iter().map(|(request, sources)| prepared_run(request, *sources)).collect();
     let latents = pipeline.within_memory(
         first_request,
         first_sources,
@@ -87,7 +87,7 @@ fn edit_from_place(
                 .zip(&mut noise)
                 .map(|(((request, _), prepared), noise)| {
                     let input = prepared.input.as_ref();
-                    GroupMember { request, input, noise }
+                    GroupMember { request, input, control_maps: &prepared.control_maps, noise }
                 })
                 .collect();
             pipeline.generate_latents(&mut members, on_event).map(Some)
@@ -121,6 +121,13 @@ fn edit_from_place(
         deliver(pipeline, group[place].0, first + place, batch, took, edited, on_picture)?;
     }
     Ok(())
+}
+
+fn prepared_run<'a>(
+    request: &'a GenerationRequest,
+    sources: Option<&'a Sources>,
+) -> Result<Option<PreparedRun<'a>>, PipelineError> {
+    PreparedRun::new(request, sources, &ControlPictures::read(request, sources)?)
 }
 
 fn deliver(

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use image::{GenericImageView, Luma};
 
-use super::{PreparedMask, Sources, edit_from};
+use super::{ControlPictures, PreparedMask, Sources, edit_controlled};
 use crate::{
     diffusion::{DiffusionPipeline, NoiseSource},
     error::PipelineError,
@@ -81,6 +81,7 @@ pub(super) fn outpaint(
     request: &GenerationRequest,
     outpaint: &Outpaint,
     sources: &Sources,
+    control: &ControlPictures,
     noise: &mut dyn NoiseSource,
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Picture, PipelineError> {
@@ -119,7 +120,9 @@ pub(super) fn outpaint(
         let part = Sources { init: part, mask: Some(mask) };
         let (width, height) = part.working_size(&mode, pipeline.native_side());
         let request = GenerationRequest { mode, width, height, ..request.clone() };
-        let filled = edit_from(pipeline, &request, Some(&part), noise, on_event)?;
+        let control = control.cropped(after);
+        let part = Some(&part);
+        let filled = edit_controlled(pipeline, &request, part, &control, noise, on_event)?;
         place(&mut canvas.pixels, &filled.picture.pixels, left, top);
     }
     Ok(canvas)

@@ -4,7 +4,10 @@ use std::{ops::ControlFlow, path::Path};
 
 use image::{Rgb, Rgb32FImage};
 
-use super::latent_upscaling::{LatentInterpolation, upscale_latents};
+use super::{
+    ControlPictures,
+    latent_upscaling::{LatentInterpolation, upscale_latents},
+};
 use crate::{
     diffusion::{DiffusionPipeline, GroupMember, ImageInput, NoiseSource, StartingImage},
     error::PipelineError,
@@ -23,19 +26,27 @@ pub(super) fn hires_fix(
     pipeline: &mut DiffusionPipeline,
     request: &GenerationRequest,
     hires: &HiresFix,
+    control: &ControlPictures,
     noise: &mut dyn NoiseSource,
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
 ) -> Result<Rgb32FImage, PipelineError> {
     let first = GenerationRequest { mode: Mode::TextToImage, ..request.clone() };
+    let control_maps = control.whole((request.width, request.height));
     let (width, height) = enlarged((request.width, request.height), hires.scale);
     let image = match LatentInterpolation::of(&hires.upscaler) {
         None => {
-            let image = pipeline.generate_float(&first, noise, on_event)?;
+            let image =
+                pipeline.generate_controlled(&first, None, &control_maps, noise, on_event)?;
             let network = hires.upscaler.network();
             StartingImage::Pixels(larger(pipeline, &image, (width, height), network, on_event)?)
         }
         Some(interpolation) => {
-            let first = GroupMember { request: &first, input: None, noise: &mut *noise };
+            let first = GroupMember {
+                request: &first,
+                input: None,
+                control_maps: &control_maps,
+                noise: &mut *noise,
+            };
             let latents = pipeline.generate_latents(&mut [first], on_event)?;
             let size = ((width / LATENT_CELL) as usize, (height / LATENT_CELL) as usize);
             StartingImage::Latents(Box::new(upscale_latents(latents, size, interpolation)?))
@@ -47,15 +58,22 @@ pub(super) fn hires_fix(
     if request.compat == Compat::A1111 {
         noise.restart();
     }
-    pipeline.generate_from_image(&second, &input, noise, on_event)
+    let control_maps = control.whole((width, height));
+    pipeline.generate_controlled(&second, Some(&input), &control_maps, noise, on_event)
+}
+
+/// What a picture is enlarged by.
+pub(super) struct UpscaleRun<'a> {
+    pub(super) request: &'a GenerationRequest,
+    pub(super) upscale: &'a Upscale,
+    pub(super) control: &'a ControlPictures,
 }
 
 /// Enlarges a picture and paints over it in tiles of the request's size that overlap by a quarter and
 /// fade into each other. With a strength of 0 nothing is painted.
 pub(super) fn upscale(
     pipeline: &mut DiffusionPipeline,
-    request: &GenerationRequest,
-    upscale: &Upscale,
+    UpscaleRun { request, upscale, control }: UpscaleRun<'_>,
     source: &Rgb32FImage,
     noise: &mut dyn NoiseSource,
     on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
@@ -66,25 +84,33 @@ pub(super) fn upscale(
     if upscale.image.strength == 0.0 {
         return Ok(large);
     }
+    let large_maps = control.whole((width, height));
     let tile = (request.width.min(width), request.height.min(height));
     let tiles = Tiles::new((width, height), tile, OVERLAP, LATENT_CELL);
-    let request = GenerationRequest {
+    let mut request = GenerationRequest {
         mode: Mode::TextToImage,
         width: tile.0,
         height: tile.1,
         ..request.clone()
     };
+    for unit in &mut request.control.0 {
+        // A tile by itself starts from no file.
+        unit.image.get_or_insert_with(|| upscale.image.init.clone());
+    }
     let mut blend = tiles.blend();
     for (left, top) in tiles.positions() {
         let rectangle =
             Rectangle { left: i64::from(left), top: i64::from(top), width: tile.0, height: tile.1 };
+        let part = |whole: &Rgb32FImage| picture::view(whole, rectangle, tile.0, tile.1);
+        let maps: Vec<Rgb32FImage> = large_maps.iter().map(part).collect();
         let input = ImageInput {
-            image: StartingImage::Pixels(picture::view(&large, rectangle, tile.0, tile.1)),
+            image: StartingImage::Pixels(part(&large)),
             strength: upscale.image.strength,
             mask: None,
             first_pass: None,
         };
-        let painted = pipeline.generate_from_image(&request, &input, noise, on_event)?;
+        let painted =
+            pipeline.generate_controlled(&request, Some(&input), &maps, noise, on_event)?;
         blend.add((left, top), |x, y| painted.get_pixel(x, y).0);
     }
     Ok(Rgb32FImage::from_fn(width, height, |x, y| Rgb(blend.value(x, y))))

@@ -1,12 +1,15 @@
 //! What the networks of a checkpoint take, without loading them.
 
+use std::path::PathBuf;
+
 use emberbrush_text_encoder::ClipTextConfig;
-use emberbrush_unet::UNet2DConditionConfig;
+use emberbrush_unet::{ControlNetConfig, UNet2DConditionConfig};
 use emberbrush_vae::AutoencoderConfig;
 
 use crate::checkpoint::{
     CheckpointError,
     component::{ComponentWeights, TensorHeader},
+    controlnet::ControlNetFiles,
     files::CheckpointFiles,
     vae_override::VaeOverride,
 };
@@ -48,6 +51,8 @@ pub struct ModelMemory {
     pub(super) text: Vec<(ClipTextConfig, NetworkWeights)>,
     pub(super) unet_config: UNet2DConditionConfig,
     pub(super) unet: NetworkWeights,
+    /// Those of a run, which are loaded for it.
+    pub(super) controlnets: Vec<(ControlNetConfig, NetworkWeights)>,
     pub(super) vae_config: AutoencoderConfig,
     pub(super) decoder: NetworkWeights,
     pub(super) encoder: NetworkWeights,
@@ -99,6 +104,7 @@ impl ModelMemory {
             text,
             unet_config: files.json("unet/config.json")?,
             unet: weights(files, "unet", element_bytes)?,
+            controlnets: Vec::new(),
             vae_config,
             decoder: sum(&vae_weights, F32_BYTES, |key| !belongs_to_encoder(key)),
             encoder: sum(&vae_weights, F32_BYTES, belongs_to_encoder),
@@ -110,6 +116,29 @@ impl ModelMemory {
     /// a picture.
     pub fn is_inpainting_model(&self) -> bool {
         self.unet_config.in_channels > self.vae_config.latent_channels()
+    }
+
+    /// The same checkpoint with the ControlNets at `paths`, each once.
+    ///
+    /// # Errors
+    ///
+    /// Where one of them cannot be read or does not fit the checkpoint.
+    pub fn with_controlnets(mut self, paths: &[PathBuf]) -> Result<Self, CheckpointError> {
+        let element_bytes = self.unet.element_bytes;
+        for (index, path) in paths.iter().enumerate() {
+            let files = ControlNetFiles::open(path, &self.unet_config)?;
+            let mut weights = NetworkWeights { element_bytes, ..NetworkWeights::default() };
+            if !paths[..index].contains(path) {
+                files.headers().for_each(|tensor| weights.add(&tensor));
+            }
+            self.controlnets.push((files.config().clone(), weights));
+        }
+        Ok(self)
+    }
+
+    /// Bytes of the ControlNets once loaded.
+    pub(super) fn controlnet_bytes(&self) -> u64 {
+        self.controlnets.iter().map(|(_, weights)| weights.bytes()).sum()
     }
 
     /// Bytes of the text encoders once loaded.

@@ -286,7 +286,7 @@ impl MemoryPlan {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use emberbrush_text_encoder::ClipTextConfig;
-    use emberbrush_unet::{UNet2DConditionConfig, config::PerLevel};
+    use emberbrush_unet::{ControlNetConfig, UNet2DConditionConfig, config::PerLevel};
     use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig};
 
     use super::*;
@@ -314,6 +314,7 @@ mod tests {
                 ..UNet2DConditionConfig::default()
             },
             unet: weights(859_520_964, element_bytes),
+            controlnets: Vec::new(),
             vae_config: AutoencoderConfig::Kl(AutoencoderKlConfig::published()),
             decoder: weights(49_490_199, 4),
             encoder: weights(34_163_664, 4),
@@ -365,6 +366,29 @@ mod tests {
         let edit = self::plan(&workload(512, true), 1, space(CPU, None)).unwrap();
         assert_eq!(edit.stages[2].stage, EncodePicture);
         assert_eq!(edit.stages[2].weight_bytes - plan.stages[2].weight_bytes, 34_163_664 * 4);
+    }
+
+    /// What ControlNets add is held while the UNet goes down, and the maps all the time.
+    #[test]
+    fn controlnets_cost_their_weights_and_what_they_add() {
+        let denoising = |controlnets: usize| {
+            let mut model = model(4);
+            let mut config = ControlNetConfig::default();
+            config.unet.cross_attention_dim = PerLevel::Same(768);
+            let parameters = 361_279_120;
+            let weights = NetworkWeights { parameters, element_bytes: 4, conversion_bytes: 0 };
+            model.controlnets = vec![(config, weights); controlnets];
+            let (workload, wanted) = (workload(512, false), MemorySettings::FULL);
+            let plan = MemoryPlan::new(&model, &workload, wanted, &space(CPU, None)).unwrap();
+            (plan.stages[2].weight_bytes, plan.stages[2].working_bytes)
+        };
+        let (none, one, two) = (denoising(0), denoising(1), denoising(2));
+        assert_eq!(one.0 - none.0, 361_279_120 * 4);
+        // Twelve tensors of a guided batch, 13 MB of them at the highest resolution.
+        assert!((20_000_000..60_000_000).contains(&(one.1 - none.1)), "{none:?} {one:?}");
+        // One map, for both halves of guidance.
+        let map = 320 * 64 * 64 * 4;
+        assert!((map..2 * map).contains(&(two.1 - one.1)), "{one:?} {two:?}");
     }
 
     #[test]

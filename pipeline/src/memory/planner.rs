@@ -6,7 +6,9 @@ use super::{MemoryPlan, MemorySettings, MemorySpace, ModelMemory, Workload};
 use crate::{
     checkpoint::{files::CheckpointFiles, vae_override::VaeOverride},
     device::{ComputeDtype, OpenDevice},
+    editing::Sources,
     error::PipelineError,
+    request::GenerationRequest,
 };
 
 /// What a checkpoint takes, and the memory that its runs have. Made before the checkpoint is
@@ -51,6 +53,26 @@ impl MemoryPlanner {
         wanted: MemorySettings,
     ) -> Result<MemoryPlan, PipelineError> {
         MemoryPlan::new(&self.model, workload, wanted, &self.space)
+    }
+
+    /// Plans the run of a request. `sources` are the pictures that it starts from, `native_side` is the
+    /// checkpoint's.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MemoryPlan::new`], and where a ControlNet cannot be read or does not fit the
+    /// checkpoint.
+    pub fn plan_request(
+        &self,
+        request: &GenerationRequest,
+        sources: Option<&Sources>,
+        native_side: u32,
+        wanted: MemorySettings,
+    ) -> Result<MemoryPlan, PipelineError> {
+        let paths: Vec<_> = request.control.0.iter().map(|unit| unit.model.clone()).collect();
+        let model = self.model.clone().with_controlnets(&paths)?;
+        let workload = Workload::new(request, sources, native_side)?;
+        MemoryPlan::new(&model, &workload, wanted, &self.space)
     }
 
     /// Whether the checkpoint can be loaded at all.

@@ -127,7 +127,7 @@ impl Run<'_> {
             TextEncoderUse::Keep => text + networks,
             TextEncoderUse::DropAfterEncoding => networks,
         };
-        let mut has_encoder = false;
+        let (mut has_encoder, mut has_controlnets) = (false, false);
         let mut enlargement = self.workload.enlargement;
         let passes = &self.workload.passes;
         for place in 0..=passes.len() {
@@ -145,6 +145,10 @@ impl Run<'_> {
                 }
                 let working = self.encode(pass, settings).max(model.encoder.conversion_bytes);
                 stage(RunStage::EncodePicture, size, weights, working);
+            }
+            if !has_controlnets {
+                weights += model.controlnet_bytes();
+                has_controlnets = true;
             }
             stage(RunStage::Denoise, size, weights, self.denoise(pass, settings)?);
             stage(RunStage::Decode, size, weights, self.decode(pass, settings));
@@ -174,9 +178,41 @@ impl Run<'_> {
                 trace.tensor([pictures, self.model.vae_config.latent_channels(), height, width])
             })
             .collect();
+        let (_maps, residuals) = self.controlnets(&trace, &text, pictures, (width, height))?;
         let sample = trace.tensor([batch, config.in_channels, height, width]);
-        config.trace(&trace, sample, &text, None)?;
-        Ok(trace.peak())
+        config.trace(&trace, sample, &text, residuals)?;
+        let conversion = self.model.controlnets.iter().map(|(_, weights)| weights.conversion_bytes);
+        Ok(trace.peak().max(conversion.max().unwrap_or(0)))
+    }
+
+    /// `Control::residuals`, and before it the embedding of maps, which are held.
+    fn controlnets(
+        &self,
+        trace: &Trace,
+        text: &Traced,
+        pictures: usize,
+        (width, height): (usize, usize),
+    ) -> Result<(Vec<Traced>, Option<Vec<Traced>>), WeightError> {
+        let configs = || self.model.controlnets.iter().map(|(config, _)| config);
+        let cell = LATENT_CELL as usize;
+        let maps = configs().map(|config| {
+            let sides = [height * cell, width * cell];
+            let map = [pictures, config.conditioning_channels, sides[0], sides[1]];
+            config.trace_embed(trace, trace.tensor(map))
+        });
+        let maps = maps.collect::<Result<_, _>>()?;
+        let mut sum: Option<Vec<Traced>> = None;
+        for config in configs() {
+            let sample = trace.tensor([text.dims[0], config.unet.in_channels, height, width]);
+            let added = config.trace(trace, sample, text)?;
+            sum = Some(match sum {
+                None => added,
+                Some(sum) => {
+                    sum.into_iter().zip(added).map(|(one, other)| trace.add(one, other)).collect()
+                }
+            });
+        }
+        Ok((maps, sum))
     }
 
     /// `DiffusionPipeline::decode_to_float` for one picture of the batch.

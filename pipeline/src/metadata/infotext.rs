@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{
-    ImageSettings, Program,
+    ImageSettings, Program, control,
     write::{COMPAT, GUIDANCE_RESCALE, INPAINT_NOT_MASKED, ONLY_MASKED},
 };
 use crate::{
@@ -160,6 +160,7 @@ fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
         "Soft inpainting transition contrast boost" => {
             soft(settings, key, value, SoftInpainting::default().transition_contrast_boost);
         }
+        key if key.starts_with(control::KEY) => control::read(settings, key, value),
         "Model hash" => settings.set("model-hash", value),
         "Clip skip" => settings.set_integer("clip-skip", key, value),
         "Variation seed" => settings.set_integer("variation-seed", key, value),

@@ -5,6 +5,7 @@
 
 pub(crate) mod adapters;
 mod comfyui;
+mod control;
 pub(crate) mod exif;
 mod fooocus;
 mod infotext;

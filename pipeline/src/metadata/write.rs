@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::VaeRecord;
-use super::adapters::{self, AdapterHashes};
+use super::{
+    VaeRecord,
+    adapters::{self, AdapterHashes},
+    control,
+};
 use crate::{
     diffusion::SoftInpainting,
     prompt::PromptSyntax,
@@ -156,7 +159,12 @@ fn parameters_of_batch(
         pairs.push(("Batch pos", batch.position.to_string()));
     }
     pairs.push(("Version", VERSION.to_owned()));
-    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    let mut pairs: Vec<String> =
+        pairs.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+    let control = control::pairs(&request.control);
+    // Before the version, which stands last.
+    let last = pairs.len() - 1;
+    pairs.splice(last..last, control.iter().map(|(key, value)| format!("{key}: {value}")));
     format!(
         "{}{}\nNegative prompt: {}\n{}",
         request.prompt,

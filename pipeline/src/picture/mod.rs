@@ -1,6 +1,7 @@
 //! Pictures that people give and get: files, masks, sizes and the pasting of one into another.
 
 mod bounds;
+mod canny;
 mod colour;
 mod distance;
 mod error;
@@ -18,6 +19,7 @@ mod write;
 use image::{ImageBuffer, Luma};
 
 pub use bounds::{Rectangle, fitted_size, native_size};
+pub use canny::canny;
 pub use colour::ProfileProblem;
 pub use error::PictureError;
 pub use mask::{MaskEdge, MaskSource, mask_from};

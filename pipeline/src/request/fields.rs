@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::GenerationRequest;
+use super::{Control, GenerationRequest};
 
 /// Why fields do not make a request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -83,6 +83,10 @@ impl GenerationRequest {
         let parse = |fields: &Map<String, Value>| {
             serde_json::from_value::<Self>(Value::Object(fields.clone()))
         };
+        if fields.contains_key(Control::FIELD) {
+            // Other ControlNets have their own weights.
+            complete.retain(|field, _| !Control::FIELDS.contains(&field.as_str()));
+        }
         let base = complete.clone();
         complete.extend(fields.clone());
         let request = parse(&complete).map_err(|error| {
@@ -100,7 +104,8 @@ impl GenerationRequest {
             }
         })?;
         let known = serde_json::to_value(&request).map_err(together)?;
-        match fields.keys().find(|field| known.get(field.as_str()).is_none()) {
+        let is_known = |field: &str| known.get(field).is_some() || Control::FIELDS.contains(&field);
+        match fields.keys().find(|field| !is_known(field)) {
             None => Ok(request),
             Some(field) => Err(FieldError::Unknown {
                 field: field.clone(),
@@ -140,6 +145,7 @@ mod tests {
             rng: RngSource::Torch,
             count: 1,
             adapters: Default::default(),
+            control: Control::default(),
         }
     }
 
@@ -163,6 +169,26 @@ mod tests {
         assert_eq!(request.mode.init().unwrap().strength, 0.5);
         let request = with(json!({ "init": "a.png", "mask": "b.png" })).unwrap();
         assert!(matches!(request.mode, Mode::Inpaint(_)));
+    }
+
+    #[test]
+    fn controlnets_replace_controlnets() {
+        let first = json!({
+            "control": ["a", "b"], "control-image": "m.png", "control-weight": [0.5, 0.7],
+        });
+        let request = with(first).unwrap();
+        let weights = |request: &GenerationRequest| -> Vec<f64> {
+            request.control.0.iter().map(|unit| unit.weight).collect()
+        };
+        let again = |fields: Value| request.with_fields(fields.as_object().unwrap());
+        assert_eq!(weights(&again(json!({ "steps": 3 })).unwrap()), [0.5, 0.7]);
+        assert_eq!(weights(&again(json!({ "control-weight": 2 })).unwrap()), [2.0, 2.0]);
+        let other = json!({ "control": "c", "control-image": "m.png" });
+        assert_eq!(weights(&again(other).unwrap()), [1.0]);
+        let none = json!({ "control": [] });
+        assert_eq!(weights(&again(none).unwrap()), [0.0; 0]);
+        let error = with(json!({ "control-weight": 2 })).unwrap_err();
+        assert!(error.to_string().contains("needs `control`"), "{error}");
     }
 
     #[test]

@@ -260,6 +260,7 @@ pub fn defaults() -> GenerationRequest {
         rng: RngSource::Torch,
         count: 1,
         adapters: Default::default(),
+        control: Default::default(),
     }
 }
 
