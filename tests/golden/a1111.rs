@@ -50,6 +50,7 @@ fn request(prompt: &str, negative: &str, sampler: &str, steps: u32) -> Generatio
         compat: Compat::A1111,
         conditioning: Default::default(),
         adapters: Default::default(),
+        control: Default::default(),
         seed: 0,
         rng: RngSource::Philox,
         count: 1,
