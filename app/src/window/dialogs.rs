@@ -32,9 +32,11 @@ pub enum Question {
     },
 }
 
+type Answer = dyn Fn(&Question) -> Option<PathBuf> + Send + Sync;
+
 /// Asks a person.
 #[derive(Clone)]
-pub struct Dialogs(Arc<dyn Fn(&Question) -> Option<PathBuf> + Send + Sync>);
+pub struct Dialogs(Arc<Answer>);
 
 impl fmt::Debug for Dialogs {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
