@@ -53,6 +53,7 @@ fn two_pictures_are_compared_with_a_slider() {
     wait(&mut screen, |screen| slider(screen));
     wait(&mut screen, |screen| window(screen).gallery().compared().is_some());
     assert_eq!(window(&screen).gallery().compared().unwrap(), 0.5);
+    wait(&mut screen, |screen| window(screen).gallery().awaited_thumbnails() == 0);
     let place = screen.get_by_role(egui::accesskit::Role::Slider).rect();
     screen.hover_at(place.center());
     screen.step();
