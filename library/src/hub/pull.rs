@@ -258,7 +258,7 @@ impl Pull<'_> {
                 }
                 None => {
                     let path = self.folder.join("part");
-                    let path = path.with_added_extension(&file_key(&file.path));
+                    let path = path.with_added_extension(file_key(&file.path));
                     let fetched = self.fetch(&wanted, &path, done, Some(total), on_progress)?;
                     move_to(&path, &target)?;
                     let Fetched { sha256, is_published, .. } = fetched;
