@@ -232,6 +232,7 @@ fn pictures_made_at_once_are_those_made_alone() {
     std::fs::write(workshop.path("jobs.jsonl"), jobs.join("\n")).unwrap();
     let run = |folder: &str, size: &str| {
         let more = ["--steps", "2", "--sampler", "euler-a", "--batch-size", size, "--json"];
+        let more = [&more[..], &["--width", "96", "--height", "96"]].concat();
         let run = workshop.run(&batch("jobs.jsonl", folder, &more));
         assert_eq!(run.code(), Some(1), "{}", run.stderr());
         let events = run.stdout();

@@ -71,9 +71,21 @@ fn raw_pictures_are_those_of_diffusers() {
     assert_eq!(compared, 9);
 }
 
-/// The default model fills a part of a picture of its own size or another.
-const FILL: [&str; 8] =
-    ["generate", "--init", "image.png", "--mask", "mask.png", "--steps", "3", "--device"];
+/// The default model fills a part of a picture, larger or smaller than the picture is.
+const FILL: [&str; 12] = [
+    "generate",
+    "--init",
+    "image.png",
+    "--mask",
+    "mask.png",
+    "--steps",
+    "3",
+    "--width",
+    "128",
+    "--height",
+    "128",
+    "--device",
+];
 
 #[test]
 fn a_fill_gives_three_variations_and_counts_what_changed() {
@@ -240,7 +252,8 @@ fn edits_are_described_with_the_keys_of_a1111() {
 
     let hires = ["generate", "a red apple", "--steps", "2", "--device", "cpu", "--hires", "1.5"];
     let more = ["--hires-steps", "4", "--hires-upscaler", "latent-bicubic", "-o", "hires.png"];
-    workshop.run(&[&hires[..], &more].concat()).succeeded();
+    let size = ["--width", "128", "--height", "128"];
+    workshop.run(&[&hires[..], &more, &size].concat()).succeeded();
     let text = text_of("hires.png");
     let expected = "Denoising strength: 0.5, Hires upscale: 1.5, Hires steps: 2, \
                     Hires upscaler: Latent (bicubic), Version: ";

@@ -10,6 +10,9 @@ use program::{Workshop, text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+/// A size that is quick, whatever the model in the box was trained for.
+const SMALL: [&str; 4] = ["--width", "64", "--height", "64"];
+
 /// The golden pictures, one case after another.
 fn golden_image(name: &str) -> RgbImage {
     let golden = emberbrush_tests::Golden::open("pipelines", &burn::tensor::Device::flex());
@@ -119,13 +122,21 @@ fn without_a_model_the_one_in_the_box_draws() {
     assert_eq!(run.stdout().trim(), "apple.png");
     assert!(run.stderr().contains("step 2/2"), "{}", run.stderr());
     assert_eq!(workshop.files(), ["apple.png"]);
-    assert_eq!(image::open(workshop.path("apple.png")).unwrap().to_rgb8().dimensions(), (128, 128));
+    let recommended = emberbrush_assets::DEFAULT_MODEL
+        .iter()
+        .find(|(path, _)| *path == "defaults.json")
+        .map(|(_, content)| serde_json::from_slice::<Value>(content).unwrap())
+        .unwrap();
+    let picture = image::open(workshop.path("apple.png")).unwrap();
+    assert_eq!(recommended["width"], picture.width());
+    assert_eq!(recommended["height"], picture.height());
 }
 
 #[test]
 fn picture_k_has_seed_plus_k_and_equals_the_one_made_alone() {
     let workshop = Workshop::new();
     let common = ["generate", "a cat", "--steps", "2", "--device", "cpu", "--sampler", "euler-a"];
+    let common = [&common[..], &SMALL].concat();
     let three = [&common[..], &["--seed", "10", "--count", "3", "-o", "three/"]].concat();
     workshop.run(&three).succeeded();
     let alone = [&common[..], &["--seed", "12", "-o", "alone.png"]].concat();
@@ -144,10 +155,16 @@ fn the_two_sources_of_random_numbers_differ() {
     for rng in ["torch", "philox"] {
         let output = format!("{rng}.png");
         workshop
-            .run(&[
-                "generate", "a cat", "--steps", "1", "--seed", "5", "--rng", rng, "--device",
-                "cpu", "-o", &output,
-            ])
+            .run(
+                &[
+                    &[
+                        "generate", "a cat", "--steps", "1", "--seed", "5", "--rng", rng,
+                        "--device", "cpu", "-o", &output,
+                    ][..],
+                    &SMALL,
+                ]
+                .concat(),
+            )
             .succeeded();
     }
     let [torch, philox] =
@@ -174,6 +191,10 @@ fn the_png_carries_its_settings() {
             "karras",
             "--seed",
             "9",
+            "--width",
+            "128",
+            "--height",
+            "96",
             "--device",
             "cpu",
             "-o",
@@ -185,7 +206,7 @@ fn the_png_carries_its_settings() {
     let chunk = &reader.info().uncompressed_latin1_text[0];
     assert_eq!(chunk.keyword, "parameters");
     let expected = "a cat\nNegative prompt: dog\nSteps: 2, Sampler: DPM++ 2M, Schedule type: Karras, \
-                    CFG scale: 3.5, Seed: 9, Size: 128x128, Model hash: ";
+                    CFG scale: 3.5, Seed: 9, Size: 128x96, Model hash: ";
     let text = &chunk.text;
     assert!(text.starts_with(expected), "{text}");
     let weights = emberbrush_assets::DEFAULT_MODEL
@@ -206,8 +227,8 @@ fn json_is_one_object_a_line() {
     let workshop = Workshop::new();
     let run = workshop
         .run(&[
-            "generate", "a cat", "--steps", "2", "--seed", "1", "--device", "cpu", "-o", "cat.png",
-            "--json",
+            "generate", "a cat", "--steps", "2", "--seed", "1", "--width", "64", "--height", "64",
+            "--device", "cpu", "-o", "cat.png", "--json",
         ])
         .succeeded();
     let objects: Vec<Value> =
@@ -224,7 +245,13 @@ fn an_existing_file_is_kept_and_the_new_name_is_printed() {
     let workshop = Workshop::new();
     std::fs::write(workshop.path("cat.png"), "precious").unwrap();
     let run = workshop
-        .run(&["generate", "a cat", "--steps", "1", "--device", "cpu", "-o", "cat.png"])
+        .run(
+            &[
+                &["generate", "a cat", "--steps", "1", "--device", "cpu", "-o", "cat.png"][..],
+                &SMALL,
+            ]
+            .concat(),
+        )
         .succeeded();
     assert_eq!(run.stdout().trim(), "cat-1.png");
     assert_eq!(std::fs::read(workshop.path("cat.png")).unwrap(), b"precious");

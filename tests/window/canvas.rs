@@ -555,7 +555,7 @@ fn a_fill_is_cancelled_and_keeps_what_is_done() {
     assert_eq!(candidate.job().request.prompt, "slow apple");
 }
 
-/// The model in the box, with few steps.
+/// The model in the box, with few steps and pixels.
 #[derive(Default)]
 struct QuickEngine(DiffusionEngine);
 
@@ -563,6 +563,7 @@ impl Engine for QuickEngine {
     fn load(&mut self, model: &ModelSource, device: DeviceChoice) -> Result<LoadedModel, Failure> {
         let mut loaded = self.0.load(model, device)?;
         loaded.defaults.steps = 4;
+        (loaded.defaults.width, loaded.defaults.height) = (128, 128);
         Ok(loaded)
     }
 

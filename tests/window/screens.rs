@@ -53,8 +53,12 @@ const PROMPTS: [&str; 12] = [
 /// The pictures of the sheet in the README, which the model in the box drew, in the order of [`PROMPTS`].
 fn drawings() -> Vec<RgbImage> {
     let sheet = image::open(docs().join("sheets/readme.png")).unwrap().to_rgb8();
-    let tile = |place: u32| (place % 6 * 132, place / 6 * 154);
-    (0..12).map(tile).map(|(x, y)| imageops::crop_imm(&sheet, x, y, 128, 128).to_image()).collect()
+    let (column, row) = (sheet.width() / 6, sheet.height() / 2);
+    // Between pictures lie four pixels, whatever their size.
+    let side = column - 4;
+    let tile = |place: u32| (place % 6 * column, place / 6 * row);
+    let crop = |(x, y)| imageops::crop_imm(&sheet, x, y, side, side).to_image();
+    (0..12).map(tile).map(crop).collect()
 }
 
 fn docs() -> PathBuf {
