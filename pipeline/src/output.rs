@@ -190,7 +190,7 @@ pub fn write_over(bytes: &[u8], path: &Path) -> Result<(), OutputError> {
 }
 
 /// Temporary files are private; a finished picture has the permissions of any new file.
-fn allow_reading(file: &fs::File) -> std::io::Result<()> {
+pub(crate) fn allow_reading(file: &fs::File) -> std::io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

@@ -18,10 +18,13 @@ use tempfile::TempPath;
 use thiserror::Error;
 
 use super::{BatchPlan, Item, Shard, csv, plan::hexadecimal};
-use crate::request::GenerationRequest;
+use crate::{output::allow_reading, request::GenerationRequest};
 
 /// The file that says which job set a folder belongs to.
 const STATE: &str = "batch.json";
+
+/// How the names begin under which it is written.
+const HIDDEN_STATE: &str = ".emberbrush-batch-";
 
 /// Why a batch could not go on.
 #[derive(Debug, Error)]
@@ -108,17 +111,25 @@ impl Manifest {
     ///
     /// [`ManifestError::OtherJobs`] where the folder belongs to another job set.
     pub fn claim(folder: &Path, plan: &BatchPlan, today: &str) -> Result<String, ManifestError> {
+        let (digest, images) = (plan.digest().to_owned(), plan.items().len());
+        Self::claim_for(folder, &State { digest, images, date: today.to_owned() })
+    }
+
+    fn claim_for(folder: &Path, wanted: &State) -> Result<String, ManifestError> {
         let path = folder.join(STATE);
         let io = |source| ManifestError::Io { path: path.display().to_string(), source };
         fs::create_dir_all(folder).map_err(io)?;
         if !path.exists() {
-            let (digest, images) = (plan.digest().to_owned(), plan.items().len());
-            let state = State { digest, images, date: today.to_owned() };
-            let text = serde_json::to_string(&state).unwrap_or_default();
-            let hidden = folder.join(format!(".emberbrush-batch-{}.part", std::process::id()));
-            let file = TempPath::try_from_path(&hidden).map_err(io)?;
-            fs::write(&hidden, text).map_err(io)?;
-            File::open(&hidden).and_then(|file| file.sync_all()).map_err(io)?;
+            let text = serde_json::to_string(wanted).unwrap_or_default();
+            // Written through the open file alone: whoever was first takes its name away below.
+            let mut file = tempfile::Builder::new()
+                .prefix(HIDDEN_STATE)
+                .suffix(".part")
+                .tempfile_in(folder)
+                .map_err(io)?;
+            file.write_all(text.as_bytes()).map_err(io)?;
+            file.as_file().sync_all().map_err(io)?;
+            allow_reading(file.as_file()).map_err(io)?;
             match file.persist_noclobber(&path) {
                 // Another part of the same job set was first.
                 Err(error) if !path.exists() => return Err(io(error.error)),
@@ -126,7 +137,7 @@ impl Manifest {
             }
         }
         for left in fs::read_dir(folder).map_err(io)?.flatten() {
-            if left.file_name().to_string_lossy().starts_with(".emberbrush-batch-") {
+            if left.file_name().to_string_lossy().starts_with(HIDDEN_STATE) {
                 // Left by an interruption, or of no use any more.
                 let _ = fs::remove_file(left.path());
             }
@@ -136,7 +147,7 @@ impl Manifest {
             path: path.display().to_string(),
             reason: error.to_string(),
         })?;
-        if state.digest == plan.digest() {
+        if state.digest == wanted.digest {
             Ok(state.date)
         } else {
             Err(ManifestError::OtherJobs { folder: folder.display().to_string() })
@@ -458,6 +469,28 @@ mod tests {
         // One that was taken away is made again.
         fs::remove_file(&path).unwrap();
         assert!(!open(folder).contains(0));
+    }
+
+    #[test]
+    fn parts_that_begin_at_once_claim_one_folder() {
+        for round in 0..50 {
+            let folder = tempfile::tempdir().unwrap();
+            let together = folder.path().join("together");
+            let claim = &|part: usize| {
+                let date = format!("2026-01-{part:02}");
+                Manifest::claim_for(&together, &State { digest: "a".to_owned(), images: 8, date })
+            };
+            let dates = std::thread::scope(|scope| {
+                let parts: Vec<_> = (1..=8).map(|part| scope.spawn(move || claim(part))).collect();
+                parts.into_iter().map(|part| part.join().unwrap().unwrap()).collect::<Vec<_>>()
+            });
+            assert!(dates.iter().all(|date| *date == dates[0]), "round {round}: {dates:?}");
+            let files = fs::read_dir(&together).unwrap().flatten().map(|file| file.file_name());
+            assert_eq!(files.collect::<Vec<_>>(), [STATE], "round {round}");
+            let other = State { digest: "b".to_owned(), images: 8, date: String::new() };
+            let refused = Manifest::claim_for(&together, &other).unwrap_err();
+            assert!(matches!(refused, ManifestError::OtherJobs { .. }), "{refused}");
+        }
     }
 
     #[test]
