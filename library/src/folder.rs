@@ -11,13 +11,13 @@ use std::{
 };
 
 use bytesize::ByteSize;
+use emberbrush_pipeline::places;
 use serde::Serialize;
 
 use crate::{
     error::LibraryError,
     index::{Index, Record, Source},
     name::ModelName,
-    places,
 };
 
 /// The ending of files that tell where a model is.

@@ -12,7 +12,6 @@ pub mod folder;
 pub mod hub;
 pub mod index;
 pub mod name;
-pub mod places;
 pub mod progress;
 pub mod remove;
 pub mod verify;

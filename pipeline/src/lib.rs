@@ -14,6 +14,7 @@ pub mod memory;
 pub mod metadata;
 pub mod output;
 pub mod picture;
+pub mod places;
 pub mod preview;
 pub mod progress;
 pub mod request;

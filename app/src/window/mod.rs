@@ -39,7 +39,7 @@ pub mod words;
 
 use anyhow::Context as _;
 pub use application::{Bin, Notice, Place, PlaceContext, Start, Window};
-use emberbrush_library::places;
+use emberbrush_pipeline::places;
 
 use crate::engine::DiffusionEngine;
 

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use directories::UserDirs;
-use emberbrush_library::places;
-use emberbrush_pipeline::{device::DeviceChoice, picture::FileFormat};
+use emberbrush_pipeline::{device::DeviceChoice, picture::FileFormat, places};
 use serde::{Deserialize, Serialize};
 
 use super::{actions::Shortcuts, theme::ThemeChoice, words::Language};

@@ -392,6 +392,20 @@ mod tests {
     }
 
     #[test]
+    fn a_unet_that_is_told_the_guidance_takes_half() {
+        let denoising = |guided: bool, is_told: bool| {
+            let mut model = model(4);
+            model.unet_config.time_cond_proj_dim = is_told.then_some(256);
+            let workload = Workload { guided, ..workload(512, false) };
+            let wanted = MemorySettings::FULL;
+            let plan = MemoryPlan::new(&model, &workload, wanted, &space(CPU, None)).unwrap();
+            plan.stages[2].working_bytes
+        };
+        assert_eq!(denoising(true, true), denoising(false, false));
+        assert!(denoising(true, false) > denoising(true, true) * 3 / 2);
+    }
+
+    #[test]
     fn a_batch_costs_more_while_denoising_alone() {
         let one = plan(&workload(512, false), 1, space(CPU, None)).unwrap();
         let four = plan(&workload(512, false), 4, space(CPU, None)).unwrap();

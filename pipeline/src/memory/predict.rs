@@ -164,7 +164,10 @@ impl Run<'_> {
         let config = &self.model.unet_config;
         let trace = self.trace(self.model.unet.element_bytes, settings.attention_slicing);
         let pictures = settings.batch.max(1) as usize;
-        let batch = if self.workload.guided { 2 * pictures } else { pictures };
+        // UNets that are told the guidance scale evaluate the prompt alone.
+        let is_told_guidance = config.time_cond_proj_dim.is_some();
+        let is_guided = self.workload.guided && !is_told_guidance;
+        let batch = if is_guided { 2 * pictures } else { pictures };
         let (width, height) = latent_size(pass);
         let (channels, tokens) =
             self.model.text.iter().fold((0, 77), |(channels, _), (text, _)| {

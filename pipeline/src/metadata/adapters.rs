@@ -7,9 +7,11 @@ use std::{
     path::Path,
 };
 
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::adapters::{AdapterSelection, LoraSelection};
+use super::ImageSettings;
+use crate::adapters::{AdapterSelection, LoraSelection, MAX_LORA_WEIGHT};
 
 /// How many hexadecimal digits of a hash are written.
 const DIGITS: usize = 12;
@@ -50,10 +52,46 @@ pub(super) fn tags(selection: &AdapterSelection) -> String {
 
 fn tag(LoraSelection { file, unet, text }: &LoraSelection) -> String {
     let name = file.file_stem().unwrap_or(file.as_os_str()).to_string_lossy();
+    named_tag(&name, *unet, *text)
+}
+
+fn named_tag(name: &str, unet: f64, text: f64) -> String {
     if unet == text {
         format!(" <lora:{name}:{text}>")
     } else {
         format!(" <lora:{name}:{text}:{unet}>")
+    }
+}
+
+/// A low-rank adapter of another program's image.
+#[derive(Debug)]
+pub(super) struct UsedLora {
+    /// Its file, or the name of one without its ending.
+    pub(super) file: String,
+    /// The weight in the UNet.
+    pub(super) unet: Value,
+    /// The weight in the text encoders.
+    pub(super) text: Value,
+}
+
+impl ImageSettings {
+    /// Adds adapters to the prompt as its syntax selects them, so that they are found by name where
+    /// those of prompts are.
+    pub(super) fn add_loras(&mut self, loras: impl IntoIterator<Item = UsedLora>) {
+        for UsedLora { file, unet, text } in loras {
+            let name = file.rsplit(['/', '\\']).next().unwrap_or(&file);
+            let endings = [".safetensors", ".ckpt", ".pt", ".bin"];
+            let name = endings.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+            let weight =
+                |value: &Value| value.as_f64().filter(|weight| weight.abs() <= MAX_LORA_WEIGHT);
+            let can_be_named = !name.is_empty() && !name.contains([':', '<', '>']);
+            match (self.fields.get_mut("prompt"), weight(&unet), weight(&text)) {
+                (Some(Value::String(prompt)), Some(unet), Some(text)) if can_be_named => {
+                    *prompt += &named_tag(name, unet, text);
+                }
+                _ => self.not_read("LoRA", file),
+            }
+        }
     }
 }
 
@@ -97,7 +135,28 @@ fn digits_of(reader: &mut impl Read) -> io::Result<String> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::metadata::Program;
+
+    #[test]
+    fn what_cannot_be_selected_in_a_prompt_is_told() {
+        let used =
+            |file: &str, unet: Value| UsedLora { file: file.to_owned(), unet, text: json!(0.5) };
+        let mut settings = ImageSettings::new(Program::ComfyUi);
+        settings.add_loras([used("early", json!(1))]);
+        settings.set("prompt", "a cat");
+        settings.add_loras([
+            used("styles\\ink v1.2.safetensors", json!(0.8)),
+            used("b", json!(0.5)),
+            used("c:d", json!(1)),
+            used("e", json!(1000)),
+            used("f", json!("many")),
+        ]);
+        assert_eq!(settings.fields["prompt"], "a cat <lora:ink v1.2:0.5:0.8> <lora:b:0.5>");
+        assert_eq!(settings.unread, ["LoRA: early", "LoRA: c:d", "LoRA: e", "LoRA: f"]);
+    }
 
     #[test]
     fn adapters_are_named_and_hashed_as_a1111_does() {

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{ImageSettings, Program};
+use super::{ImageSettings, Program, adapters::UsedLora};
 
 /// Longest way through a graph that is followed; longer ones are circles.
 const MAX_DEPTH: usize = 64;
@@ -171,7 +171,20 @@ impl<'a> Graph<'a> {
         }
     }
 
+    /// The checkpoint, and the LoRAs that are merged on the way to the sampler.
     fn model(&self, sampler: &'a Value, settings: &mut ImageSettings) {
+        let mut loras = Vec::new();
+        self.checkpoint(sampler, &mut loras, settings);
+        // The last is the first to be merged.
+        settings.add_loras(loras.into_iter().rev());
+    }
+
+    fn checkpoint(
+        &self,
+        sampler: &'a Value,
+        loras: &mut Vec<UsedLora>,
+        settings: &mut ImageSettings,
+    ) {
         let mut node = sampler;
         for _ in 0..MAX_DEPTH {
             let Some(next) = self.linked(&node["inputs"]["model"]) else { break };
@@ -186,7 +199,13 @@ impl<'a> Graph<'a> {
                 return;
             }
             match inputs["lora_name"].as_str() {
-                Some(name) => settings.not_read("LoRA", name),
+                Some(name) => {
+                    let clip = &inputs["strength_clip"];
+                    // Some nodes change the UNet alone.
+                    let text = if clip.is_null() { Value::from(0) } else { self.value(clip) };
+                    let (file, unet) = (name.to_owned(), self.value(&inputs["strength_model"]));
+                    loras.push(UsedLora { file, unet, text });
+                }
                 None if class(node) == "Reroute" => {}
                 None => settings.unread.push(format!("the node {}", class(node))),
             }
@@ -215,8 +234,12 @@ mod tests {
             "7": { "class_type": "CLIPTextEncode", "inputs": { "text": "text, watermark" } },
             "8": { "class_type": "VAEDecode", "inputs": { "samples": ["3", 0], "vae": ["4", 2] } },
             "9": { "class_type": "SaveImage", "inputs": { "images": ["8", 0] } },
-            "10": { "class_type": "LoraLoader", "inputs": { "lora_name": "ink", "model": ["4", 0] } },
+            "10": { "class_type": "LoraLoader", "inputs": { "lora_name": "styles\\ink.safetensors",
+                    "strength_model": 0.8, "strength_clip": ["12", 0], "model": ["13", 0] } },
             "11": { "class_type": "PrimitiveString", "inputs": { "value": "a glass bottle" } },
+            "12": { "class_type": "PrimitiveFloat", "inputs": { "value": 0.5 } },
+            "13": { "class_type": "LoraLoaderModelOnly", "inputs": {
+                    "lora_name": "light.safetensors", "strength_model": 1, "model": ["4", 0] } },
         })
     }
 
@@ -226,26 +249,30 @@ mod tests {
         assert_eq!(
             Value::from(settings.fields),
             json!({
-                "prompt": "a glass bottle", "negative": "text, watermark", "seed": 156680208700286_u64,
+                "prompt": "a glass bottle <lora:light:0:1> <lora:ink:0.5:0.8>",
+                "negative": "text, watermark", "seed": 156680208700286_u64,
                 "steps": 20, "cfg": 8, "sampler": "dpmpp-2m", "schedule": "karras", "rng": "torch",
                 "width": 512, "height": 640, "model": "v1-5-pruned",
             })
         );
-        assert_eq!(settings.unread, ["LoRA: ink"]);
+        assert_eq!(settings.unread, [""; 0]);
     }
 
     #[test]
     fn second_passes_and_unknown_nodes_are_told() {
         let mut graph = common();
-        graph["12"] = graph["3"].clone();
-        graph["12"]["inputs"]["latent_image"] = json!(["13", 0]);
-        graph["12"]["inputs"]["seed"] = json!(1);
-        graph["13"] = json!({ "class_type": "LatentUpscale", "inputs": { "samples": ["3", 0] } });
+        graph["20"] = graph["3"].clone();
+        graph["20"]["inputs"]["latent_image"] = json!(["21", 0]);
+        graph["20"]["inputs"]["seed"] = json!(1);
+        graph["21"] = json!({ "class_type": "LatentUpscale", "inputs": { "samples": ["3", 0] } });
         graph["6"]["inputs"]["text"] = json!(["9", 0]);
         let settings = read(&graph.to_string());
         assert_eq!(settings.fields["seed"], 156680208700286_u64);
         assert!(settings.unread[0].starts_with("1 more KSampler"), "{:?}", settings.unread);
-        assert_eq!(settings.fields["prompt"], "the output of SaveImage");
+        assert_eq!(
+            settings.fields["prompt"],
+            "the output of SaveImage <lora:light:0:1> <lora:ink:0.5:0.8>"
+        );
     }
 
     #[test]

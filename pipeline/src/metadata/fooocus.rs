@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{ImageSettings, Program};
+use super::{ImageSettings, Program, adapters::UsedLora};
 
 fn object(text: &str) -> Option<Map<String, Value>> {
     serde_json::from_str(text).ok()
@@ -19,8 +19,16 @@ pub(super) fn recognise(text: &str) -> bool {
 pub(super) fn read(text: &str) -> ImageSettings {
     let mut settings = ImageSettings::new(Program::Fooocus);
     settings.set("rng", "torch");
-    for (key, value) in object(text).unwrap_or_default() {
+    let fields = object(text).unwrap_or_default();
+    let has_loras = fields.contains_key("loras");
+    let mut loras = Vec::new();
+    for (key, value) in fields {
         match key.as_str() {
+            // Name, weight and hash of each; beside them they are written one by one.
+            "loras" if value.is_array() => {
+                loras = value.as_array().into_iter().flatten().map(used_lora).collect();
+            }
+            _ if has_loras && key.starts_with("lora_combined_") => {}
             "prompt" => settings.take("prompt", &key, &value),
             "negative_prompt" => settings.take("negative", &key, &value),
             "steps" => settings.take("steps", &key, &value),
@@ -61,7 +69,13 @@ pub(super) fn read(text: &str) -> ImageSettings {
             },
         }
     }
+    settings.add_loras(loras);
     settings
+}
+
+fn used_lora(entry: &Value) -> UsedLora {
+    let file = entry[0].as_str().unwrap_or_default().to_owned();
+    UsedLora { file, unet: entry[1].clone(), text: entry[1].clone() }
 }
 
 #[cfg(test)]
@@ -76,7 +90,8 @@ mod tests {
             "prompt": "a house", "negative_prompt": "", "styles": "['Fooocus V2']", "steps": 30,
             "resolution": "(1152, 896)", "guidance_scale": 4, "sharpness": 2,
             "base_model": "juggernautXL", "refiner_model": "None", "sampler": "euler_ancestral",
-            "scheduler": "karras", "seed": "7123", "loras": [], "version": "Fooocus v2.5.0",
+            "scheduler": "karras", "seed": "7123", "version": "Fooocus v2.5.0",
+            "lora_combined_1": "offset : 0.1", "loras": [["offset", 0.1, "0123456789"]],
         })
         .to_string();
         assert!(recognise(&text));
@@ -84,7 +99,7 @@ mod tests {
         assert_eq!(
             Value::from(settings.fields),
             json!({
-                "prompt": "a house", "negative": "", "steps": 30, "width": 1152, "height": 896,
+                "prompt": "a house <lora:offset:0.1>", "negative": "", "steps": 30, "width": 1152, "height": 896,
                 "cfg": 4, "model": "juggernautXL", "sampler": "euler-a", "schedule": "karras",
                 "seed": 7123, "rng": "torch",
             })

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{ImageSettings, Program};
+use super::{ImageSettings, Program, adapters::UsedLora};
 
 /// The keyword of its text chunk.
 pub(super) const KEYWORD: &str = "invokeai_metadata";
@@ -23,8 +23,12 @@ pub(super) fn read(text: &str) -> ImageSettings {
         fields.insert("model".to_owned(), model);
     }
     settings.set("rng", "torch");
+    let mut loras = Vec::new();
     for (key, value) in fields {
         match key.as_str() {
+            "loras" if value.is_array() => {
+                loras = value.as_array().into_iter().flatten().map(used_lora).collect();
+            }
             "positive_prompt" | "prompt" => match &value {
                 // Version 2 wrote a list of weighted prompts.
                 Value::Array(prompts) => {
@@ -71,7 +75,16 @@ pub(super) fn read(text: &str) -> ImageSettings {
             },
         }
     }
+    settings.add_loras(loras);
     settings
+}
+
+/// A LoRA's name, under `lora` before version 4, and its weight in all networks.
+fn used_lora(entry: &Value) -> UsedLora {
+    let model = if entry["model"].is_null() { &entry["lora"] } else { &entry["model"] };
+    let name = if model["name"].is_null() { &model["model_name"] } else { &model["name"] };
+    let file = name.as_str().unwrap_or_default().to_owned();
+    UsedLora { file, unet: entry["weight"].clone(), text: entry["weight"].clone() }
 }
 
 /// `dpmpp_2m_k` is a sampler with Karras' schedule.
@@ -97,7 +110,9 @@ mod tests {
         let text = json!({
             "generation_mode": "txt2img", "positive_prompt": "a fox", "negative_prompt": "dull",
             "width": 512, "height": 512, "seed": 99, "rand_device": "cpu", "cfg_scale": 7.5,
-            "steps": 25, "scheduler": "dpmpp_2m_k", "clip_skip": 0, "loras": [], "controlnets": [],
+            "steps": 25, "scheduler": "dpmpp_2m_k", "clip_skip": 0, "controlnets": [],
+            "loras": [{ "model": { "name": "ink" }, "weight": 0.75 },
+                      { "lora": { "model_name": "light" }, "weight": 1 }],
             "model": { "name": "sd-1", "key": "k", "hash": "h" }, "app_version": "4.2.0",
             "ipAdapters": [{ "weight": 1 }],
         });
@@ -105,7 +120,8 @@ mod tests {
         assert_eq!(
             Value::from(settings.fields),
             json!({
-                "prompt": "a fox", "negative": "dull", "width": 512, "height": 512, "seed": 99,
+                "prompt": "a fox <lora:ink:0.75> <lora:light:1>",
+                "negative": "dull", "width": 512, "height": 512, "seed": 99,
                 "rng": "torch", "cfg": 7.5, "steps": 25, "sampler": "dpmpp-2m",
                 "schedule": "karras", "model": "sd-1",
             })

@@ -10,12 +10,12 @@ use std::{
     time::UNIX_EPOCH,
 };
 
-use directories::ProjectDirs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::checkpoint::{
-    component::ComponentWeights, files::CheckpointFiles, vae_override::VaeOverride,
+use crate::{
+    checkpoint::{component::ComponentWeights, files::CheckpointFiles, vae_override::VaeOverride},
+    places::cache_folder,
 };
 
 /// How many hexadecimal digits of the hash are written.
@@ -166,11 +166,9 @@ struct Remembered {
 }
 
 impl HashCache {
-    /// That of the user, where the system has a folder for it.
+    /// That of the user, in [`cache_folder`].
     pub fn of_user() -> Self {
-        let folders = ProjectDirs::from("", "", "emberbrush");
-        let file = folders.map(|folders| folders.cache_dir().join("model-hashes.json"));
-        Self { file, from: REMEMBERED_FROM }
+        Self { file: Some(cache_folder().join("model-hashes.json")), from: REMEMBERED_FROM }
     }
 
     fn read(path: &Path) -> BTreeMap<String, Remembered> {
@@ -226,6 +224,12 @@ mod tests {
             assert_eq!(hash.get().as_deref(), Some(digits));
             assert_eq!(hash.get().as_deref(), Some(digits), "it is remembered");
         }
+    }
+
+    #[test]
+    fn hashes_are_remembered_among_the_programs_own_data() {
+        let file = HashCache::of_user().file.unwrap();
+        assert_eq!(file.parent(), Some(cache_folder().as_path()));
     }
 
     #[test]
