@@ -6,7 +6,11 @@ mod program;
 
 use std::{fs, path::PathBuf};
 
-use emberbrush_tests::{Golden, checkpoint, fixtures, values};
+use emberbrush_tests::{
+    Golden, checkpoint, fixtures,
+    single_file::{read_safetensors, write_torch_dictionary},
+    values,
+};
 use image::RgbImage;
 use program::{Run, Workshop, text};
 use serde_json::{Value, json};
@@ -91,6 +95,24 @@ fn every_kind_gives_the_picture_of_diffusers() {
         }
         generate(&workshop, &more).succeeded();
         let furthest = furthest(&picture(&workshop, "out.png"), &golden(name));
+        assert!(furthest <= 1, "{name}: {furthest} grey levels");
+    }
+}
+
+#[test]
+fn files_of_torch_save_are_found_by_name_and_give_the_same_picture() {
+    let workshop = Workshop::new();
+    let model = checkpoint("sd15-tiny");
+    fs::create_dir(workshop.path("loras")).unwrap();
+    for name in ["sd15-kohya", "sd15-lokr"] {
+        let tensors = read_safetensors(&lora(&format!("{name}.safetensors")));
+        let path = workshop.path("loras").join(format!("{name}.pt"));
+        write_torch_dictionary(&path, None, &tensors);
+        let out = format!("{name}.png");
+        let more = ["--model", text(&model), "--lora-dir", "loras", "--lora", name, "-o", &out];
+        let message = generate(&workshop, &more).succeeded().stderr();
+        assert!(!message.contains("Warning"), "{message}");
+        let furthest = furthest(&picture(&workshop, &out), &golden(name));
         assert!(furthest <= 1, "{name}: {furthest} grey levels");
     }
 }

@@ -10,7 +10,7 @@ use emberbrush_tests::{CheckpointFolder, Golden, checkpoint, fixtures};
 use image::{GrayImage, RgbImage};
 use program::{Workshop, text};
 use safetensors::{Dtype, tensor::TensorView};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn decoders(name: &str) -> String {
     text(&fixtures().join("decoders").join(name)).to_owned()
@@ -169,6 +169,23 @@ fn batches_plans_and_measurements_take_it() {
     let golden = bytes("tiny.text");
     let differs = made.as_raw().iter().zip(&golden).filter(|(a, b)| a.abs_diff(**b) > 1).count();
     assert_eq!(differs, 0);
+    // A job may name one of its own; where it is not there, that job alone fails.
+    let job = |vae: Value| json!({ "prompt": "a photo of a cat", "seed": 3, "vae": vae });
+    let jobs = [job(json!(tiny)), job(Value::Null), job(json!("nowhere"))];
+    std::fs::write(workshop.path("jobs.jsonl"), jobs.map(|job| job.to_string()).join("\n"))
+        .unwrap();
+    let own =
+        ["batch", "jobs.jsonl", "-o", "own", "--name", "{index}", "--width=64", "--height=64"];
+    workshop.run(&[&own[..], &base, &more].concat()).assert_refused(&[
+        "line 3",
+        "nowhere",
+        "1 of 3 pictures",
+    ]);
+    let [named, unnamed] =
+        ["own/1.png", "own/2.png"].map(|name| image::open(workshop.path(name)).unwrap().to_rgb8());
+    assert!(named == made, "as with --vae");
+    assert!(unnamed != made);
+
     // The same folder with another autoencoder is another job set.
     let other = [&batch[..], &base, &more, &["--width", "64", "--height", "64", "--name", "out"]];
     assert_eq!(workshop.run(&other.concat()).code(), Some(1));

@@ -10,7 +10,10 @@ use std::{
 };
 
 use emberbrush_pipeline::{metadata, picture};
-use emberbrush_tests::{CheckpointFolder, Golden, checkpoint, controlnet, fixtures};
+use emberbrush_tests::{
+    CheckpointFolder, Golden, checkpoint, controlnet, fixtures,
+    single_file::{read_safetensors, write_torch_dictionary},
+};
 use image::{GrayImage, RgbImage};
 use program::{Workshop, text};
 use safetensors::{SafeTensors, tensor::TensorView};
@@ -167,7 +170,10 @@ fn single_files_are_used_like_folders() {
         renamed(&folder, &workshop.path("ldm.safetensors"), |key| ldm[key].clone());
         renamed(&folder, &workshop.path("bare, net.safetensors"), bare);
         renamed(&folder, &workshop.path("diffusers.safetensors"), str::to_owned);
-        for file in ["ldm.safetensors", "bare, net.safetensors", "diffusers.safetensors"] {
+        let pickled = read_safetensors(&workshop.path("ldm.safetensors"));
+        write_torch_dictionary(&workshop.path("ldm.pth"), None, &pickled);
+        let safe = ["ldm.safetensors", "bare, net.safetensors", "diffusers.safetensors"];
+        for file in safe.into_iter().chain(["ldm.pth"]) {
             let run = make(golden, &workshop, &[Path::new(file)], &format!("{family}-{file}.png"));
             let message = run.stderr();
             let warning = format!("{file} holds tensors that are not used: lvmin_thing");

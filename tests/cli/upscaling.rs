@@ -4,10 +4,16 @@
 
 mod program;
 
+use std::path::Path;
+
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use emberbrush_layers::weights::Weights;
 use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
-use emberbrush_tests::{fixtures, values};
+use emberbrush_tests::{
+    fixtures,
+    single_file::{read_safetensors, write_torch_dictionary},
+    values,
+};
 use emberbrush_upscaler::{RrdbNet, RrdbNetConfig};
 use image::{Rgb32FImage, RgbImage};
 use program::{Workshop, text};
@@ -81,6 +87,28 @@ fn tiles_give_the_picture_that_the_whole_gives() {
         let difference = furthest(&made, &whole(name, &photo));
         assert!(difference <= 1, "{name}: {difference} grey levels");
     }
+}
+
+/// As Real-ESRGAN publishes its networks.
+#[test]
+fn files_of_torch_save_give_the_same_picture() {
+    let workshop = workshop();
+    picture(64, 48).save(workshop.path("photo.png")).unwrap();
+    let tensors = read_safetensors(Path::new(&upscaler("x4")));
+    let mut pictures = Vec::new();
+    for within in [None, Some("params_ema")] {
+        write_torch_dictionary(&workshop.path("x4.pth"), within, &tensors);
+        let run =
+            workshop.run(&[&ONLY[..], &["4", "--upscaler", "x4.pth", "-o", "out.png"]].concat());
+        let message = run.succeeded().stderr();
+        assert!(!message.contains("Warning"), "{message}");
+        pictures.push(image::open(workshop.path("out.png")).unwrap().to_rgb8());
+        std::fs::remove_file(workshop.path("out.png")).unwrap();
+    }
+    let more = ["4", "--upscaler", &upscaler("x4"), "-o", "safe.png"];
+    workshop.run(&[&ONLY[..], &more].concat()).succeeded();
+    let expected = image::open(workshop.path("safe.png")).unwrap().to_rgb8();
+    assert!(pictures.iter().all(|picture| *picture == expected));
 }
 
 #[test]

@@ -227,6 +227,70 @@ pub fn write_torch(path: &Path, description: &str, tensors: &Tensors) {
         .expect("write");
 }
 
+/// Writes a dictionary of tensors in the form of `torch.save`, within another dictionary under the
+/// key `within` where one is named, as upscalers are published.
+pub fn write_torch_dictionary(path: &Path, within: Option<&str>, tensors: &Tensors) {
+    let (begin, end) = (&b"}("[..], &b"u"[..]);
+    let mut pickle = b"\x80\x02".to_vec();
+    if let Some(within) = within {
+        pickle.extend(begin);
+        pickle.extend(text_of_pickle(within));
+    }
+    pickle.extend(begin);
+    for (place, (name, tensor)) in tensors.iter().enumerate() {
+        pickle.extend(text_of_pickle(name));
+        pickle.extend(tensor_of_pickle(place, tensor));
+    }
+    pickle.extend(end);
+    if within.is_some() {
+        pickle.extend(end);
+    }
+    pickle.push(b'.');
+    let numbers = tensors.values().map(|tensor| tensor.bytes.clone());
+    let entries = numbers.enumerate().map(|(place, bytes)| (format!("data/{place}"), bytes));
+    let archive = torch_archive(&pickle, entries, CompressionMethod::Stored);
+    std::fs::write(path, archive).expect("write");
+}
+
+/// `BINUNICODE`.
+fn text_of_pickle(text: &str) -> Vec<u8> {
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
+}
+
+/// A call of `_rebuild_tensor_v2` with the storage `place`, which holds the tensor's numbers alone.
+fn tensor_of_pickle(place: usize, tensor: &StoredTensor) -> Vec<u8> {
+    let storage = match tensor.dtype {
+        Dtype::F16 => "HalfStorage",
+        Dtype::BF16 => "BFloat16Storage",
+        Dtype::F32 => "FloatStorage",
+        Dtype::I64 => "LongStorage",
+        other => panic!("no storage of {other:?}"),
+    };
+    let number = |number: usize| [b"J", &(number as i32).to_le_bytes()[..]].concat();
+    let tuple = |numbers: &[usize]| {
+        let numbers: Vec<u8> = numbers.iter().flat_map(|&value| number(value)).collect();
+        [b"(", &numbers[..], b"t"].concat()
+    };
+    let mut strides = vec![1; tensor.shape.len()];
+    for axis in (1..tensor.shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * tensor.shape[axis];
+    }
+    [
+        b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
+        text_of_pickle("storage"),
+        format!("ctorch\n{storage}\n").into_bytes(),
+        text_of_pickle(&place.to_string()),
+        text_of_pickle("cpu"),
+        number(tensor.shape.iter().product()),
+        b"tQ".to_vec(),
+        number(0),
+        tuple(&tensor.shape),
+        tuple(&strides),
+        b"\x89ccollections\nOrderedDict\n)RtR".to_vec(),
+    ]
+    .concat()
+}
+
 /// The archive of a pickle and of entries beside it.
 pub fn torch_archive(
     pickle: &[u8],

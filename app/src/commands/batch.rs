@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use emberbrush_pipeline::{
-    batch::{self, BatchPlan, Item, Job, JobModel, Manifest, PlanSettings, RunEvent, RunSettings},
+    batch::{
+        self, BatchPlan, Item, Job, JobModel, Manifest, PlanSettings, RunEvent, RunSettings,
+        StatedModel,
+    },
     device,
     diffusion::CheckpointDefaults,
     error::PipelineError,
@@ -40,10 +43,11 @@ pub(crate) fn make(
 ) -> anyhow::Result<Vec<Option<String>>> {
     let wildcards = wildcards(wildcard_folder(arguments).as_deref());
     let files = model::files(arguments.model.place())?;
-    let model_of = |stated: &str| job_model(arguments, stated);
+    let model_of = |stated: &StatedModel| job_model(arguments, stated);
     let settings = PlanSettings {
         model: JobModel {
             path: arguments.model.model.as_deref().map(canonical),
+            vae: arguments.model.vae.as_deref().map(canonical),
             name: files.name(),
             base: base(arguments, CheckpointDefaults::read(&files)?)?,
         },
@@ -52,7 +56,6 @@ pub(crate) fn make(
         wildcards: wildcards.as_ref(),
         pattern: arguments.name.clone(),
         format: arguments.output_format,
-        vae: arguments.model.vae.as_deref().map(canonical),
     };
     let mut plan =
         BatchPlan::new(jobs, &settings).with_context(|| arguments.jobs.display().to_string())?;
@@ -75,7 +78,7 @@ pub(crate) fn make(
         batch_size: arguments.batch_size,
         load: &|model| {
             let started = Instant::now();
-            let place = place(arguments, model.path.as_deref());
+            let place = place(arguments, model.path.as_deref(), model.vae.as_deref());
             let (dtype, limit) = (arguments.model.dtype.into(), arguments.model.memory_limit);
             let found = model::Found::on(device.clone(), place, dtype, limit)?;
             let (mut pipeline, report) = found.load()?;
@@ -137,29 +140,42 @@ fn base(
 
 /// The checkpoint that a job names. One that cannot be read is found out about when it is to be
 /// loaded, so that only its own jobs fail.
-fn job_model(arguments: &BatchArguments, stated: &str) -> JobModel {
-    let path = (stated != emberbrush_assets::DEFAULT_MODEL_NAME).then(|| PathBuf::from(stated));
+fn job_model(arguments: &BatchArguments, stated: &StatedModel) -> JobModel {
+    let path = match stated.model.as_deref() {
+        Some(emberbrush_assets::DEFAULT_MODEL_NAME) => None,
+        Some(path) => Some(PathBuf::from(path)),
+        None => arguments.model.model.clone(),
+    };
+    let stated_vae = stated.vae.as_ref().map(PathBuf::from);
+    let vae = stated_vae.or_else(|| arguments.model.vae.clone()).as_deref().map(canonical);
     let read = || -> anyhow::Result<JobModel> {
-        let files = model::files(place(arguments, path.as_deref()))?;
+        let files = model::files(place(arguments, path.as_deref(), vae.as_deref()))?;
         let base = base(arguments, CheckpointDefaults::read(&files)?)?;
-        Ok(JobModel { path: path.as_deref().map(canonical), name: files.name(), base })
+        let path = path.as_deref().map(canonical);
+        Ok(JobModel { path, vae: vae.clone(), name: files.name(), base })
     };
     read().unwrap_or_else(|_| {
-        let last = Path::new(stated).file_name().unwrap_or(stated.as_ref());
+        let path = path.clone().unwrap_or_default();
+        let last = path.file_name().unwrap_or(path.as_os_str());
         JobModel {
             name: last.to_string_lossy().into_owned(),
-            path: Some(PathBuf::from(stated)),
+            vae: vae.clone(),
             base: Defaults::WITHOUT_CHECKPOINT.request(),
+            path: Some(path),
         }
     })
 }
 
 /// Where the checkpoint at `path` is: the configurations that are asked for are those of the
 /// checkpoint that is asked for, and of no other that a job names.
-fn place<'a>(arguments: &'a BatchArguments, path: Option<&'a Path>) -> ModelPlace<'a> {
+fn place<'a>(
+    arguments: &'a BatchArguments,
+    path: Option<&'a Path>,
+    vae: Option<&'a Path>,
+) -> ModelPlace<'a> {
     let asked = arguments.model.place();
     let is_asked = path.map(canonical) == asked.path.map(canonical);
-    ModelPlace { path, config: asked.config.filter(|_| is_asked), vae: asked.vae }
+    ModelPlace { path, config: asked.config.filter(|_| is_asked), vae }
 }
 
 /// A path that is the same for every way to write it.

@@ -46,7 +46,8 @@ pub(crate) fn run(
             Job { line: index + 1, fields }
         })
         .collect();
-    let model = JobModel { path: None, name: pipeline.name().to_owned(), base: base.clone() };
+    let model =
+        JobModel { path: None, vae: None, name: pipeline.name().to_owned(), base: base.clone() };
     let settings = PlanSettings {
         model: model.clone(),
         model_of: &|_| model.clone(),
@@ -54,7 +55,6 @@ pub(crate) fn run(
         wildcards: &NoWildcards,
         pattern: "{index}".parse()?,
         format: FileFormat::Png,
-        vae: None,
     };
     let mut plan = BatchPlan::new(&jobs, &settings)?;
     plan.name_files(&settings, "");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use egui::{Button, Label, RichText, ScrollArea, TextEdit, Ui, vec2};
 use emberbrush_pipeline::{
-    batch::{self, BatchPlan, FileNamePattern, Job, JobModel, PlanSettings},
+    batch::{self, BatchPlan, FileNamePattern, Job, JobModel, PlanSettings, StatedModel},
     picture::FileFormat,
     prompt::WildcardFolder,
 };
@@ -105,31 +105,40 @@ impl Export {
             }
             Subject::File(_, jobs) => jobs.clone(),
         };
-        let model_of = |stated: &str| JobModel {
-            path: (stated != emberbrush_assets::DEFAULT_MODEL_NAME).then(|| stated.into()),
-            name: stated.to_owned(),
-            base: Defaults::WITHOUT_CHECKPOINT.request(),
+        let model = JobModel {
+            path: match &settings.model {
+                ModelSource::InTheBox => None,
+                ModelSource::Folder(path) => Some(path.clone()),
+            },
+            vae: None,
+            name: settings.model.name(),
+            base,
+        };
+        let model_of = |stated: &StatedModel| {
+            let vae = stated.vae.as_ref().map(PathBuf::from);
+            let Some(name) = &stated.model else { return JobModel { vae, ..model.clone() } };
+            JobModel {
+                path: (name != emberbrush_assets::DEFAULT_MODEL_NAME).then(|| name.into()),
+                vae,
+                name: name.clone(),
+                base: Defaults::WITHOUT_CHECKPOINT.request(),
+            }
         };
         let plan_settings = PlanSettings {
-            model: JobModel {
-                path: match &settings.model {
-                    ModelSource::InTheBox => None,
-                    ModelSource::Folder(path) => Some(path.clone()),
-                },
-                name: settings.model.name(),
-                base,
-            },
+            model: model.clone(),
             model_of: &model_of,
             seed: (!matches!(self.subject, Subject::File(..))).then_some(settings.seed),
             wildcards: &WildcardFolder::new(&self.wildcards),
             pattern: pattern.clone(),
             format: self.format,
-            vae: None,
         };
         let mut plan = BatchPlan::new(&jobs, &plan_settings).map_err(|error| error.to_string())?;
         if plan.items().len() > MAX_QUEUED {
             let count = plan.items().len();
             return Err(format!("{count} > {MAX_QUEUED}: emberbrush batch"));
+        }
+        if let Some(vae) = plan.models().iter().find_map(|model| model.vae.as_ref()) {
+            return Err(format!("vae {}: emberbrush batch", vae.display()));
         }
         plan.name_files(&plan_settings, &today());
         Ok((plan, pattern))

@@ -5,10 +5,13 @@ use std::{collections::HashSet, path::Path};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::{csv, plan::MODEL};
+use super::{
+    csv,
+    plan::{MODEL, VAE},
+};
 
 /// Fields whose values are text even where they look like numbers.
-const TEXTS: [&str; 5] = ["prompt", "negative", "init", "mask", MODEL];
+const TEXTS: [&str; 6] = ["prompt", "negative", "init", "mask", MODEL, VAE];
 
 /// The most parts of a prompt matrix, which gives 2 to the power of their number prompts.
 const MAX_MATRIX: usize = 12;

@@ -15,5 +15,7 @@ pub use grid::{Axis, Grid, GridError};
 pub use groups::{BatchSize, UnknownBatchSize};
 pub use jobs::{Job, JobError, matrix, read};
 pub use manifest::{Entry, Manifest, ManifestError};
-pub use plan::{BatchPlan, Item, JobModel, PlanError, PlanSettings, Shard, UnknownShard};
+pub use plan::{
+    BatchPlan, Item, JobModel, PlanError, PlanSettings, Shard, StatedModel, UnknownShard,
+};
 pub use run::{ItemError, RunEvent, RunSettings, run};

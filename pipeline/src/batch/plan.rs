@@ -23,24 +23,38 @@ const MAX_ITEMS: usize = 1_000_000;
 /// The field of a job that names its checkpoint.
 pub(super) const MODEL: &str = "model";
 
+/// The field of a job that names an autoencoder in place of its checkpoint's.
+pub(super) const VAE: &str = "vae";
+
 /// A checkpoint that images of a job set are made with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobModel {
     /// Where it is; `None` for the model in the box. Different paths are different checkpoints.
     pub path: Option<PathBuf>,
+    /// The autoencoder that stands in for its own.
+    pub vae: Option<PathBuf>,
     /// Its name.
     pub name: String,
     /// The values of fields that a job does not state.
     pub base: GenerationRequest,
 }
 
+/// The checkpoint that a job names, and the autoencoder in place of its own; what it does not name
+/// is that of all jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct StatedModel {
+    /// The checkpoint.
+    pub model: Option<String>,
+    /// The autoencoder.
+    pub vae: Option<String>,
+}
+
 /// What is the same for all jobs.
 pub struct PlanSettings<'a> {
     /// The checkpoint of jobs that name none.
     pub model: JobModel,
-    /// The checkpoint that a job names, which need not be one that can be loaded. Asked once for
-    /// each name.
-    pub model_of: &'a dyn Fn(&str) -> JobModel,
+    /// What a job names, which need not be one that can be loaded. Asked once for each.
+    pub model_of: &'a dyn Fn(&StatedModel) -> JobModel,
     /// The seed of the first image, from which those of all jobs without one count on. Without it
     /// they come from the job set.
     pub seed: Option<u64>,
@@ -50,8 +64,6 @@ pub struct PlanSettings<'a> {
     pub pattern: FileNamePattern,
     /// What they are.
     pub format: FileFormat,
-    /// The autoencoder that stands in for those of all checkpoints.
-    pub vae: Option<PathBuf>,
 }
 
 /// One image.
@@ -125,15 +137,16 @@ impl BatchPlan {
         let mut digest = Sha256::new();
         let name = &settings.model.name;
         digest.update(format!("{name}\n{}\n{:?}\n", settings.format, settings.pattern));
-        if let Some(vae) = &settings.vae {
+        if let Some(vae) = &settings.model.vae {
             digest.update(format!("vae {}\n", vae.display()));
         }
         for job in jobs {
             let line = job.line;
             let wrong = |source| PlanError::Fields { line, source };
             let mut fields = job.fields.clone();
-            let stated_model = model_field(fields.remove(MODEL)).map_err(wrong)?;
-            let model = models.place(stated_model.as_deref());
+            let mut path = |field| path_field(field, fields.remove(field)).map_err(wrong);
+            let stated = StatedModel { model: path(MODEL)?, vae: path(VAE)? };
+            let model = models.place(&stated);
             let base = &models.found[model].base;
             let mut request = base.with_fields(&fields).map_err(wrong)?;
             if !fields.contains_key("seed") {
@@ -149,7 +162,7 @@ impl BatchPlan {
             }
             // A checkpoint that a job names may be put in its place after the first run, so what
             // it recommends must not count.
-            let deciding = match &stated_model {
+            let deciding = match &stated.model {
                 None => request.clone(),
                 Some(_) => settings.model.base.with_fields(&fields).map_err(wrong)?,
             };
@@ -169,8 +182,11 @@ impl BatchPlan {
                     ..deciding.clone()
                 };
                 digest.update(serde_json::to_string(&deciding).unwrap_or_default());
-                digest.update(stated_model.as_deref().unwrap_or_default());
+                digest.update(stated.model.as_deref().unwrap_or_default());
                 digest.update("\n");
+                if let Some(vae) = &stated.vae {
+                    digest.update(format!("vae {vae}\n"));
+                }
                 let index = items.len();
                 items.push(Item { index, line, request: single, file: String::new(), model });
             }
@@ -211,8 +227,8 @@ impl BatchPlan {
 /// The checkpoints of a job set, and what jobs call them.
 struct Models<'a> {
     found: Vec<JobModel>,
-    places: HashMap<String, usize>,
-    model_of: &'a dyn Fn(&str) -> JobModel,
+    places: HashMap<StatedModel, usize>,
+    model_of: &'a dyn Fn(&StatedModel) -> JobModel,
 }
 
 impl<'a> Models<'a> {
@@ -221,31 +237,35 @@ impl<'a> Models<'a> {
         Self { found, places: HashMap::new(), model_of: settings.model_of }
     }
 
-    /// The place of the checkpoint that a job names.
-    fn place(&mut self, stated: Option<&str>) -> usize {
-        let Some(stated) = stated else { return 0 };
+    /// The place of what a job names.
+    fn place(&mut self, stated: &StatedModel) -> usize {
+        if *stated == StatedModel::default() {
+            return 0;
+        }
         if let Some(&place) = self.places.get(stated) {
             return place;
         }
         let model = (self.model_of)(stated);
-        let place = self.found.iter().position(|found| found.path == model.path);
+        let is_same = |found: &JobModel| (&found.path, &found.vae) == (&model.path, &model.vae);
+        let place = self.found.iter().position(is_same);
         let place = place.unwrap_or(self.found.len());
         if place == self.found.len() {
             self.found.push(model);
         }
-        self.places.insert(stated.to_owned(), place);
+        self.places.insert(stated.clone(), place);
         place
     }
 }
 
-/// The checkpoint that a job's field names.
-fn model_field(value: Option<Value>) -> Result<Option<String>, FieldError> {
+/// What a job's field names.
+fn path_field(field: &str, value: Option<Value>) -> Result<Option<String>, FieldError> {
+    let what = if field == VAE { "an autoencoder" } else { "a checkpoint" };
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(path)) if !path.trim().is_empty() => Ok(Some(path)),
         Some(other) => Err(FieldError::Invalid {
-            field: MODEL.to_owned(),
-            reason: format!("{other} is not the path of a checkpoint"),
+            field: field.to_owned(),
+            reason: format!("{other} is not the path of {what}"),
         }),
     }
 }
@@ -340,8 +360,14 @@ mod tests {
         schedulers::{Sampler, Schedule},
     };
 
+    fn stated(stated: &StatedModel, steps: u32) -> JobModel {
+        let path = stated.model.as_deref().unwrap_or("model").trim_start_matches("./");
+        JobModel { vae: stated.vae.as_ref().map(PathBuf::from), ..model(path, steps) }
+    }
+
     fn model(path: &str, steps: u32) -> JobModel {
         JobModel {
+            vae: None,
             path: Some(PathBuf::from(path)),
             name: path.trim_start_matches("models/").to_owned(),
             base: GenerationRequest {
@@ -368,12 +394,11 @@ mod tests {
     fn settings() -> PlanSettings<'static> {
         PlanSettings {
             model: model("model", 2),
-            model_of: &|path| model(path.trim_start_matches("./"), 9),
+            model_of: &|job| stated(job, 9),
             seed: None,
             wildcards: &NoWildcards,
             pattern: "{index}-{seed}-{prompt}-{date}".parse().unwrap(),
             format: FileFormat::Png,
-            vae: None,
         }
     }
 
@@ -422,7 +447,7 @@ mod tests {
         let names: Vec<_> = plan.models().iter().map(|model| model.name.as_str()).collect();
         assert_eq!(names, ["model", "big"]);
         // A checkpoint that was absent in the first run does not make it another job set.
-        let absent = PlanSettings { model_of: &|path| model(path, 2), ..settings };
+        let absent = PlanSettings { model_of: &|job| stated(job, 2), ..settings };
         assert_eq!(BatchPlan::new(&jobs, &absent).unwrap().digest(), plan.digest());
         let others = [job(1, json!({ "prompt": "a", "model": "models/other" }))];
         let other = BatchPlan::new(&others, &absent).unwrap();
@@ -430,9 +455,27 @@ mod tests {
     }
 
     #[test]
+    fn jobs_may_name_an_autoencoder() {
+        let jobs = [
+            job(1, json!({ "prompt": "a" })),
+            job(2, json!({ "prompt": "a", "vae": "taesd" })),
+            job(3, json!({ "prompt": "a", "vae": "taesd", "model": "./model" })),
+            job(4, json!({ "prompt": "a", "model": "model" })),
+        ];
+        let plan = BatchPlan::new(&jobs, &settings()).unwrap();
+        let places: Vec<_> = plan.items().iter().map(|item| item.model).collect();
+        assert_eq!(places, [0, 1, 1, 0]);
+        let vaes: Vec<_> = plan.models().iter().map(|model| model.vae.clone()).collect();
+        assert_eq!(vaes, [None, Some(PathBuf::from("taesd"))]);
+        let digest = |job| BatchPlan::new(&[job], &settings()).unwrap().digest().to_owned();
+        assert_ne!(digest(jobs[0].clone()), digest(jobs[1].clone()));
+    }
+
+    #[test]
     fn wrong_jobs_are_told_with_their_line() {
         for (fields, message) in [
             (json!({ "model": 3 }), "line 3: field `model`: 3 is not the path of a checkpoint"),
+            (json!({ "vae": "" }), "line 3: field `vae`: \"\" is not the path of an autoencoder"),
             (json!({ "promt": "a" }), "line 3: unknown field `promt`"),
             (json!({ "steps": "many" }), "line 3: field `steps`: "),
             (json!({ "width": 65 }), "line 3: the width must be a multiple"),
