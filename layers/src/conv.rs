@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, module, ops::ConvOptions};
 
 use crate::{
     feature_map,
-    kernels::PackedConvolution,
+    kernels::StoredConvolution,
     weights::{WeightError, Weights},
 };
 
@@ -52,7 +52,7 @@ pub struct Conv2d {
 #[derive(Debug)]
 enum ConvolutionWeight {
     /// For the CPU's kernels.
-    Packed(PackedConvolution),
+    Stored(StoredConvolution),
     /// For every other device and type.
     Plain { weight: Tensor<4>, bias: Option<Tensor<1>> },
 }
@@ -87,11 +87,17 @@ impl Conv2d {
     ) -> Result<Self, WeightError> {
         let mut options = ConvOptions::new([kernel.stride; 2], [0; 2], [1; 2], 1);
         options.padding = [kernel.padding; 2];
-        let weight = weights.tensor("weight", [outputs, inputs, kernel.size, kernel.size])?;
+        let stored = weights.stored("weight", &[outputs, inputs, kernel.size, kernel.size])?;
         let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
-        let weight = match PackedConvolution::new(weight, bias, kernel, weights.precision()) {
-            Ok(packed) => ConvolutionWeight::Packed(packed),
-            Err((weight, bias)) => ConvolutionWeight::Plain { weight, bias },
+        let of_kernels = weights
+            .precision()
+            .and_then(|to| StoredConvolution::new(&stored, bias.as_ref(), kernel, to));
+        let weight = match of_kernels {
+            Some(weight) => ConvolutionWeight::Stored(weight),
+            None => {
+                let weight = weights.make("weight", &stored)?;
+                ConvolutionWeight::Plain { weight, bias }
+            }
         };
         Ok(Self { weight, has_bias, options, inputs, outputs, kernel })
     }
@@ -144,11 +150,11 @@ impl Conv2d {
             ConvolutionWeight::Plain { weight, bias } => {
                 self.plain(x, weight.clone(), bias.clone())
             }
-            ConvolutionWeight::Packed(packed) => {
-                match packed.forward(x, shift.clone(), shortcut.clone()) {
+            ConvolutionWeight::Stored(stored) => {
+                match stored.forward(x, shift.clone(), shortcut.clone()) {
                     Ok(output) => return output,
                     Err(x) => {
-                        let (weight, bias) = packed.unpacked();
+                        let (weight, bias) = stored.plain();
                         self.plain(x, weight, bias)
                     }
                 }

@@ -13,4 +13,5 @@ pub mod memory;
 pub mod norm;
 pub mod resample;
 pub mod resnet;
+pub mod stored_tensor;
 pub mod weights;

@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, module};
 use crate::{
     activation::Activation,
     feature_map,
-    kernels::{Finish, PackedLinear, Precision},
+    kernels::{Finish, StoredLinear},
     weights::{WeightError, Weights},
 };
 
@@ -26,7 +26,7 @@ pub struct Linear {
 #[derive(Debug)]
 enum LinearWeight {
     /// For the CPU's kernels.
-    Packed(PackedLinear),
+    Stored(StoredLinear),
     /// For every other device and type.
     Plain {
         /// A transposed view `[inputs, outputs]` of the stored `[outputs, inputs]`; no copy is
@@ -39,9 +39,7 @@ enum LinearWeight {
 impl Linear {
     /// Reads `weight` (`[outputs, inputs]`) and `bias` (`[outputs]`).
     pub fn new(weights: &Weights<'_>, inputs: usize, outputs: usize) -> Result<Self, WeightError> {
-        let weight = weights.matrix("weight", [outputs, inputs])?;
-        let bias = weights.tensor("bias", [outputs])?;
-        Ok(Self::of(weight, Some(bias), weights.precision()))
+        Self::read(weights, inputs, outputs, true)
     }
 
     /// Reads `weight` (`[outputs, inputs]`) alone.
@@ -50,27 +48,34 @@ impl Linear {
         inputs: usize,
         outputs: usize,
     ) -> Result<Self, WeightError> {
-        let weight = weights.matrix("weight", [outputs, inputs])?;
-        Ok(Self::of(weight, None, weights.precision()))
+        Self::read(weights, inputs, outputs, false)
     }
 
-    fn of(weight: Tensor<2>, bias: Option<Tensor<1>>, precision: Precision) -> Self {
-        let [outputs, inputs] = weight.dims();
-        let has_bias = bias.is_some();
-        let weight = match PackedLinear::new(weight, bias, precision) {
-            Ok(packed) => LinearWeight::Packed(packed),
-            Err((weight, bias)) => LinearWeight::Plain { weight: weight.transpose(), bias },
+    fn read(
+        weights: &Weights<'_>,
+        inputs: usize,
+        outputs: usize,
+        has_bias: bool,
+    ) -> Result<Self, WeightError> {
+        let stored = weights.stored_matrix("weight", [outputs, inputs])?;
+        let bias = has_bias.then(|| weights.tensor("bias", [outputs])).transpose()?;
+        let kernel =
+            weights.precision().and_then(|to| StoredLinear::new(&stored, bias.as_ref(), to));
+        let weight = match kernel {
+            Some(kernel) => LinearWeight::Stored(kernel),
+            None => {
+                let weight = weights.make::<2>("weight", &stored)?.transpose();
+                LinearWeight::Plain { weight, bias }
+            }
         };
-        Self { weight, has_bias, inputs, outputs }
+        Ok(Self { weight, has_bias, inputs, outputs })
     }
 
     /// Reads the layer again where its tensors have changed.
     pub fn reload(&mut self, weights: &Weights<'_>) -> Result<(), WeightError> {
         let Self { inputs, outputs, .. } = *self;
-        if self.has_bias && (weights.has_changed("weight") || weights.has_changed("bias")) {
-            *self = Self::new(weights, inputs, outputs)?;
-        } else if !self.has_bias && weights.has_changed("weight") {
-            *self = Self::without_bias(weights, inputs, outputs)?;
+        if weights.has_changed("weight") || self.has_bias && weights.has_changed("bias") {
+            *self = Self::read(weights, inputs, outputs, self.has_bias)?;
         }
         Ok(())
     }
@@ -115,12 +120,12 @@ impl Linear {
     ) -> Tensor<D> {
         let product = match &self.weight {
             LinearWeight::Plain { weight, bias } => module::linear(x, weight.clone(), bias.clone()),
-            LinearWeight::Packed(packed) => {
+            LinearWeight::Stored(stored) => {
                 let finish = activation.map_or(Finish::Keep, Finish::from);
-                match packed.forward(x, finish, shortcut.clone()) {
+                match stored.forward(x, finish, shortcut.clone()) {
                     Ok(output) => return output,
                     Err(x) => {
-                        let (weight, bias) = packed.unpacked();
+                        let (weight, bias) = stored.plain();
                         module::linear(x, weight.transpose(), bias)
                     }
                 }

@@ -186,7 +186,12 @@ impl Trace {
         }
         if self.kernels != Kernels::Gpu {
             let transformed = product(&[batch, inputs, height, width]) * 4 * self.element_bytes;
-            self.scratch(TRANSFORMED_BYTES.min(transformed) + self.threads() * THREAD_BYTES);
+            // By the Winograd method, or else with the weight in f32.
+            let is_fast = kernel == Kernel::THREE && inputs % 16 == 0 && outputs >= PANEL / 2;
+            let taps = inputs * kernel.size * kernel.size;
+            let weight = if is_fast { 0 } else { product(&[taps, filled(outputs)]) * 4 };
+            let threads = self.threads() * THREAD_BYTES;
+            self.scratch(TRANSFORMED_BYTES.min(transformed) + weight + threads);
             return self.tensor(result);
         }
         let x = if kernel.padding.0 == kernel.padding.1 {
@@ -225,10 +230,10 @@ impl Trace {
         match self.kernels {
             Kernels::Cpu { .. } => {
                 let width = channels / heads.max(1);
-                let filled = |side: usize| side.next_multiple_of(PANEL) as u64;
-                let packed = |kept: usize, filled: u64| batch * heads as u64 * kept as u64 * filled;
+                let packed =
+                    |kept: usize, other: usize| batch * product(&[heads, kept, filled(other)]);
                 let keys = key.dims[2];
-                let elements = packed(width, filled(keys)) + packed(keys, filled(width));
+                let elements = packed(width, keys) + packed(keys, width);
                 let attended = self.like(&query);
                 self.scratch(elements * self.element_bytes + self.threads() * THREAD_BYTES);
                 drop((query, key, value));
@@ -292,6 +297,11 @@ impl Trace {
     }
 }
 
+/// Columns of whole panels.
+fn filled(columns: usize) -> usize {
+    columns.next_multiple_of(PANEL)
+}
+
 fn product(sides: &[usize]) -> u64 {
     sides.iter().fold(1, |product: u64, &side| product.saturating_mul(side as u64))
 }
@@ -328,7 +338,9 @@ mod tests {
         let x = trace.tensor(SQUARE);
         let result = trace.conv2d(x, 4, Kernel::THREE);
         assert_eq!(result.dims, [1, 4, 16, 16]);
-        assert_eq!(trace.peak(), UNIT + 4 * UNIT + 2 * THREAD_BYTES);
+        // Eight channels are too few for the Winograd method.
+        let weight = 8 * 9 * PANEL as u64 * 4;
+        assert_eq!(trace.peak(), UNIT + 4 * UNIT + weight + 2 * THREAD_BYTES);
         assert_eq!(trace.ledger.live.get(), UNIT / 2);
         let halved = trace.conv2d(result, 4, Kernel::HALVE_BOTTOM_RIGHT);
         assert_eq!(halved.dims, [1, 4, 8, 8]);

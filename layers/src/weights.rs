@@ -7,10 +7,12 @@
 use std::{collections::BTreeSet, fmt::Display};
 
 use burn::tensor::{DType, Device, FloatDType, Tensor, TensorData};
-use half::{bf16, f16};
 use thiserror::Error;
 
-use crate::kernels::{self, Precision};
+use crate::{
+    kernels::{self, Precision},
+    stored_tensor::StoredTensor,
+};
 
 /// Where weights come from: a file, a folder, or bytes in the program.
 ///
@@ -22,6 +24,15 @@ pub trait WeightSource: Send + Sync {
 
     /// Reads one tensor in the floating-point type in which it is stored.
     fn read(&self, key: &str) -> Result<TensorData, WeightError>;
+
+    /// One tensor as it is stored, without a copy where the source is in memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`read`](Self::read).
+    fn stored(&self, key: &str) -> Result<StoredTensor, WeightError> {
+        self.read(key).map(StoredTensor::from)
+    }
 
     /// What a person knows the source by, such as a file's path.
     fn origin(&self) -> String;
@@ -80,7 +91,7 @@ pub struct Weights<'a> {
     prefix: String,
     device: Device,
     dtype: FloatDType,
-    precision: Precision,
+    precision: Option<Precision>,
     older_name: Option<OlderName>,
     changed: Option<&'a BTreeSet<String>>,
 }
@@ -91,12 +102,17 @@ pub type OlderName = fn(&str) -> Option<String>;
 impl<'a> Weights<'a> {
     /// The root of a source.
     ///
-    /// On the CPU backend bf16 is the type in which the weights of linear layers and convolutions
-    /// are kept. All else is f32 there: other operations gain nothing from fewer bits.
+    /// On the CPU backend weights of linear layers and convolutions stay as they are stored, and bf16
+    /// is the type in which they are multiplied. All else is f32 there: other operations gain
+    /// nothing from fewer bits.
     pub fn new(source: &'a dyn WeightSource, device: &Device, dtype: FloatDType) -> Self {
-        let keeps_bf16 = dtype == FloatDType::BF16 && kernels::run_on(device);
-        let precision = if keeps_bf16 { Precision::Bf16 } else { Precision::F32 };
-        let dtype = if keeps_bf16 { FloatDType::F32 } else { dtype };
+        let precision = match dtype {
+            _ if !kernels::run_on(device) => None,
+            FloatDType::F32 => Some(Precision::F32),
+            FloatDType::BF16 => Some(Precision::Bf16),
+            _ => None,
+        };
+        let dtype = if precision.is_some() { FloatDType::F32 } else { dtype };
         Self {
             source,
             prefix: String::new(),
@@ -143,14 +159,14 @@ impl<'a> Weights<'a> {
         self.dtype
     }
 
-    /// The type in which packed weights are kept.
-    pub(crate) fn precision(&self) -> Precision {
+    /// What the kernels of the CPU multiply in; `None` where they are not used.
+    pub(crate) fn precision(&self) -> Option<Precision> {
         self.precision
     }
 
     /// Whether the source holds `name` here.
     pub fn contains(&self, name: &str) -> bool {
-        self.stored(&self.key(name)).is_some()
+        self.locate(&self.key(name)).is_some()
     }
 
     /// Reads the tensor `name` here, which must have the shape `expected`.
@@ -159,33 +175,46 @@ impl<'a> Weights<'a> {
         name: &str,
         expected: [usize; D],
     ) -> Result<Tensor<D>, WeightError> {
-        let key = self.key(name);
-        let (stored, found) = self.find(key, &expected)?;
-        if found != expected {
-            return Err(self.shape_error(stored, &expected, found));
-        }
-        Ok(Tensor::from_data(self.read(stored)?, (&self.device, DType::from(self.dtype))))
+        self.make(name, &self.stored(name, &expected)?)
     }
 
-    /// Reads the matrix `name` here, stored as `[rows, columns]` or, as a 1×1 convolution, as
-    /// `[rows, columns, 1, 1]`: published checkpoints hold the same projection in either way.
-    pub fn matrix(
+    /// The tensor `name` here as it is stored, which must have the shape `expected`.
+    pub fn stored(&self, name: &str, expected: &[usize]) -> Result<StoredTensor, WeightError> {
+        let (key, found) = self.find(self.key(name), expected)?;
+        if found != expected {
+            return Err(self.shape_error(key, expected, found));
+        }
+        self.source.stored(&key)
+    }
+
+    /// The matrix `name` here as it is stored: as `[rows, columns]` or, as a 1×1 convolution, as
+    /// `[rows, columns, 1, 1]`, for published checkpoints hold the same projection in either way.
+    pub(crate) fn stored_matrix(
         &self,
         name: &str,
         [rows, columns]: [usize; 2],
-    ) -> Result<Tensor<2>, WeightError> {
-        let key = self.key(name);
+    ) -> Result<StoredTensor, WeightError> {
         let expected = [rows, columns];
-        let (stored, found) = self.find(key, &expected)?;
+        let (key, found) = self.find(self.key(name), &expected)?;
         if found != expected && found != [rows, columns, 1, 1] {
-            return Err(self.shape_error(stored, &expected, found));
+            return Err(self.shape_error(key, &expected, found));
         }
-        let place = (&self.device, DType::from(self.dtype));
-        Ok(if found.len() == 4 {
-            Tensor::<4>::from_data(self.read(stored)?, place).reshape(expected)
-        } else {
-            Tensor::from_data(self.read(stored)?, place)
-        })
+        let stored = self.source.stored(&key)?;
+        stored.reshaped(&expected).ok_or_else(|| self.shape_error(key, &expected, found))
+    }
+
+    /// A tensor on the device, in the type that is wanted; `name` is its name here.
+    pub(crate) fn make<const D: usize>(
+        &self,
+        name: &str,
+        stored: &StoredTensor,
+    ) -> Result<Tensor<D>, WeightError> {
+        let data = stored.to_data(self.dtype).ok_or_else(|| WeightError::Unreadable {
+            origin: self.source.origin(),
+            key: self.key(name),
+            reason: "its element type is not f32, f16 or bf16".to_owned(),
+        })?;
+        Ok(Tensor::from_data(data, (&self.device, DType::from(self.dtype))))
     }
 
     /// The full published name of `name` here.
@@ -194,7 +223,7 @@ impl<'a> Weights<'a> {
     }
 
     /// The name under which the source holds `key`, and the shape.
-    fn stored(&self, key: &str) -> Option<(String, Vec<usize>)> {
+    fn locate(&self, key: &str) -> Option<(String, Vec<usize>)> {
         if let Some(shape) = self.source.shape(key) {
             return Some((key.to_owned(), shape));
         }
@@ -204,7 +233,7 @@ impl<'a> Weights<'a> {
     }
 
     fn find(&self, key: String, expected: &[usize]) -> Result<(String, Vec<usize>), WeightError> {
-        self.stored(&key).ok_or_else(|| WeightError::Missing {
+        self.locate(&key).ok_or_else(|| WeightError::Missing {
             origin: self.source.origin(),
             key,
             expected: expected.to_vec(),
@@ -214,57 +243,4 @@ impl<'a> Weights<'a> {
     fn shape_error(&self, key: String, expected: &[usize], found: Vec<usize>) -> WeightError {
         WeightError::Shape { origin: self.source.origin(), key, expected: expected.to_vec(), found }
     }
-
-    fn read(&self, key: String) -> Result<TensorData, WeightError> {
-        let data = self.source.read(&key)?;
-        convert(data, self.dtype).ok_or_else(|| WeightError::Unreadable {
-            origin: self.source.origin(),
-            key,
-            reason: "its element type is not f32, f16 or bf16".to_owned(),
-        })
-    }
-}
-
-/// Converts between the floating-point types of checkpoints; `None` for any other type.
-///
-/// Done here and not on the device because a GPU without the stored type (bf16, often) could
-/// not even hold the tensor that it should convert.
-fn convert(data: TensorData, dtype: FloatDType) -> Option<TensorData> {
-    let wanted = DType::from(dtype);
-    if data.dtype() == wanted {
-        return Some(data);
-    }
-    let shape = data.shape().clone();
-    let bytes: &[u8] = data.bytes();
-    let values: Vec<f32> = match data.dtype() {
-        DType::F32 => {
-            bytes.as_chunks::<4>().0.iter().map(|&value| f32::from_le_bytes(value)).collect()
-        }
-        DType::F16 => bytes
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|&value| f16::from_le_bytes(value).to_f32())
-            .collect(),
-        DType::BF16 => bytes
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .map(|&value| bf16::from_le_bytes(value).to_f32())
-            .collect(),
-        _ => return None,
-    };
-    Some(match dtype {
-        FloatDType::F16 => {
-            TensorData::new(values.into_iter().map(f16::from_f32).collect::<Vec<_>>(), shape)
-        }
-        FloatDType::BF16 => {
-            TensorData::new(values.into_iter().map(bf16::from_f32).collect::<Vec<_>>(), shape)
-        }
-        FloatDType::F32 => TensorData::new(values, shape),
-        FloatDType::F64 => {
-            TensorData::new(values.into_iter().map(f64::from).collect::<Vec<_>>(), shape)
-        }
-        _ => return None,
-    })
 }

@@ -60,10 +60,10 @@ fn a_third_is_read_alone() {
     // Three rows of four that lie four apart.
     let transposed = file.read("strided").unwrap();
     assert_eq!(transposed.shape()[..], [4, 3]);
-    assert!(file.read_third("strided", 0).is_err(), "4 rows are no three thirds");
+    assert!(file.stored_third("strided", 0).is_err(), "4 rows are no three thirds");
     let whole = file.read("i64").unwrap();
     assert_eq!(whole.shape()[..], [5]);
-    let third = file.read_third("u8", 1).unwrap();
+    let third = file.stored_third("u8", 1).unwrap();
     assert_eq!(third.bytes()[..], [1]);
 }
 

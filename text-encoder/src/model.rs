@@ -1,12 +1,13 @@
 //! CLIP's text transformer (transformers `models/clip/modeling_clip.py`).
 
-use burn::tensor::{Bool, DType, Int, Tensor, TensorData, module};
+use burn::tensor::{Bool, DType, FloatDType, Int, Tensor, TensorData, module};
 use emberbrush_layers::{
     activation::Activation,
     attention::{Visibility, multi_head_attention},
     interrupt::{Cancelled, Checkpoint, pass},
     linear::Linear,
     norm::LayerNorm,
+    stored_tensor::StoredTensor,
     weights::{WeightError, Weights},
 };
 use thiserror::Error;
@@ -38,6 +39,9 @@ pub enum ForwardError {
         /// `max_position_embeddings`.
         limit: usize,
     },
+    /// The token embeddings are of a type that is no floating-point type of checkpoints.
+    #[error("the token embeddings are not f32, f16 or bf16")]
+    UnreadableEmbedding,
     /// No sequence was given, or those given are empty or differ in length.
     #[error("the token sequences of one batch must be of one length, and not empty")]
     Uneven,
@@ -143,8 +147,8 @@ impl EncoderLayer {
 #[derive(Debug)]
 pub struct ClipTextModel {
     config: ClipTextConfig,
-    /// `[vocab_size, hidden_size]`.
-    token_embedding: Tensor<2>,
+    /// `[vocab_size, hidden_size]`, of which a prompt needs a few rows.
+    token_embedding: StoredTensor,
     /// `[max_position_embeddings, hidden_size]`.
     position_embedding: Tensor<2>,
     layers: Vec<EncoderLayer>,
@@ -178,7 +182,7 @@ impl ClipTextModel {
         let layers = weights.at("encoder").at("layers");
         Ok(Self {
             token_embedding: embeddings
-                .tensor("token_embedding.weight", [config.vocab_size, hidden])?,
+                .stored("token_embedding.weight", &[config.vocab_size, hidden])?,
             position_embedding: embeddings
                 .tensor("position_embedding.weight", [config.max_position_embeddings, hidden])?,
             layers: (0..config.num_hidden_layers)
@@ -215,11 +219,6 @@ impl ClipTextModel {
     /// The configuration that the network was built from.
     pub fn config(&self) -> &ClipTextConfig {
         &self.config
-    }
-
-    /// The token embeddings, `[vocab_size, hidden_size]`.
-    pub fn token_embedding(&self) -> Tensor<2> {
-        self.token_embedding.clone()
     }
 
     /// [`forward_with`](Self::forward_with) of ids of the vocabulary alone.
@@ -288,19 +287,25 @@ impl ClipTextModel {
         let (mut rows, mut is_added) = (Vec::new(), Vec::new());
         for &id in ids.iter().flatten() {
             let row = added.and_then(|added| added.row(id));
-            match i32::try_from(id) {
+            match id as usize {
                 _ if row.is_some() => flat.push(0),
-                Ok(index) if (id as usize) < vocab_size => flat.push(index),
+                id if id < vocab_size => flat.push(id),
                 _ => return Err(ForwardError::UnknownToken { id, vocab_size }),
             }
             rows.push(row.unwrap_or(0));
             is_added.push(row.is_some());
         }
         let shape = [batch, tokens];
-        let indices = integers(TensorData::new(flat, shape), &self.token_embedding);
-        let mut embedded = module::embedding(self.token_embedding.clone(), indices);
+        let like = &self.position_embedding;
+        let dtype = like.dtype();
+        let vectors = self
+            .token_embedding
+            .rows(&flat, FloatDType::from(dtype))
+            .ok_or(ForwardError::UnreadableEmbedding)?;
+        let embedded = Tensor::<2>::from_data(vectors, (&like.device(), dtype));
+        let mut embedded = embedded.reshape([batch, tokens, self.config.hidden_size]);
         if let Some(added) = added.filter(|_| is_added.contains(&true)) {
-            let rows = integers(TensorData::new(rows, shape), &self.token_embedding);
+            let rows = integers(TensorData::new(rows, shape), like);
             let vectors = added.vectors.clone().cast(embedded.dtype());
             let vectors = module::embedding(vectors, rows);
             let mask = TensorData::new(is_added, [batch, tokens, 1]);
@@ -363,7 +368,7 @@ impl ClipTextOutput<'_> {
             .enumerate()
             .map(|(sequence, position)| (sequence * tokens + position) as i32)
             .collect();
-        let rows = integers(TensorData::new(rows, [batch]), &self.model.token_embedding);
+        let rows = integers(TensorData::new(rows, [batch]), &self.model.position_embedding);
         let pooled = last.reshape([batch * tokens, hidden_size]).select(0, rows);
         self.model.final_layer_norm.forward(pooled)
     }

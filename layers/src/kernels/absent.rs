@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 use super::{Finish, Precision};
-use crate::conv::Kernel;
+use crate::{conv::Kernel, stored_tensor::StoredTensor};
 
 type Pair<const D: usize> = (Tensor<D>, Tensor<D>);
 
@@ -13,18 +13,18 @@ pub(crate) fn run_on(_device: &Device) -> bool {
 
 /// There is none.
 #[derive(Debug, Clone)]
-pub(crate) enum PackedLinear {}
+pub(crate) enum StoredLinear {}
 
-impl PackedLinear {
+impl StoredLinear {
     pub(crate) fn new(
-        weight: Tensor<2>,
-        bias: Option<Tensor<1>>,
+        _weight: &StoredTensor,
+        _bias: Option<&Tensor<1>>,
         _precision: Precision,
-    ) -> Result<Self, (Tensor<2>, Option<Tensor<1>>)> {
-        Err((weight, bias))
+    ) -> Option<Self> {
+        None
     }
 
-    pub(crate) fn unpacked(&self) -> (Tensor<2>, Option<Tensor<1>>) {
+    pub(crate) fn plain(&self) -> (Tensor<2>, Option<Tensor<1>>) {
         match *self {}
     }
 
@@ -40,19 +40,19 @@ impl PackedLinear {
 
 /// There is none.
 #[derive(Debug, Clone)]
-pub(crate) enum PackedConvolution {}
+pub(crate) enum StoredConvolution {}
 
-impl PackedConvolution {
+impl StoredConvolution {
     pub(crate) fn new(
-        weight: Tensor<4>,
-        bias: Option<Tensor<1>>,
+        _weight: &StoredTensor,
+        _bias: Option<&Tensor<1>>,
         _kernel: Kernel,
         _precision: Precision,
-    ) -> Result<Self, (Tensor<4>, Option<Tensor<1>>)> {
-        Err((weight, bias))
+    ) -> Option<Self> {
+        None
     }
 
-    pub(crate) fn unpacked(&self) -> (Tensor<4>, Option<Tensor<1>>) {
+    pub(crate) fn plain(&self) -> (Tensor<4>, Option<Tensor<1>>) {
         match *self {}
     }
 

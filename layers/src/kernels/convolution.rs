@@ -5,8 +5,9 @@ use rayon::prelude::*;
 use super::{
     Finish, Precision,
     buffer::{Aligned, Shared},
-    gemm::{self, Begin, Epilogue, PANEL, Packed, PanelProduct},
+    gemm::{self, Begin, Epilogue, Factor, PANEL, PanelProduct},
     simd::Level,
+    stored::Stored,
     winograd::{self, Additions, MapSize, Tiles},
 };
 use crate::conv::Kernel;
@@ -66,8 +67,8 @@ pub(crate) struct Convolution<'a> {
     pub(crate) x: &'a [f32],
     pub(crate) size: MapSize,
     pub(crate) kernel: Kernel,
-    /// Its inner index is `tap · channels + channel`.
-    pub(crate) weight: &'a Packed,
+    /// Its inner index is `channel · taps + tap`.
+    pub(crate) weight: &'a Stored,
     pub(crate) additions: Additions<'a>,
 }
 
@@ -109,7 +110,7 @@ pub(crate) fn convolve(
 fn direct(level: Level, convolution: Convolution<'_>, epilogue: Epilogue<'_>, out: &mut [f32]) {
     let Convolution { x, size, kernel, weight, .. } = convolution;
     if kernel == Kernel::ONE {
-        return gemm::multiply_packed(level, x, weight, out, epilogue);
+        return gemm::multiply(level, x, Factor::Stored(weight), out, epilogue);
     }
     let result = result_size(size, kernel, weight.columns);
     let inner = weight.inner;
@@ -117,10 +118,10 @@ fn direct(level: Level, convolution: Convolution<'_>, epilogue: Epilogue<'_>, ou
     assert!(inner == kernel.size * kernel.size * size.channels);
     assert!(epilogue.residual.is_none_or(|residual| residual.len() == out.len()));
     assert!(epilogue.bias.is_none_or(|bias| bias.len() == weight.columns));
-    // See `gemm::multiply_packed`.
-    let stride_of = |inner: usize| if inner.is_multiple_of(512) { inner + 16 } else { inner };
-    let row = weight.rows();
-    let stride = stride_of(row);
+    // Few convolutions of a network are computed so: none of what is gained by bf16 would show.
+    let packed = weight.packed_by_taps(level, kernel.size * kernel.size);
+    // See `gemm::multiply`.
+    let stride = if inner.is_multiple_of(512) { inner + 16 } else { inner };
     let pixels = result.pixels();
     let block = (GATHERED_BYTES / (inner * 4)).next_multiple_of(24);
     if pixels.div_ceil(block) < 2 * rayon::current_num_threads() {
@@ -129,28 +130,20 @@ fn direct(level: Level, convolution: Convolution<'_>, epilogue: Epilogue<'_>, ou
         place.par_chunks_exact_mut(inner).enumerate().for_each(|(pixel, row)| {
             gather(x, size, kernel, result, pixel, row);
         });
-        return gemm::multiply_packed(level, place, weight, out, epilogue);
+        return gemm::multiply(level, place, Factor::Packed(&packed), out, epilogue);
     }
     let columns = weight.columns;
     let out = Shared::new(out);
     (0..pixels.div_ceil(block)).into_par_iter().for_each_init(
-        || (Aligned::scratch(block * stride), Aligned::scratch(inner)),
-        |(gathered, wide), index| {
+        || Aligned::scratch(block * stride),
+        |gathered, index| {
             let first = index * block;
             let rows = block.min(pixels - first);
             let places = gathered.as_mut_slice().chunks_exact_mut(stride).take(rows);
             for (index, place) in places.enumerate() {
-                let pixel = first + index;
-                match weight.precision {
-                    Precision::F32 => gather(x, size, kernel, result, pixel, &mut place[..inner]),
-                    Precision::Bf16 => {
-                        let wide = &mut wide.as_mut_slice()[..inner];
-                        gather(x, size, kernel, result, pixel, wide);
-                        gemm::narrow_row(wide, &mut place[..row]);
-                    }
-                }
+                gather(x, size, kernel, result, first + index, &mut place[..inner]);
             }
-            for panel in 0..weight.panels() {
+            for panel in 0..packed.panels() {
                 let column = panel * PANEL;
                 let width = PANEL.min(columns - column);
                 let at = first * columns + column;
@@ -158,12 +151,12 @@ fn direct(level: Level, convolution: Convolution<'_>, epilogue: Epilogue<'_>, ou
                 level.run(unsafe {
                     PanelProduct {
                         rows,
-                        inner: row,
+                        inner,
                         width,
                         a: gathered.as_slice().as_ptr(),
                         a_stride: stride,
-                        b: weight.panel(panel).as_ptr(),
-                        precision: weight.precision,
+                        b: packed.panel(panel).as_ptr(),
+                        precision: Precision::F32,
                         out: out.at(at),
                         out_stride: columns,
                         begin: Begin::Zero,
@@ -205,21 +198,4 @@ fn gather(
             }
         }
     }
-}
-
-/// Packs a weight `[outputs, inputs, side, side]`, as PyTorch stores it.
-pub(crate) fn pack(
-    weight: &[f32],
-    outputs: usize,
-    inputs: usize,
-    side: usize,
-    precision: Precision,
-) -> Packed {
-    let taps = side * side;
-    Packed::new(weight, taps * inputs, outputs, precision, tap_offset(inputs, taps))
-}
-
-/// Where the weight of an inner position is stored, within an output's.
-pub(crate) fn tap_offset(inputs: usize, taps: usize) -> impl Fn(usize) -> usize + Sync {
-    move |position| position % inputs * taps + position / inputs
 }

@@ -1,10 +1,8 @@
-//! Products of matrices: rows of activations times a weight that was packed before.
+//! Products of matrices: rows of activations times a weight.
 //!
 //! A tile of [`Simd::ROWS`] rows and [`Simd::COLUMNS`] vectors of columns stays in registers while
-//! the inner dimension runs by (Goto and van de Geijn 2008). The weight is packed in panels of
+//! the inner dimension runs by (Goto and van de Geijn 2008). The weight is brought into panels of
 //! [`PANEL`] columns, so that the inner loop reads it from front to back.
-
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -12,7 +10,8 @@ use super::{
     Finish, Precision,
     buffer::{Aligned, Shared},
     math,
-    simd::{Level, Simd, Task, to_bf16},
+    simd::{Level, Simd, Task, pair},
+    stored::Stored,
 };
 
 /// Columns of a panel.
@@ -26,15 +25,11 @@ const INNER_BLOCK: usize = 512;
 const ROW_BLOCK_BYTES: usize = 2 << 20;
 
 /// A matrix `[inner, columns]` in panels `[columns / 32, inner, 32]`, the last filled with zeros.
-///
-/// Those of bf16 are `[columns / 32, inner / 2, 32]` pairs of neighbours along `inner`, as
-/// processors multiply them; each pair lies in the place of an f32.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Packed {
-    data: Arc<Aligned>,
-    pub(crate) precision: Precision,
-    pub(crate) inner: usize,
-    pub(crate) columns: usize,
+    data: Aligned,
+    inner: usize,
+    columns: usize,
 }
 
 impl Precision {
@@ -48,91 +43,75 @@ impl Precision {
 }
 
 impl Packed {
-    /// Packs `weight[column · inner + offset(position)]`.
+    /// Has each panel, by its number, written by `fill`.
     pub(crate) fn new(
-        weight: &[f32],
         inner: usize,
         columns: usize,
-        precision: Precision,
-        offset: impl Fn(usize) -> usize + Sync,
+        fill: impl Fn(usize, &mut [f32]) + Sync,
     ) -> Self {
-        assert!(weight.len() == inner * columns);
-        let rows = inner.div_ceil(precision.positions());
-        let mut data = Aligned::zeros(columns.div_ceil(PANEL) * rows * PANEL);
-        let pack = |(panel, place): (usize, &mut [f32])| {
-            let first = panel * PANEL;
-            let width = PANEL.min(columns - first);
-            for (row, values) in place.chunks_exact_mut(PANEL).enumerate() {
-                let position = row * precision.positions();
-                let start = first * inner + offset(position);
-                match precision {
-                    Precision::F32 => {
-                        for (column, value) in values[..width].iter_mut().enumerate() {
-                            *value = weight[start + column * inner];
-                        }
-                    }
-                    Precision::Bf16 => {
-                        let next =
-                            (position + 1 < inner).then(|| first * inner + offset(position + 1));
-                        for (column, value) in values[..width].iter_mut().enumerate() {
-                            let second = next.map_or(0.0, |next| weight[next + column * inner]);
-                            *value = pair(weight[start + column * inner], second);
-                        }
-                    }
-                }
-            }
-        };
-        data.as_mut_slice().par_chunks_mut((rows * PANEL).max(1)).enumerate().for_each(pack);
-        Self { data: Arc::new(data), precision, inner, columns }
-    }
-
-    /// Packs the transpose of `[columns, inner]`, as PyTorch stores weights.
-    pub(crate) fn transposed(
-        weight: &[f32],
-        inner: usize,
-        columns: usize,
-        precision: Precision,
-    ) -> Self {
-        Self::new(weight, inner, columns, precision, |position| position)
-    }
-
-    /// What [`Packed::new`] was given.
-    pub(crate) fn unpacked(&self, offset: impl Fn(usize) -> usize) -> Vec<f32> {
-        let mut weight = vec![0.0; self.inner * self.columns];
-        for column in 0..self.columns {
-            let panel = self.panel(column / PANEL);
-            for position in 0..self.inner {
-                let row = position / self.precision.positions();
-                let stored = panel[row * PANEL + column % PANEL];
-                weight[column * self.inner + offset(position)] = match self.precision {
-                    Precision::F32 => stored,
-                    Precision::Bf16 if position % 2 == 0 => f32::from_bits(stored.to_bits() << 16),
-                    Precision::Bf16 => f32::from_bits(stored.to_bits() & 0xFFFF_0000),
-                };
-            }
-        }
-        weight
-    }
-
-    /// Rows of a panel.
-    pub(crate) fn rows(&self) -> usize {
-        self.inner.div_ceil(self.precision.positions())
+        let panel = (inner * PANEL).max(1);
+        let mut data = Aligned::scratch(columns.div_ceil(PANEL) * panel);
+        let panels = data.as_mut_slice().par_chunks_exact_mut(panel);
+        panels
+            .take(columns.div_ceil(PANEL))
+            .enumerate()
+            .for_each(|(index, place)| fill(index, place));
+        Self { data, inner, columns }
     }
 
     pub(crate) fn panels(&self) -> usize {
         self.columns.div_ceil(PANEL)
     }
 
-    /// `[rows, 32]`
+    /// `[inner, 32]`
     pub(crate) fn panel(&self, index: usize) -> &[f32] {
-        let len = self.rows() * PANEL;
+        let len = self.inner * PANEL;
         &self.data.as_slice()[index * len..][..len]
     }
 }
 
-/// Two bf16 in the place of an f32.
-pub(crate) fn pair(first: f32, second: f32) -> f32 {
-    f32::from_bits(u32::from(to_bf16(first)) | u32::from(to_bf16(second)) << 16)
+/// What rows are multiplied with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Factor<'a> {
+    Packed(&'a Packed),
+    Stored(&'a Stored),
+}
+
+impl Factor<'_> {
+    fn precision(self) -> Precision {
+        match self {
+            Self::Packed(_) => Precision::F32,
+            Self::Stored(stored) => stored.precision,
+        }
+    }
+
+    fn inner(self) -> usize {
+        match self {
+            Self::Packed(packed) => packed.inner,
+            Self::Stored(stored) => stored.inner,
+        }
+    }
+
+    fn columns(self) -> usize {
+        match self {
+            Self::Packed(packed) => packed.columns,
+            Self::Stored(stored) => stored.columns,
+        }
+    }
+
+    /// Inner positions, or pairs of them, that are multiplied one after the other.
+    fn rows(self) -> usize {
+        self.inner().div_ceil(self.precision().positions())
+    }
+
+    /// Those of which a panel is made ready at once.
+    fn block(self) -> usize {
+        let rows = self.rows();
+        match self {
+            Self::Packed(_) => rows,
+            Self::Stored(_) => rows.div_ceil(rows.div_ceil(INNER_BLOCK).max(1)),
+        }
+    }
 }
 
 /// `[rows, inner]` in f32 as pairs of bf16, `[rows, stride]` with zeros at odd ends.
@@ -142,7 +121,7 @@ fn narrow_rows(rows: &[f32], inner: usize, narrow: &mut [f32], stride: usize) {
 }
 
 /// One row as pairs of bf16.
-pub(crate) fn narrow_row(row: &[f32], narrow: &mut [f32]) {
+fn narrow_row(row: &[f32], narrow: &mut [f32]) {
     let (whole, rest) = row.as_chunks::<2>();
     for (place, [first, second]) in narrow.iter_mut().zip(whole) {
         *place = pair(*first, *second);
@@ -271,30 +250,30 @@ unsafe fn by_rows<S: Simd>(rows: usize, tile: &Tile) {
     // SAFETY: the caller vouches for addresses and processor.
     unsafe {
         match (rows, tile.width.div_ceil(S::LANES)) {
-            (1, 1) => multiply::<S, 1, 1>(tile),
-            (1, _) => multiply::<S, 1, 2>(tile),
-            (2, 1) if S::ROWS >= 2 => multiply::<S, 2, 1>(tile),
-            (2, _) if S::ROWS >= 2 => multiply::<S, 2, 2>(tile),
-            (3, 1) if S::ROWS >= 3 => multiply::<S, 3, 1>(tile),
-            (3, _) if S::ROWS >= 3 => multiply::<S, 3, 2>(tile),
-            (4, 1) if S::ROWS >= 4 => multiply::<S, 4, 1>(tile),
-            (4, _) if S::ROWS >= 4 => multiply::<S, 4, 2>(tile),
-            (5, 1) if S::ROWS >= 5 => multiply::<S, 5, 1>(tile),
-            (5, _) if S::ROWS >= 5 => multiply::<S, 5, 2>(tile),
-            (6, 1) if S::ROWS >= 6 => multiply::<S, 6, 1>(tile),
-            (6, _) if S::ROWS >= 6 => multiply::<S, 6, 2>(tile),
-            (7, 1) if S::ROWS >= 7 => multiply::<S, 7, 1>(tile),
-            (7, _) if S::ROWS >= 7 => multiply::<S, 7, 2>(tile),
-            (8, 1) if S::ROWS >= 8 => multiply::<S, 8, 1>(tile),
-            (8, _) if S::ROWS >= 8 => multiply::<S, 8, 2>(tile),
-            (9, 1) if S::ROWS >= 9 => multiply::<S, 9, 1>(tile),
-            (9, _) if S::ROWS >= 9 => multiply::<S, 9, 2>(tile),
-            (10, 1) if S::ROWS >= 10 => multiply::<S, 10, 1>(tile),
-            (10, _) if S::ROWS >= 10 => multiply::<S, 10, 2>(tile),
-            (11, 1) if S::ROWS >= 11 => multiply::<S, 11, 1>(tile),
-            (11, _) if S::ROWS >= 11 => multiply::<S, 11, 2>(tile),
-            (12, 1) if S::ROWS >= 12 => multiply::<S, 12, 1>(tile),
-            (12, _) if S::ROWS >= 12 => multiply::<S, 12, 2>(tile),
+            (1, 1) => multiply_tile::<S, 1, 1>(tile),
+            (1, _) => multiply_tile::<S, 1, 2>(tile),
+            (2, 1) if S::ROWS >= 2 => multiply_tile::<S, 2, 1>(tile),
+            (2, _) if S::ROWS >= 2 => multiply_tile::<S, 2, 2>(tile),
+            (3, 1) if S::ROWS >= 3 => multiply_tile::<S, 3, 1>(tile),
+            (3, _) if S::ROWS >= 3 => multiply_tile::<S, 3, 2>(tile),
+            (4, 1) if S::ROWS >= 4 => multiply_tile::<S, 4, 1>(tile),
+            (4, _) if S::ROWS >= 4 => multiply_tile::<S, 4, 2>(tile),
+            (5, 1) if S::ROWS >= 5 => multiply_tile::<S, 5, 1>(tile),
+            (5, _) if S::ROWS >= 5 => multiply_tile::<S, 5, 2>(tile),
+            (6, 1) if S::ROWS >= 6 => multiply_tile::<S, 6, 1>(tile),
+            (6, _) if S::ROWS >= 6 => multiply_tile::<S, 6, 2>(tile),
+            (7, 1) if S::ROWS >= 7 => multiply_tile::<S, 7, 1>(tile),
+            (7, _) if S::ROWS >= 7 => multiply_tile::<S, 7, 2>(tile),
+            (8, 1) if S::ROWS >= 8 => multiply_tile::<S, 8, 1>(tile),
+            (8, _) if S::ROWS >= 8 => multiply_tile::<S, 8, 2>(tile),
+            (9, 1) if S::ROWS >= 9 => multiply_tile::<S, 9, 1>(tile),
+            (9, _) if S::ROWS >= 9 => multiply_tile::<S, 9, 2>(tile),
+            (10, 1) if S::ROWS >= 10 => multiply_tile::<S, 10, 1>(tile),
+            (10, _) if S::ROWS >= 10 => multiply_tile::<S, 10, 2>(tile),
+            (11, 1) if S::ROWS >= 11 => multiply_tile::<S, 11, 1>(tile),
+            (11, _) if S::ROWS >= 11 => multiply_tile::<S, 11, 2>(tile),
+            (12, 1) if S::ROWS >= 12 => multiply_tile::<S, 12, 1>(tile),
+            (12, _) if S::ROWS >= 12 => multiply_tile::<S, 12, 2>(tile),
             // No more than `ROWS` are multiplied at once.
             _ => {}
         }
@@ -308,7 +287,7 @@ const ROWS_A_BASE: usize = 3;
 ///
 /// As [`panel_product`].
 #[inline(always)]
-unsafe fn multiply<S: Simd, const R: usize, const VECTORS: usize>(tile: &Tile) {
+unsafe fn multiply_tile<S: Simd, const R: usize, const VECTORS: usize>(tile: &Tile) {
     // SAFETY: the caller vouches for addresses and processor.
     unsafe {
         let sums = match tile.precision {
@@ -405,14 +384,14 @@ unsafe fn finish_row<S: Simd>(product: &PanelProduct<'_>, row: usize) {
 }
 
 /// `out = a · b + epilogue` with `a` `[rows, inner]`, `out` `[rows, columns]`.
-pub(crate) fn multiply_packed(
+pub(crate) fn multiply(
     level: Level,
     a: &[f32],
-    b: &Packed,
+    b: Factor<'_>,
     out: &mut [f32],
     epilogue: Epilogue<'_>,
 ) {
-    let Packed { inner, columns, .. } = *b;
+    let (inner, columns, precision) = (b.inner(), b.columns(), b.precision());
     let rows = out.len() / columns.max(1);
     assert!(a.len() >= rows * inner && out.len() == rows * columns);
     assert!(epilogue.residual.is_none_or(|residual| residual.len() == out.len()));
@@ -420,7 +399,7 @@ pub(crate) fn multiply_packed(
     // Rows whose distance is a multiple of a page fall on the same lines of the first cache.
     let stride_of = |inner: usize| if inner.is_multiple_of(1024) { inner + 16 } else { inner };
     let copy;
-    let (a, a_stride) = if b.precision == Precision::Bf16 {
+    let (a, a_stride) = if precision == Precision::Bf16 {
         let stride = stride_of(b.rows());
         let mut narrow = Aligned::scratch(rows * stride);
         narrow_rows(&a[..rows * inner], inner, &mut narrow.as_mut_slice()[..rows * stride], stride);
@@ -440,36 +419,68 @@ pub(crate) fn multiply_packed(
         (a, inner)
     };
     let inner = b.rows();
+    let ready = b.block();
     let block = row_block(rows, inner);
     let blocks = rows.div_ceil(block);
-    let panels = b.panels();
+    let panels = columns.div_ceil(PANEL);
     let shared = Shared::new(out);
-    (0..blocks * panels).into_par_iter().for_each(|task| {
-        let (index, panel) = (task / panels, task % panels);
-        let first = index * block;
-        let column = panel * PANEL;
-        let width = PANEL.min(columns - column);
-        let at = first * columns + column;
-        // SAFETY: the asserts above hold the sizes, `Packed` holds `inner * PANEL` for a panel, and
-        // each task has rows and columns of its own.
-        level.run(unsafe {
-            PanelProduct {
-                rows: block.min(rows - first),
-                inner,
-                width,
-                a: a.as_ptr().add(first * a_stride),
-                a_stride,
-                b: b.panel(panel).as_ptr(),
-                precision: b.precision,
-                out: shared.at(at),
-                out_stride: columns,
-                begin: Begin::Zero,
-                bias: epilogue.bias.map(|bias| &bias[column..column + width]),
-                residual: epilogue.residual.map(|residual| residual.as_ptr().add(at)),
-                finish: epilogue.finish,
+    let scratch = match b {
+        Factor::Packed(_) => 0,
+        Factor::Stored(_) => ready * PANEL,
+    };
+    (0..blocks * panels).into_par_iter().for_each_init(
+        || Aligned::scratch(scratch),
+        |scratch, task| {
+            let (index, panel) = (task / panels, task % panels);
+            let first = index * block;
+            let column = panel * PANEL;
+            let width = PANEL.min(columns - column);
+            let at = first * columns + column;
+            let mut position = 0;
+            // At least once, for sums of nothing are zeros.
+            loop {
+                let count = ready.min(inner - position);
+                let is_last = position + count == inner;
+                let panel = match b {
+                    Factor::Packed(packed) => packed.panel(panel),
+                    Factor::Stored(stored) => {
+                        let range = position..position + count;
+                        stored.panel(level, panel, range, scratch.as_mut_slice());
+                        scratch.as_slice()
+                    }
+                };
+                // SAFETY: the asserts above hold the sizes, `panel` holds `count` rows, and each
+                // task has rows and columns of its own.
+                level.run(unsafe {
+                    PanelProduct {
+                        rows: block.min(rows - first),
+                        inner: count,
+                        width,
+                        a: a.as_ptr().add(first * a_stride + position),
+                        a_stride,
+                        b: panel.as_ptr(),
+                        precision,
+                        out: shared.at(at),
+                        out_stride: columns,
+                        begin: if position == 0 { Begin::Zero } else { Begin::Stored },
+                        bias: epilogue
+                            .bias
+                            .filter(|_| is_last)
+                            .map(|bias| &bias[column..column + width]),
+                        residual: epilogue
+                            .residual
+                            .filter(|_| is_last)
+                            .map(|residual| residual.as_ptr().add(at)),
+                        finish: if is_last { epilogue.finish } else { Finish::Keep },
+                    }
+                });
+                if is_last {
+                    break;
+                }
+                position += count;
             }
-        });
-    });
+        },
+    );
 }
 
 /// Rows of a block: a multiple of what is multiplied at once, and blocks of about one size.

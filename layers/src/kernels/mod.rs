@@ -30,6 +30,8 @@ mod norm;
 #[cfg(feature = "cpu")]
 mod simd;
 #[cfg(feature = "cpu")]
+mod stored;
+#[cfg(feature = "cpu")]
 mod winograd;
 
 #[cfg(not(feature = "cpu"))]
@@ -42,7 +44,7 @@ mod tensors;
 mod tests;
 
 pub(crate) use tensors::{
-    Affine, PackedConvolution, PackedLinear, activate, add, attend, cat_channels, feature_map,
+    Affine, StoredConvolution, StoredLinear, activate, add, attend, cat_channels, feature_map,
     geglu, nearest, run_on, tokens,
 };
 
@@ -61,10 +63,10 @@ pub(crate) enum Finish {
     Relu,
 }
 
-/// What a packed weight is kept in.
+/// What is multiplied; sums are f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Precision {
     F32,
-    /// Half the memory, and twice the products where the processor multiplies bf16.
+    /// Twice the products where the processor multiplies bf16.
     Bf16,
 }

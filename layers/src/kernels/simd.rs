@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 pub(crate) enum Level {
     /// Plain Rust, on every processor.
     Portable,
-    /// AVX2 with FMA.
+    /// AVX2 with FMA and F16C.
     #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 F, BW, DQ and VL.
@@ -33,7 +33,9 @@ impl Level {
         #[cfg(target_arch = "x86_64")]
         {
             let mut levels = vec![Self::Portable];
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
             if avx2 {
                 levels.push(Self::Avx2);
             }
@@ -125,7 +127,15 @@ pub(crate) trait Simd: Copy {
     unsafe fn sum(a: Self::V) -> f32;
     unsafe fn largest(a: Self::V) -> f32;
     /// [`Simd::LANES`] pairs of bf16 as f32: the first and the second of each.
-    unsafe fn load_pairs(from: *const u32) -> (Self::V, Self::V);
+    unsafe fn split_bf16(pairs: Self::V) -> (Self::V, Self::V);
+    /// The same of f16.
+    unsafe fn split_f16(pairs: Self::V) -> (Self::V, Self::V);
+    /// Two vectors rounded to bf16, as pairs; not for NaN.
+    unsafe fn pair_bf16(first: Self::V, second: Self::V) -> Self::V;
+    /// Asks for the cache line at an address, which need not be there, to be read soon.
+    unsafe fn prefetch(from: *const u8);
+    /// Rows and columns of the first [`Simd::LANES`] vectors exchanged; the others mean nothing.
+    unsafe fn transpose(rows: [Self::V; 16]) -> [Self::V; 16];
     /// `sum + a · b` of pairs of bf16: `b` are those that lie at [`Simd::LANES`] places.
     unsafe fn dot(sum: Self::V, a: u32, b: *const u32) -> Self::V;
 }
@@ -243,19 +253,57 @@ impl Simd for Portable {
         a.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
     }
     #[inline(always)]
-    unsafe fn load_pairs(from: *const u32) -> (Self::V, Self::V) {
-        // SAFETY: the caller vouches for the elements.
-        let pairs = unsafe { from.cast::<[u32; PORTABLE_LANES]>().read_unaligned() };
+    unsafe fn split_bf16(pairs: Self::V) -> (Self::V, Self::V) {
+        let pairs = pairs.map(f32::to_bits);
         (
             std::array::from_fn(|lane| f32::from_bits(pairs[lane] << 16)),
             std::array::from_fn(|lane| f32::from_bits(pairs[lane] & 0xFFFF_0000)),
         )
     }
     #[inline(always)]
+    unsafe fn split_f16(pairs: Self::V) -> (Self::V, Self::V) {
+        let pairs = pairs.map(f32::to_bits);
+        (
+            std::array::from_fn(|lane| widen_f16(pairs[lane] as u16)),
+            std::array::from_fn(|lane| widen_f16((pairs[lane] >> 16) as u16)),
+        )
+    }
+    #[inline(always)]
+    unsafe fn pair_bf16(first: Self::V, second: Self::V) -> Self::V {
+        Self::zip(first, second, pair)
+    }
+    #[inline(always)]
+    unsafe fn prefetch(_from: *const u8) {}
+    #[inline(always)]
+    unsafe fn transpose(rows: [Self::V; 16]) -> [Self::V; 16] {
+        std::array::from_fn(|column| std::array::from_fn(|row| rows[row][column % PORTABLE_LANES]))
+    }
+    #[inline(always)]
     unsafe fn dot(sum: Self::V, a: u32, b: *const u32) -> Self::V {
         // SAFETY: the caller vouches for the elements.
         unsafe { by_halves::<Self>(sum, a, b) }
     }
+}
+
+/// Two bf16 in the place of an f32.
+#[inline(always)]
+pub(crate) fn pair(first: f32, second: f32) -> f32 {
+    f32::from_bits(u32::from(to_bf16(first)) | u32::from(to_bf16(second)) << 16)
+}
+
+/// The value of an f16, given by its bits.
+#[inline(always)]
+fn widen_f16(half: u16) -> f32 {
+    let sign = u32::from(half & 0x8000) << 16;
+    let magnitude = u32::from(half & 0x7FFF);
+    let bits = if magnitude >= 0x7C00 {
+        // Infinity, or no number.
+        magnitude << 13 | 0x7F80_0000
+    } else {
+        // 2¹¹² makes up for the difference of the exponents' offsets, for subnormals as well.
+        (f32::from_bits(magnitude << 13) * f32::from_bits(0x7780_0000)).to_bits()
+    };
+    f32::from_bits(bits | sign)
 }
 
 /// [`Simd::dot`] in f32.
@@ -267,7 +315,7 @@ impl Simd for Portable {
 unsafe fn by_halves<S: Simd>(sum: S::V, a: u32, b: *const u32) -> S::V {
     // SAFETY: as the caller vouches.
     unsafe {
-        let (first, second) = S::load_pairs(b);
+        let (first, second) = S::split_bf16(S::load(b.cast()));
         let sum = S::fma(S::splat(f32::from_bits(a << 16)), first, sum);
         S::fma(S::splat(f32::from_bits(a & 0xFFFF_0000)), second, sum)
     }
@@ -281,8 +329,8 @@ mod x86 {
 
     /// # Safety
     ///
-    /// The processor must have AVX2 and FMA.
-    #[target_feature(enable = "avx,avx2,fma")]
+    /// The processor must have AVX2, FMA and F16C.
+    #[target_feature(enable = "avx,avx2,fma,f16c")]
     pub(super) unsafe fn avx2<T: Task>(task: T) -> T::Output {
         // SAFETY: the caller vouches for the processor.
         unsafe { task.run::<Avx2>() }
@@ -291,7 +339,7 @@ mod x86 {
     /// # Safety
     ///
     /// The processor must have AVX-512 F, BW, DQ and VL.
-    #[target_feature(enable = "avx,avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[target_feature(enable = "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
     pub(super) unsafe fn avx512<T: Task>(task: T) -> T::Output {
         // SAFETY: the caller vouches for the processor.
         unsafe { task.run::<Avx512<false>>() }
@@ -300,7 +348,7 @@ mod x86 {
     /// # Safety
     ///
     /// The processor must have AVX-512 F, BW, DQ, VL and BF16.
-    #[target_feature(enable = "avx,avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    #[target_feature(enable = "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
     pub(super) unsafe fn avx512_bf16<T: Task>(task: T) -> T::Output {
         // SAFETY: the caller vouches for the processor.
         unsafe { task.run::<Avx512<true>>() }
@@ -407,11 +455,67 @@ mod x86 {
             }
         }
         #[inline(always)]
-        unsafe fn load_pairs(from: *const u32) -> (__m256, __m256) {
+        unsafe fn split_bf16(pairs: __m256) -> (__m256, __m256) {
             unsafe {
-                let pairs = _mm256_loadu_si256(from.cast());
+                let pairs = _mm256_castps_si256(pairs);
                 let second = _mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF_0000_u32 as i32));
                 (_mm256_castsi256_ps(_mm256_slli_epi32::<16>(pairs)), _mm256_castsi256_ps(second))
+            }
+        }
+        #[inline(always)]
+        unsafe fn split_f16(pairs: __m256) -> (__m256, __m256) {
+            unsafe {
+                let pairs = _mm256_castps_si256(pairs);
+                let first = _mm256_and_si256(pairs, _mm256_set1_epi32(0xFFFF));
+                let second = _mm256_srli_epi32::<16>(pairs);
+                let halves = _mm256_permute4x64_epi64::<0xD8>(_mm256_packus_epi32(first, second));
+                (
+                    _mm256_cvtph_ps(_mm256_castsi256_si128(halves)),
+                    _mm256_cvtph_ps(_mm256_extracti128_si256::<1>(halves)),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn pair_bf16(first: __m256, second: __m256) -> __m256 {
+            unsafe {
+                // To the nearest, of two the even one, as `to_bf16`.
+                let rounded = |x: __m256| {
+                    let bits = _mm256_castps_si256(x);
+                    let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                    _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), odd)
+                };
+                let second =
+                    _mm256_and_si256(rounded(second), _mm256_set1_epi32(0xFFFF_0000_u32 as i32));
+                let first = _mm256_srli_epi32::<16>(rounded(first));
+                _mm256_castsi256_ps(_mm256_or_si256(first, second))
+            }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(r: [__m256; 16]) -> [__m256; 16] {
+            unsafe {
+                // Pairs, then fours of each half, then halves.
+                let mut out = r;
+                let (mut pairs, mut fours) = ([r[0]; 8], [r[0]; 8]);
+                for i in 0..4 {
+                    pairs[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                    pairs[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+                }
+                for i in 0..2 {
+                    let [a, b, c, d] = [4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3];
+                    fours[a] = _mm256_shuffle_ps::<0x44>(pairs[a], pairs[c]);
+                    fours[b] = _mm256_shuffle_ps::<0xEE>(pairs[a], pairs[c]);
+                    fours[c] = _mm256_shuffle_ps::<0x44>(pairs[b], pairs[d]);
+                    fours[d] = _mm256_shuffle_ps::<0xEE>(pairs[b], pairs[d]);
+                }
+                for i in 0..4 {
+                    out[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+                    out[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+                }
+                out
             }
         }
         #[inline(always)]
@@ -509,11 +613,71 @@ mod x86 {
             unsafe { _mm512_reduce_max_ps(a) }
         }
         #[inline(always)]
-        unsafe fn load_pairs(from: *const u32) -> (__m512, __m512) {
+        unsafe fn split_bf16(pairs: __m512) -> (__m512, __m512) {
             unsafe {
-                let pairs = _mm512_loadu_si512(from.cast());
+                let pairs = _mm512_castps_si512(pairs);
                 let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xFFFF_0000_u32 as i32));
                 (_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(second))
+            }
+        }
+        #[inline(always)]
+        unsafe fn split_f16(pairs: __m512) -> (__m512, __m512) {
+            unsafe {
+                let pairs = _mm512_castps_si512(pairs);
+                let second = _mm512_srli_epi32::<16>(pairs);
+                (
+                    _mm512_cvtph_ps(_mm512_cvtepi32_epi16(pairs)),
+                    _mm512_cvtph_ps(_mm512_cvtepi32_epi16(second)),
+                )
+            }
+        }
+        #[inline(always)]
+        unsafe fn pair_bf16(first: __m512, second: __m512) -> __m512 {
+            unsafe {
+                // To the nearest, of two the even one, as `to_bf16`.
+                let rounded = |x: __m512| {
+                    let bits = _mm512_castps_si512(x);
+                    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                    _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7FFF)), odd)
+                };
+                let second =
+                    _mm512_and_si512(rounded(second), _mm512_set1_epi32(0xFFFF_0000_u32 as i32));
+                let first = _mm512_srli_epi32::<16>(rounded(first));
+                _mm512_castsi512_ps(_mm512_or_si512(first, second))
+            }
+        }
+        #[inline(always)]
+        unsafe fn prefetch(from: *const u8) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(r: [__m512; 16]) -> [__m512; 16] {
+            unsafe {
+                // Pairs, then fours of each quarter, then quarters.
+                let (mut pairs, mut fours, mut out) = (r, r, r);
+                for i in 0..8 {
+                    pairs[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                    pairs[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+                }
+                for i in 0..4 {
+                    let [a, b, c, d] = [4 * i, 4 * i + 1, 4 * i + 2, 4 * i + 3];
+                    fours[a] = _mm512_shuffle_ps::<0x44>(pairs[a], pairs[c]);
+                    fours[b] = _mm512_shuffle_ps::<0xEE>(pairs[a], pairs[c]);
+                    fours[c] = _mm512_shuffle_ps::<0x44>(pairs[b], pairs[d]);
+                    fours[d] = _mm512_shuffle_ps::<0xEE>(pairs[b], pairs[d]);
+                }
+                for i in 0..4 {
+                    let [a, b, c, d] = [fours[i], fours[i + 4], fours[i + 8], fours[i + 12]];
+                    let (ab, cd) =
+                        (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0x88>(c, d));
+                    out[i] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                    out[i + 8] = _mm512_shuffle_f32x4::<0xDD>(ab, cd);
+                    let (ab, cd) =
+                        (_mm512_shuffle_f32x4::<0xDD>(a, b), _mm512_shuffle_f32x4::<0xDD>(c, d));
+                    out[i + 4] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+                    out[i + 12] = _mm512_shuffle_f32x4::<0xDD>(ab, cd);
+                }
+                out
             }
         }
         #[inline(always)]

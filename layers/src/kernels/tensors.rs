@@ -10,53 +10,44 @@ use super::{
     attention::{self, AttentionSize, Rows},
     convolution::{self, Convolution, Method},
     elementwise, flex,
-    gemm::{self, Epilogue, Packed},
+    gemm::{self, Epilogue, Factor},
     norm::{self, GroupNormalisation},
     simd::Level,
+    stored::Stored,
     winograd::{Additions, MapSize},
 };
-use crate::conv::Kernel;
+use crate::{conv::Kernel, stored_tensor::StoredTensor};
 
 /// Whether the kernels run on a device.
 pub(crate) fn run_on(device: &Device) -> bool {
     *device == Device::flex()
 }
 
-/// A matrix by which rows are multiplied, packed for that.
+/// A matrix by which rows are multiplied.
 #[derive(Debug, Clone)]
-pub(crate) struct PackedLinear {
-    weight: Packed,
+pub(crate) struct StoredLinear {
+    weight: Stored,
     bias: Option<Vec<f32>>,
 }
 
-impl PackedLinear {
-    /// Packs a weight `[outputs, inputs]` and a bias `[outputs]`.
+impl StoredLinear {
+    /// Takes a weight `[outputs, inputs]` and a bias `[outputs]`.
     ///
-    /// # Errors
-    ///
-    /// Both, where they are not f32 on the CPU backend.
+    /// `None` where the weight is of another type than f32, f16 and bf16, or the bias not f32 on
+    /// the CPU backend.
     pub(crate) fn new(
-        weight: Tensor<2>,
-        bias: Option<Tensor<1>>,
+        weight: &StoredTensor,
+        bias: Option<&Tensor<1>>,
         precision: Precision,
-    ) -> Result<Self, (Tensor<2>, Option<Tensor<1>>)> {
-        let [outputs, inputs] = weight.dims();
-        let weight = match flex::take(weight) {
-            Ok(weight) => flex::in_order(weight),
-            Err(weight) => return Err((weight, bias)),
-        };
-        let bias = match bias.map(numbers).transpose() {
-            Ok(bias) => bias,
-            Err(bias) => return Err((flex::give(weight), Some(bias))),
-        };
-        let weight = Packed::transposed(flex::elements(&weight), inputs, outputs, precision);
-        Ok(Self { weight, bias })
+    ) -> Option<Self> {
+        let bias = bias.cloned().map(numbers).transpose().ok()?;
+        Some(Self { weight: Stored::new(weight, precision)?, bias })
     }
 
-    /// Weight and bias as they were given.
-    pub(crate) fn unpacked(&self) -> (Tensor<2>, Option<Tensor<1>>) {
-        let Packed { inner, columns, .. } = self.weight;
-        let weight = flex::rows(self.weight.unpacked(|position| position), &[columns, inner]);
+    /// Weight and bias in f32.
+    pub(crate) fn plain(&self) -> (Tensor<2>, Option<Tensor<1>>) {
+        let Stored { inner, columns, .. } = self.weight;
+        let weight = flex::rows(self.weight.values(), &[columns, inner]);
         let bias = self.bias.clone().map(|bias| flex::give(flex::rows(bias, &[columns])));
         (flex::give(weight), bias)
     }
@@ -87,58 +78,48 @@ impl PackedLinear {
             residual: residual.as_ref().map(flex::elements),
             finish,
         };
-        gemm::multiply_packed(Level::best(), flex::elements(&x), &self.weight, &mut out, epilogue);
+        let weight = Factor::Stored(&self.weight);
+        gemm::multiply(Level::best(), flex::elements(&x), weight, &mut out, epilogue);
         Ok(flex::give(flex::rows(out, &shape)))
     }
 }
 
-/// A convolution's weight, packed.
+/// A convolution's weight.
 #[derive(Debug, Clone)]
-pub(crate) struct PackedConvolution {
-    weight: Packed,
+pub(crate) struct StoredConvolution {
+    weight: Stored,
     /// Zeros where there is none.
     bias: Vec<f32>,
     has_bias: bool,
     kernel: Kernel,
 }
 
-impl PackedConvolution {
-    /// Packs a weight `[outputs, inputs, side, side]` and a bias `[outputs]`.
+impl StoredConvolution {
+    /// Takes a weight `[outputs, inputs, side, side]` and a bias `[outputs]`.
     ///
-    /// # Errors
-    ///
-    /// Both, where they are not f32 on the CPU backend.
+    /// `None` where the weight is of another type than f32, f16 and bf16, or the bias not f32 on
+    /// the CPU backend.
     pub(crate) fn new(
-        weight: Tensor<4>,
-        bias: Option<Tensor<1>>,
+        weight: &StoredTensor,
+        bias: Option<&Tensor<1>>,
         kernel: Kernel,
         precision: Precision,
-    ) -> Result<Self, (Tensor<4>, Option<Tensor<1>>)> {
-        let [outputs, inputs, side, _] = weight.dims();
-        let weight = match flex::take(weight) {
-            Ok(weight) => flex::in_order(weight),
-            Err(weight) => return Err((weight, bias)),
-        };
-        let bias = match bias.map(numbers).transpose() {
-            Ok(bias) => bias,
-            Err(bias) => return Err((flex::give(weight), Some(bias))),
-        };
-        let weight = convolution::pack(flex::elements(&weight), outputs, inputs, side, precision);
+    ) -> Option<Self> {
+        let bias = bias.cloned().map(numbers).transpose().ok()?;
+        let weight = Stored::new(weight, precision)?;
         let has_bias = bias.is_some();
-        let bias = bias.unwrap_or_else(|| vec![0.0; outputs]);
-        Ok(Self { weight, bias, has_bias, kernel })
+        let bias = bias.unwrap_or_else(|| vec![0.0; weight.columns]);
+        Some(Self { weight, bias, has_bias, kernel })
     }
 
-    /// Weight and bias as they were given.
-    pub(crate) fn unpacked(&self) -> (Tensor<4>, Option<Tensor<1>>) {
-        let Packed { inner, columns, .. } = self.weight;
-        let taps = self.kernel.size * self.kernel.size;
-        let inputs = inner / taps.max(1);
-        let weight = self.weight.unpacked(convolution::tap_offset(inputs, taps));
-        let shape = [columns, inputs, self.kernel.size, self.kernel.size];
+    /// Weight and bias in f32.
+    pub(crate) fn plain(&self) -> (Tensor<4>, Option<Tensor<1>>) {
+        let Stored { inner, columns, .. } = self.weight;
+        let side = self.kernel.size;
+        let shape = [columns, inner / (side * side).max(1), side, side];
         let bias = flex::rows(self.bias.clone(), &[columns]);
         let bias = self.has_bias.then(|| flex::give(bias));
-        (flex::give(flex::rows(weight, &shape)), bias)
+        (flex::give(flex::rows(self.weight.values(), &shape)), bias)
     }
 
     /// `convolution(x) + shift + residual`; the shift, `[batch, outputs]`, is that of a sample.

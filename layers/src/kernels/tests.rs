@@ -9,17 +9,18 @@ use burn::tensor::{
 use proptest::prelude::*;
 
 use super::{
-    Affine, Finish, PackedConvolution, PackedLinear, Precision,
+    Affine, Finish, Precision, StoredConvolution, StoredLinear,
     attention::{self, AttentionSize, Rows},
     convolution::{self, Convolution, Method},
     elementwise, flex,
-    gemm::{self, Epilogue, Packed},
+    gemm::{self, Epilogue, Factor},
     norm::{self, GroupNormalisation},
     simd::{self, Level},
+    stored::Stored,
     tensors,
     winograd::{Additions, MapSize, Tiles},
 };
-use crate::{conv::Kernel, feature_map, resample::nearest};
+use crate::{conv::Kernel, feature_map, resample::nearest, stored_tensor::StoredTensor};
 
 /// Values between -1 and 1.
 fn numbers(count: usize, seed: u64) -> Vec<f32> {
@@ -30,6 +31,24 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
             (state >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
         })
         .collect()
+}
+
+/// The types in which weights are stored.
+const TYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+fn any_type() -> impl Strategy<Value = DType> {
+    prop_oneof![Just(TYPES[0]), Just(TYPES[1]), Just(TYPES[2])]
+}
+
+/// Values as they are stored, and what they are then.
+fn stored<const D: usize>(
+    values: &[f32],
+    shape: [usize; D],
+    dtype: DType,
+) -> (StoredTensor, Vec<f32>) {
+    let data = TensorData::new(values.to_vec(), shape).convert_dtype(dtype);
+    let values = data.clone().convert::<f32>().try_to_vec::<f32>().unwrap();
+    (StoredTensor::from(data), values)
 }
 
 /// The values that a precision has for others.
@@ -117,47 +136,51 @@ proptest! {
         columns in 1..70_usize,
         finish in any_finish(),
         precision in any_precision(),
+        dtype in any_type(),
         seed: u64,
     ) {
         let x = rounded(&numbers(rows * inner, seed), precision);
-        let weight = rounded(&numbers(columns * inner, seed ^ 1), precision);
+        let (tensor, weight) = stored(&numbers(columns * inner, seed ^ 1), [columns, inner], dtype);
+        let weight = rounded(&weight, precision);
         let bias = numbers(columns, seed ^ 2);
         let residual = numbers(rows * columns, seed ^ 3);
         let product = f64s(&x, [rows, inner]).matmul(f64s(&weight, [columns, inner]).transpose());
         let sum = apply(finish, product + f64s(&bias, [1, columns]));
         let expected = values(sum + f64s(&residual, [rows, columns]));
-        let packed = Packed::transposed(&weight, inner, columns, precision);
+        let factor = Stored::new(&tensor, precision).unwrap();
         for level in Level::available() {
             let mut out = vec![f32::NAN; rows * columns];
             let epilogue = Epilogue { bias: Some(&bias), residual: Some(&residual), finish };
-            gemm::multiply_packed(level, &x, &packed, &mut out, epilogue);
+            gemm::multiply(level, &x, Factor::Stored(&factor), &mut out, epilogue);
             close(&format!("{level:?}"), &out, &expected, 2e-6);
         }
-        prop_assert_eq!(packed.unpacked(|position| position), weight);
+        // What is only rounded on its way to a product is kept as it is.
+        prop_assert_eq!(rounded(&factor.values(), precision), weight);
     }
 
     #[test]
     fn convolutions(
         size in any_size(prop_oneof![Just(16_usize), Just(48), Just(80)]),
         outputs in 1..70_usize,
-        precision in any_precision(),
+        dtype in any_type(),
         seed: u64,
     ) {
         let pixel_count = size.pixels();
-        let x = rounded(&numbers(size.len(), seed), precision);
-        let weight = rounded(&numbers(outputs * size.channels * 9, seed ^ 1), precision);
+        let x = numbers(size.len(), seed);
+        let shape = [outputs, size.channels, 3, 3];
+        let (tensor, weight) = stored(&numbers(outputs * size.channels * 9, seed ^ 1), shape, dtype);
         let bias = numbers(size.batch * outputs, seed ^ 2);
         let residual = numbers(pixel_count * outputs, seed ^ 3);
         let convolved = module::conv2d(
             map64(&x, size),
-            f64s(&weight, [outputs, size.channels, 3, 3]),
+            f64s(&weight, shape),
             None,
             ConvOptions::new([1; 2], [1; 2], [1; 2], 1),
         );
         let shifted = convolved + f64s(&bias, [size.batch, outputs, 1, 1]);
         let result = MapSize { channels: outputs, ..size };
         let expected = pixels(shifted + map64(&residual, result));
-        let packed = convolution::pack(&weight, outputs, size.channels, 3, precision);
+        let factor = Stored::new(&tensor, Precision::F32).unwrap();
         for level in Level::available() {
             for (method, tolerance) in [
                 (Method::Direct, 2e-6),
@@ -168,7 +191,7 @@ proptest! {
                 let additions =
                     Additions { bias: &bias, bias_batch: size.batch, residual: Some(&residual) };
                 let convolution = Convolution {
-                    x: &x, size, kernel: Kernel::THREE, weight: &packed, additions,
+                    x: &x, size, kernel: Kernel::THREE, weight: &factor, additions,
                 };
                 convolution::convolve(level, method, convolution, &mut out);
                 close(&format!("{level:?} {method:?}"), &out, &expected, tolerance);
@@ -186,12 +209,16 @@ proptest! {
             Just(Kernel::HALVE_BOTTOM_RIGHT),
         ],
         precision in any_precision(),
+        dtype in any_type(),
         seed: u64,
     ) {
         prop_assume!(kernel.padding.0 > 0 || size.height.min(size.width) > 1 || kernel.size == 1);
         let x = rounded(&numbers(size.len(), seed), precision);
         let shape = [outputs, size.channels, kernel.size, kernel.size];
-        let weight = rounded(&numbers(shape.iter().product(), seed ^ 1), precision);
+        let values_given = numbers(shape.iter().product(), seed ^ 1);
+        let (tensor, weight) = stored(&rounded(&values_given, precision), shape, dtype);
+        let weight = rounded(&weight, precision);
+        let (tensor, _) = if dtype == DType::F16 { stored(&weight, shape, dtype) } else { (tensor, vec![]) };
         let bias = numbers(outputs, seed ^ 2);
         let mut options = ConvOptions::new([kernel.stride; 2], [0; 2], [1; 2], 1);
         options.padding = [kernel.padding; 2];
@@ -202,15 +229,14 @@ proptest! {
             options,
         );
         let bias = Some(f32s(&bias, [outputs]));
-        let packed =
-            PackedConvolution::new(f32s(&weight, shape), bias, kernel, precision).unwrap();
-        let actual = packed.forward(map32(&x, size), None, None).unwrap();
+        let layer = StoredConvolution::new(&tensor, bias.as_ref(), kernel, precision).unwrap();
+        let actual = layer.forward(map32(&x, size), None, None).unwrap();
         prop_assert_eq!(actual.dims(), expected.dims());
         let actual: Vec<f32> = pixels(actual).into_iter().map(|value| value as f32).collect();
         close("convolution", &actual, &pixels(expected), 2e-6);
-        let (unpacked, _) = packed.unpacked();
+        let (plain, _) = layer.plain();
         let stored: Vec<f64> = weight.iter().map(|&value| f64::from(value)).collect();
-        prop_assert_eq!(values(unpacked), stored);
+        prop_assert_eq!(values(plain), stored);
     }
 
     #[test]
@@ -370,9 +396,11 @@ fn shared_tensors_stay_as_they_are() {
 fn other_types_are_given_back() {
     let x = f64s(&[1.0, 2.0], [1, 2]);
     assert!(tensors::activate(x.clone(), Finish::Silu).is_err());
-    assert!(PackedLinear::new(x.clone(), None, Precision::F32).is_err());
-    let packed = PackedLinear::new(f32s(&[1.0, 2.0], [1, 2]), None, Precision::F32).unwrap();
-    assert!(packed.forward(x, Finish::Keep, None).is_err());
+    let wide = StoredTensor::from(TensorData::new(vec![1.0_f64, 2.0], [1, 2]));
+    assert!(StoredLinear::new(&wide, None, Precision::F32).is_none());
+    let (weight, _) = stored(&[1.0, 2.0], [1, 2], DType::F32);
+    let layer = StoredLinear::new(&weight, None, Precision::F32).unwrap();
+    assert!(layer.forward(x, Finish::Keep, None).is_err());
 }
 
 /// Sums of many channels, as full-size networks have them.
@@ -389,13 +417,43 @@ fn many_channels() {
         None,
         ConvOptions::new([1; 2], [1; 2], [1; 2], 1),
     ));
-    let packed = convolution::pack(&weight, 32, size.channels, 3, Precision::F32);
+    let (tensor, _) = stored(&weight, [32, size.channels, 3, 3], DType::F32);
+    let factor = Stored::new(&tensor, Precision::F32).unwrap();
     for (tiles, tolerance) in [(Tiles::Two, 3e-6), (Tiles::Four, 1e-5)] {
         let mut out = vec![f32::NAN; expected.len()];
         let additions = Additions { bias: &bias, bias_batch: 1, residual: None };
         let convolution =
-            Convolution { x: &x, size, kernel: Kernel::THREE, weight: &packed, additions };
+            Convolution { x: &x, size, kernel: Kernel::THREE, weight: &factor, additions };
         convolution::convolve(Level::best(), Method::Winograd(tiles), convolution, &mut out);
         close(&format!("{tiles:?}"), &out, &expected, tolerance);
+    }
+}
+
+/// Every f16 as f32, through a weight with as many columns.
+///
+/// Subnormals, infinities and what is no number are among them.
+#[test]
+fn every_f16_is_widened() {
+    let step = if cfg!(miri) { 251 } else { 1 };
+    let halves: Vec<u8> = (0..=u16::MAX).step_by(step).flat_map(u16::to_le_bytes).collect();
+    let rows = 1 << 5;
+    let halves = &halves[..halves.len() / (2 * rows) * (2 * rows)];
+    let inner = halves.len() / 2 / rows;
+    let tensor = StoredTensor::new(
+        std::sync::Arc::new(halves.to_vec()),
+        0..halves.len(),
+        DType::F16,
+        vec![rows, inner],
+    );
+    let weight = Stored::new(&tensor.unwrap(), Precision::F32).unwrap();
+    for level in Level::available() {
+        let mut panel = vec![0.0; inner * gemm::PANEL];
+        weight.widen(level, 0, 0..inner, &mut panel);
+        for (index, bytes) in halves.as_chunks::<2>().0.iter().enumerate() {
+            let value = panel[index % inner * gemm::PANEL + index / inner];
+            let expected = half::f16::from_le_bytes(*bytes).to_f32();
+            let same = value.to_bits() == expected.to_bits();
+            assert!(same || value.is_nan() && expected.is_nan(), "{level:?}: {bytes:?}, {value}");
+        }
     }
 }

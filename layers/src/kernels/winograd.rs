@@ -7,13 +7,16 @@
 // Columns of small matrices are clearest by their number.
 #![allow(clippy::needless_range_loop)]
 
+use std::slice;
+
 use rayon::prelude::*;
 
 use super::{
     Finish, Precision,
     buffer::{Aligned, Shared},
-    gemm::{Begin, PANEL, Packed, PanelProduct},
+    gemm::{Begin, PANEL, PanelProduct},
     simd::{Level, Simd, Task},
+    stored::Stored,
 };
 
 /// Bytes of transformed inputs that are held at once.
@@ -29,6 +32,9 @@ const KERNEL_BYTES: usize = 400 << 10;
 /// Tiles from which on it pays to transform all channels' kernels once, into slower memory, and to
 /// leave their sums in registers.
 const MANY_TILES: usize = 3 * TILES_AT_ONCE;
+
+/// Channels whose kernels are read at once: what fits a first-level cache.
+const CHANNELS_AT_ONCE: usize = 16;
 
 /// Points along a side of the largest tile.
 const SIDE: usize = 6;
@@ -217,13 +223,13 @@ pub(crate) struct Additions<'a> {
 }
 
 /// `out = convolution(x) + additions`, zeros around `x`. The weight's inner index is
-/// `tap · channels + channel`; `channels` must be a multiple of 16.
+/// `channel · 9 + tap`; `channels` must be a multiple of 16.
 pub(crate) fn convolve(
     level: Level,
     tiles: Tiles,
     x: &[f32],
     size: MapSize,
-    weight: &Packed,
+    weight: &Stored,
     additions: Additions<'_>,
     out: &mut [f32],
 ) {
@@ -241,7 +247,7 @@ struct Plan<'a, M> {
     /// A pixel outside of the map.
     zeros: &'a [f32],
     size: MapSize,
-    weight: &'a Packed,
+    weight: &'a Stored,
     additions: Additions<'a>,
     across: usize,
     down: usize,
@@ -266,7 +272,7 @@ impl<'a, M: Minimal> Plan<'a, M> {
         x: &'a [f32],
         zeros: &'a [f32],
         size: MapSize,
-        weight: &'a Packed,
+        weight: &'a Stored,
         additions: Additions<'a>,
     ) -> Self {
         let channels = size.channels;
@@ -327,9 +333,10 @@ impl<'a, M: Minimal> Plan<'a, M> {
             (0..panels * parts).into_par_iter().for_each_init(
                 || {
                     let kernels = Aligned::scratch(points * kernel_plane);
-                    (kernels, Aligned::scratch(points * sums_plane))
+                    let taps = Aligned::scratch(CHANNELS_AT_ONCE * 9 * PANEL);
+                    (kernels, taps, Aligned::scratch(points * sums_plane))
                 },
-                |(kernels, sums), task| {
+                |(kernels, taps, sums), task| {
                     let begin = (task % parts) * part;
                     // SAFETY: inputs are only read now, and each task writes columns and tiles of
                     // its own.
@@ -344,6 +351,7 @@ impl<'a, M: Minimal> Plan<'a, M> {
                             channels,
                             kernels: kernels.as_mut_slice().as_mut_ptr(),
                             kernel_plane,
+                            taps: taps.as_mut_slice().as_mut_ptr(),
                             sums: sums.as_mut_slice().as_mut_ptr(),
                             sums_plane,
                             out,
@@ -429,6 +437,8 @@ struct Outputs<'a, M> {
     channels: usize,
     kernels: *mut f32,
     kernel_plane: usize,
+    /// Kernels of a few channels before they are transformed.
+    taps: *mut f32,
     sums: *mut f32,
     sums_plane: usize,
     out: Shared<'a>,
@@ -491,31 +501,23 @@ impl<M: Minimal> Outputs<'_, M> {
     /// As [`Task::run`].
     #[inline(always)]
     unsafe fn transform_kernels<S: Simd>(&self, first: usize, count: usize) {
-        let channels = self.plan.size.channels;
-        let panel = self.plan.weight.panel(self.panel).as_ptr();
-        let precision = self.plan.weight.precision;
-        let positions = precision.positions();
-        for channel in (first..first + count).step_by(positions) {
-            let mut lane = 0;
-            while lane < PANEL {
-                let at = |tap: usize| (tap * channels + channel) / positions * PANEL + lane;
-                // SAFETY: a panel holds 9 · channels positions; the caller vouches for the rest.
-                unsafe {
-                    match precision {
-                        Precision::F32 => {
-                            let taps = std::array::from_fn(|tap| S::load(panel.add(at(tap))));
-                            self.transform_kernel::<S>(taps, channel - first, lane);
-                        }
-                        Precision::Bf16 => {
-                            let pairs: [_; 9] =
-                                std::array::from_fn(|tap| S::load_pairs(panel.add(at(tap)).cast()));
-                            let channel = channel - first;
-                            self.transform_kernel::<S>(pairs.map(|pair| pair.0), channel, lane);
-                            self.transform_kernel::<S>(pairs.map(|pair| pair.1), channel + 1, lane);
-                        }
+        for begin in (0..count).step_by(CHANNELS_AT_ONCE) {
+            let channels = CHANNELS_AT_ONCE.min(count - begin);
+            let inner = (first + begin) * 9..(first + begin + channels) * 9;
+            // SAFETY: each task has taps of its own, `CHANNELS_AT_ONCE * 9 * PANEL` of them; the
+            // caller vouches for the rest.
+            unsafe {
+                let taps = slice::from_raw_parts_mut(self.taps, CHANNELS_AT_ONCE * 9 * PANEL);
+                self.plan.weight.widen(S::LEVEL, self.panel, inner, taps);
+                for channel in 0..channels {
+                    let mut lane = 0;
+                    while lane < PANEL {
+                        let at = |tap: usize| (channel * 9 + tap) * PANEL + lane;
+                        let values = std::array::from_fn(|tap| S::load(self.taps.add(at(tap))));
+                        self.transform_kernel::<S>(values, begin + channel, lane);
+                        lane += S::LANES;
                     }
                 }
-                lane += S::LANES;
             }
         }
     }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use emberbrush_layers::weights::{WeightError, WeightSource};
+use emberbrush_layers::{
+    stored_tensor::StoredTensor,
+    weights::{WeightError, WeightSource},
+};
 
 use super::{
     AdapterError,
@@ -197,6 +200,14 @@ impl WeightSource for AdaptedWeights<'_> {
             reason: "the merged weight could not be read back".to_owned(),
         })?;
         Ok(TensorData::new(values, shape))
+    }
+
+    fn stored(&self, key: &str) -> Result<StoredTensor, WeightError> {
+        if self.merge.changes.contains_key(key) {
+            self.read(key).map(StoredTensor::from)
+        } else {
+            self.source.stored(key)
+        }
     }
 
     fn origin(&self) -> String {

@@ -7,7 +7,10 @@ use std::{
 };
 
 use burn::tensor::TensorData;
-use emberbrush_layers::weights::{WeightError, WeightSource};
+use emberbrush_layers::{
+    stored_tensor::StoredTensor,
+    weights::{WeightError, WeightSource},
+};
 use emberbrush_text_encoder::keys::Piece;
 use safetensors::Dtype;
 use serde::Deserialize;
@@ -191,9 +194,17 @@ impl ComponentWeights {
         Self { origin, files, tensors: tensors.map(stored).collect(), used: Mutex::default() }
     }
 
-    fn stored(&self, key: &str) -> Option<(&TensorFile, &Stored)> {
+    fn place(&self, key: &str) -> Option<(&TensorFile, &Stored)> {
         let stored = self.tensors.get(key)?;
         Some((self.files.get(stored.file)?, stored))
+    }
+
+    fn unreadable(&self, key: &str, reason: &str) -> WeightError {
+        WeightError::Unreadable {
+            origin: self.origin.clone(),
+            key: key.to_owned(),
+            reason: reason.to_owned(),
+        }
     }
 
     /// The keys that nothing has read, in order.
@@ -236,7 +247,7 @@ fn element_count(shape: &[usize]) -> u64 {
 
 impl WeightSource for ComponentWeights {
     fn shape(&self, key: &str) -> Option<Vec<usize>> {
-        let (file, stored) = self.stored(key)?;
+        let (file, stored) = self.place(key)?;
         let mut shape = file.info(&stored.name)?.shape;
         match stored.piece {
             Piece::Whole => {}
@@ -247,18 +258,20 @@ impl WeightSource for ComponentWeights {
     }
 
     fn read(&self, key: &str) -> Result<TensorData, WeightError> {
-        let (file, stored) = self.stored(key).ok_or_else(|| WeightError::Unreadable {
-            origin: self.origin(),
-            key: key.to_owned(),
-            reason: "the file does not hold it".to_owned(),
-        })?;
+        let copied = self.stored(key)?.copied();
+        copied.ok_or_else(|| self.unreadable(key, "there are no such tensors"))
+    }
+
+    fn stored(&self, key: &str) -> Result<StoredTensor, WeightError> {
+        let (file, stored) =
+            self.place(key).ok_or_else(|| self.unreadable(key, "the file does not hold it"))?;
         self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned());
         match stored.piece {
-            Piece::Whole => file.read(&stored.name),
-            Piece::Third(third) => file.read_third(&stored.name, third),
-            Piece::Transposed => transposed(file.read(&stored.name)?).map_err(|reason| {
-                WeightError::Unreadable { origin: self.origin(), key: stored.name.clone(), reason }
-            }),
+            Piece::Whole => file.stored(&stored.name),
+            Piece::Third(third) => file.stored_third(&stored.name, third),
+            Piece::Transposed => transposed(file.read(&stored.name)?)
+                .map(StoredTensor::from)
+                .map_err(|reason| self.unreadable(&stored.name, &reason)),
         }
     }
 

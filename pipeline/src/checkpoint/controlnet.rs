@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{FloatDType, TensorData};
-use emberbrush_layers::weights::{WeightError, WeightSource, Weights};
+use emberbrush_layers::{
+    stored_tensor::StoredTensor,
+    weights::{WeightError, WeightSource, Weights},
+};
 use emberbrush_unet::{
     ControlNetConfig, ControlNetModel, UNet2DConditionConfig,
     controlnet::keys::{LDM_PREFIXES, LdmLayout},
@@ -168,7 +171,7 @@ impl Names {
 }
 
 impl NamedWeights {
-    fn stored(&self, key: &str) -> Option<String> {
+    fn name(&self, key: &str) -> Option<String> {
         match self.names {
             Names::Published => Some(key.to_owned()),
             Names::Ldm { prefix, layout } => Some(format!("{prefix}{}", layout.key(key)?)),
@@ -178,12 +181,15 @@ impl NamedWeights {
 
 impl WeightSource for NamedWeights {
     fn shape(&self, key: &str) -> Option<Vec<usize>> {
-        self.weights.shape(&self.stored(key)?)
+        self.weights.shape(&self.name(key)?)
     }
 
     fn read(&self, key: &str) -> Result<TensorData, WeightError> {
-        let stored = self.stored(key).unwrap_or_else(|| key.to_owned());
-        self.weights.read(&stored)
+        self.weights.read(&self.name(key).unwrap_or_else(|| key.to_owned()))
+    }
+
+    fn stored(&self, key: &str) -> Result<StoredTensor, WeightError> {
+        self.weights.stored(&self.name(key).unwrap_or_else(|| key.to_owned()))
     }
 
     fn origin(&self) -> String {

@@ -1,22 +1,20 @@
 //! Safetensors files, read tensor by tensor.
 //!
 //! The header is checked before anything is believed: its length against the file's, every
-//! tensor's bytes against its shape and type. Tensors are then read straight into the buffer
-//! that becomes the tensor, so a checkpoint is never in memory twice.
+//! tensor's bytes against its shape and type. Tensors are parts of the file as it is mapped into
+//! memory, so a checkpoint is never in memory twice.
 
-use std::{
-    fs::File,
-    io::{Read, Seek, SeekFrom},
-    path::PathBuf,
-    sync::{Mutex, PoisonError},
-};
+use std::{fs::File, path::PathBuf, sync::Arc};
 
 use burn::tensor::TensorData;
-use emberbrush_layers::weights::{WeightError, WeightSource};
+use emberbrush_layers::{
+    stored_tensor::{SharedBytes, StoredTensor},
+    weights::{WeightError, WeightSource},
+};
 use safetensors::tensor::Metadata;
 use thiserror::Error;
 
-use super::{pickle::is_pickle, tensor_file::element_type};
+use super::{mapped_file, pickle::is_pickle, tensor_file::element_type};
 
 /// Headers of published checkpoints stay under 1 MB; the format's own limit is 100 MB.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -51,20 +49,18 @@ pub enum SafetensorsError {
     },
 }
 
-/// Where the bytes are.
-#[derive(Debug)]
-enum Bytes {
-    File(Mutex<File>),
-    Embedded(&'static [u8]),
-}
-
 /// One open safetensors file.
-#[derive(Debug)]
 pub struct SafetensorsFile {
     name: String,
-    bytes: Bytes,
+    bytes: SharedBytes,
     metadata: Metadata,
-    data_start: u64,
+    data_start: usize,
+}
+
+impl std::fmt::Debug for SafetensorsFile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "SafetensorsFile({})", self.name)
+    }
 }
 
 impl SafetensorsFile {
@@ -73,10 +69,9 @@ impl SafetensorsFile {
         let path = path.into();
         let name = path.display().to_string();
         let io = |source| SafetensorsError::Io { path: name.clone(), source };
-        let mut file = File::open(&path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
-        let (metadata, data_start) = read_header(&name, &mut file, length)?;
-        Ok(Self { name, bytes: Bytes::File(Mutex::new(file)), metadata, data_start })
+        let file = File::open(&path).map_err(io)?;
+        let bytes = mapped_file::contents(file).map_err(io)?;
+        Self::new(name, bytes)
     }
 
     /// Reads the header of a file that is part of the program.
@@ -84,42 +79,17 @@ impl SafetensorsFile {
         name: impl Into<String>,
         bytes: &'static [u8],
     ) -> Result<Self, SafetensorsError> {
-        let name = name.into();
-        let mut reader = bytes;
-        let (metadata, data_start) = read_header(&name, &mut reader, bytes.len() as u64)?;
-        Ok(Self { name, bytes: Bytes::Embedded(bytes), metadata, data_start })
+        Self::new(name.into(), Arc::new(bytes))
+    }
+
+    fn new(name: String, bytes: SharedBytes) -> Result<Self, SafetensorsError> {
+        let (metadata, data_start) = read_header(&name, (*bytes).as_ref())?;
+        Ok(Self { name, bytes, metadata, data_start })
     }
 
     /// The file's header.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
-    }
-
-    /// The bytes of a tensor's elements, in order, from byte `start` on.
-    pub(super) fn read_bytes(
-        &self,
-        key: &str,
-        start: usize,
-        length: usize,
-    ) -> std::io::Result<Vec<u8>> {
-        let info = self.metadata.info(key).ok_or(std::io::ErrorKind::NotFound)?;
-        let start = self.data_start + (info.data_offsets.0 + start) as u64;
-        match &self.bytes {
-            Bytes::File(file) => {
-                let mut buffer = vec![0; length];
-                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-                file.seek(SeekFrom::Start(start))?;
-                file.read_exact(&mut buffer)?;
-                Ok(buffer)
-            }
-            Bytes::Embedded(bytes) => {
-                let start = start as usize;
-                bytes
-                    .get(start..start + length)
-                    .map(<[u8]>::to_vec)
-                    .ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
-            }
-        }
     }
 }
 
@@ -129,23 +99,22 @@ impl WeightSource for SafetensorsFile {
     }
 
     fn read(&self, key: &str) -> Result<TensorData, WeightError> {
-        let unreadable = |reason: String| WeightError::Unreadable {
-            origin: self.name.clone(),
-            key: key.to_owned(),
-            reason,
-        };
+        let copied = self.stored(key)?.copied();
+        copied.ok_or_else(|| self.unreadable(key, "there are no such tensors".to_owned()))
+    }
+
+    fn stored(&self, key: &str) -> Result<StoredTensor, WeightError> {
         let info = self
             .metadata
             .info(key)
-            .ok_or_else(|| unreadable("the file does not hold it".to_owned()))?;
+            .ok_or_else(|| self.unreadable(key, "the file does not hold it".to_owned()))?;
         let dtype = element_type(info.dtype).ok_or_else(|| {
-            unreadable(format!("its element type {:?} is not supported", info.dtype))
+            self.unreadable(key, format!("its element type {:?} is not supported", info.dtype))
         })?;
-        let length = info.data_offsets.1 - info.data_offsets.0;
-        let bytes =
-            self.read_bytes(key, 0, length).map_err(|error| unreadable(error.to_string()))?;
-        TensorData::try_from_bytes_vec(bytes, info.shape.clone(), dtype)
-            .map_err(|error| unreadable(error.to_string()))
+        let (start, end) = info.data_offsets;
+        let range = self.data_start + start..self.data_start + end;
+        StoredTensor::new(Arc::clone(&self.bytes), range, dtype, info.shape.clone())
+            .ok_or_else(|| self.unreadable(key, "it is not of the length of its shape".to_owned()))
     }
 
     fn origin(&self) -> String {
@@ -153,20 +122,20 @@ impl WeightSource for SafetensorsFile {
     }
 }
 
+impl SafetensorsFile {
+    fn unreadable(&self, key: &str, reason: String) -> WeightError {
+        WeightError::Unreadable { origin: self.name.clone(), key: key.to_owned(), reason }
+    }
+}
+
 /// Reads and checks the header: 8 bytes of length, then JSON.
-fn read_header(
-    name: &str,
-    reader: &mut impl Read,
-    file_length: u64,
-) -> Result<(Metadata, u64), SafetensorsError> {
+fn read_header(name: &str, file: &[u8]) -> Result<(Metadata, usize), SafetensorsError> {
+    let file_length = file.len() as u64;
     let path = || name.to_owned();
     let invalid = |reason: String| SafetensorsError::Invalid { path: path(), reason };
-    let io = |source| SafetensorsError::Io { path: path(), source };
-    if file_length < 8 {
+    let Some((&length, rest)) = file.split_first_chunk::<8>() else {
         return Err(invalid(format!("it holds {file_length} bytes; a header takes at least 8")));
-    }
-    let mut length = [0; 8];
-    reader.read_exact(&mut length).map_err(io)?;
+    };
     if is_pickle(length) {
         return Err(SafetensorsError::Pickle { path: path() });
     }
@@ -177,9 +146,8 @@ fn read_header(
              it is truncated or of another format"
         )));
     }
-    let mut header = vec![0; header_length as usize];
-    reader.read_exact(&mut header).map_err(io)?;
-    let metadata: Metadata = serde_json::from_slice(&header)
+    let header = rest.get(..header_length as usize).unwrap_or_default();
+    let metadata: Metadata = serde_json::from_slice(header)
         .map_err(|error| invalid(format!("its header is not understood: {error}")))?;
     let data_start = 8 + header_length;
     let claimed = data_start.checked_add(metadata.data_len() as u64);
@@ -191,5 +159,5 @@ fn read_header(
             file_length - data_start
         )));
     }
-    Ok((metadata, data_start))
+    Ok((metadata, data_start as usize))
 }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use burn::tensor::{DType, TensorData};
-use emberbrush_layers::weights::{WeightError, WeightSource};
+use emberbrush_layers::{
+    stored_tensor::StoredTensor,
+    weights::{WeightError, WeightSource},
+};
 use safetensors::Dtype;
 
 use super::{
@@ -120,25 +123,36 @@ impl TensorFile {
         self.read(key).ok()?.convert_dtype(DType::I64).try_to_vec::<i64>().ok()?.first().copied()
     }
 
-    /// Reads one third of a tensor's rows, counted from 0, without the others.
+    /// One third of a tensor's rows, counted from 0, without the others, as
+    /// [`WeightSource::stored`] gives the whole.
     ///
     /// # Errors
     ///
     /// As [`WeightSource::read`], and where the rows cannot be divided by three.
-    pub fn read_third(&self, key: &str, third: usize) -> Result<TensorData, WeightError> {
+    pub fn stored_third(&self, key: &str, third: usize) -> Result<StoredTensor, WeightError> {
+        const CANNOT: &str = "its rows cannot be divided by three";
+        let file = match self {
+            Self::Safetensors(file) => {
+                let part = file.stored(key)?.part(third, 3);
+                return part.ok_or_else(|| self.unreadable(key, CANNOT));
+            }
+            Self::Pickle(file) => file,
+        };
         let info = self.info(key).ok_or_else(|| self.unreadable(key, NOT_HELD))?;
         let Some((&rows, rest)) = info.shape.split_first().filter(|(rows, _)| *rows % 3 == 0)
         else {
-            return Err(self.unreadable(key, "its rows cannot be divided by three"));
+            return Err(self.unreadable(key, CANNOT));
         };
         let mut shape = vec![rows / 3];
         shape.extend_from_slice(rest);
         let length = info.bytes() / 3;
-        self.read_part(key, info.dtype, third * length, length, shape)
+        let read = self.unpickle(file, key, info.dtype, third * length, length, shape);
+        read.map(StoredTensor::from)
     }
 
-    fn read_part(
+    fn unpickle(
         &self,
+        file: &PickleFile,
         key: &str,
         dtype: Dtype,
         start: usize,
@@ -149,11 +163,9 @@ impl TensorFile {
             let reason = format!("its element type {dtype:?} is not supported");
             return Err(self.unreadable(key, &reason));
         };
-        let bytes = match self {
-            Self::Safetensors(file) => file.read_bytes(key, start, length),
-            Self::Pickle(file) => file.read_bytes(key, start, length),
-        };
-        let bytes = bytes.map_err(|error| self.unreadable(key, &error.to_string()))?;
+        let bytes = file
+            .read_bytes(key, start, length)
+            .map_err(|error| self.unreadable(key, &error.to_string()))?;
         TensorData::try_from_bytes_vec(bytes, shape, dtype)
             .map_err(|error| self.unreadable(key, &error.to_string()))
     }
@@ -198,8 +210,19 @@ impl WeightSource for TensorFile {
     }
 
     fn read(&self, key: &str) -> Result<TensorData, WeightError> {
+        let file = match self {
+            Self::Safetensors(file) => return file.read(key),
+            Self::Pickle(file) => file,
+        };
         let info = self.info(key).ok_or_else(|| self.unreadable(key, NOT_HELD))?;
-        self.read_part(key, info.dtype, 0, info.bytes(), info.shape)
+        self.unpickle(file, key, info.dtype, 0, info.bytes(), info.shape)
+    }
+
+    fn stored(&self, key: &str) -> Result<StoredTensor, WeightError> {
+        match self {
+            Self::Safetensors(file) => file.stored(key),
+            Self::Pickle(_) => self.read(key).map(StoredTensor::from),
+        }
     }
 
     fn origin(&self) -> String {

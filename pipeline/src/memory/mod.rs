@@ -11,7 +11,7 @@ mod process;
 mod retry;
 mod workload;
 
-pub use model::{ModelMemory, NetworkWeights};
+pub use model::{KeptWeights, ModelMemory, NetworkWeights};
 pub use plan::{
     Budget, InsufficientMemory, MemoryPlan, MemorySettings, MemorySpace, StepDown, TextEncoderUse,
 };

@@ -17,13 +17,24 @@ use crate::checkpoint::{
 /// Bytes of an f32.
 const F32_BYTES: u64 = 4;
 
+/// What becomes of weights when a network is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptWeights {
+    /// They stay as they are in the file, which is mapped: on the CPU.
+    AsStored,
+    /// They are brought into the type that is computed in: on a GPU.
+    Converted,
+}
+
 /// The weights of one network, or of a half of one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NetworkWeights {
     /// Number of parameters.
     pub parameters: u64,
-    /// Bytes of a parameter once loaded.
+    /// Bytes of a parameter in the type that is computed in.
     pub element_bytes: u64,
+    /// Bytes of all of them once loaded.
+    pub kept_bytes: u64,
     /// The most bytes that are needed for a moment to bring a tensor from the stored type to the
     /// one that is computed in.
     pub conversion_bytes: u64,
@@ -32,12 +43,18 @@ pub struct NetworkWeights {
 impl NetworkWeights {
     /// Bytes once loaded.
     pub fn bytes(&self) -> u64 {
-        self.parameters.saturating_mul(self.element_bytes)
+        self.kept_bytes
     }
 
-    fn add(&mut self, tensor: &TensorHeader) {
+    fn add(&mut self, tensor: &TensorHeader, kept: KeptWeights) {
         self.parameters = self.parameters.saturating_add(tensor.elements);
-        if tensor.element_bytes != self.element_bytes {
+        let bytes = match (kept, tensor.element_bytes) {
+            (KeptWeights::AsStored, stored @ (2 | 4)) => stored.min(self.element_bytes),
+            (KeptWeights::AsStored, _) => F32_BYTES,
+            (KeptWeights::Converted, _) => self.element_bytes,
+        };
+        self.kept_bytes = self.kept_bytes.saturating_add(tensor.elements.saturating_mul(bytes));
+        if kept == KeptWeights::Converted && tensor.element_bytes != self.element_bytes {
             // The stored tensor, and it in f32, beside the one that is kept.
             let beside = tensor.elements.saturating_mul(tensor.element_bytes + F32_BYTES);
             self.conversion_bytes = self.conversion_bytes.max(beside);
@@ -58,11 +75,12 @@ pub struct ModelMemory {
     pub(super) encoder: NetworkWeights,
     /// Bytes of weights that are part of the program, which is in memory as far as it was read.
     pub(super) embedded_bytes: u64,
+    pub(super) kept: KeptWeights,
 }
 
 impl ModelMemory {
     /// Reads configurations and headers. `vae` stands in for the checkpoint's own autoencoder; `element_bytes` are those of the type that text encoders
-    /// and UNet compute in, 4 for f32; the autoencoder is always f32.
+    /// and UNet compute in, 4 for f32; the autoencoder always computes in f32.
     ///
     /// # Errors
     ///
@@ -72,12 +90,21 @@ impl ModelMemory {
         files: &CheckpointFiles,
         vae: Option<&VaeOverride>,
         element_bytes: u64,
+        kept: KeptWeights,
     ) -> Result<Self, CheckpointError> {
+        let weights = |name: &str| {
+            Ok::<_, CheckpointError>(sum(
+                &ComponentWeights::open(files, name)?,
+                element_bytes,
+                kept,
+                |_| true,
+            ))
+        };
         let mut text = Vec::new();
         for name in ["text_encoder", "text_encoder_2"] {
             let config = format!("{name}/config.json");
             if files.contains(&config) {
-                let weights = weights(files, name, element_bytes)?;
+                let weights = weights(name)?;
                 let config: ClipTextConfig = files.json(&config)?;
                 config.check()?;
                 text.push((config, weights));
@@ -90,6 +117,8 @@ impl ModelMemory {
         vae_config.check()?;
         let embedded_bytes = match files {
             CheckpointFiles::Folder(_) | CheckpointFiles::SingleFile(_) => 0,
+            // Where they stay, they are the networks' weights.
+            CheckpointFiles::Embedded { .. } if kept == KeptWeights::AsStored => 0,
             CheckpointFiles::Embedded { files, .. } => {
                 files.iter().map(|(_, bytes)| bytes.len() as u64).sum()
             }
@@ -103,12 +132,13 @@ impl ModelMemory {
         Ok(Self {
             text,
             unet_config: files.json("unet/config.json")?,
-            unet: weights(files, "unet", element_bytes)?,
+            unet: weights("unet")?,
             controlnets: Vec::new(),
             vae_config,
-            decoder: sum(&vae_weights, F32_BYTES, |key| !belongs_to_encoder(key)),
-            encoder: sum(&vae_weights, F32_BYTES, belongs_to_encoder),
+            decoder: sum(&vae_weights, F32_BYTES, kept, |key| !belongs_to_encoder(key)),
+            encoder: sum(&vae_weights, F32_BYTES, kept, belongs_to_encoder),
             embedded_bytes,
+            kept,
         })
     }
 
@@ -129,7 +159,7 @@ impl ModelMemory {
             let files = ControlNetFiles::open(path, &self.unet_config)?;
             let mut weights = NetworkWeights { element_bytes, ..NetworkWeights::default() };
             if !paths[..index].contains(path) {
-                files.headers().for_each(|tensor| weights.add(&tensor));
+                files.headers().for_each(|tensor| weights.add(&tensor, self.kept));
             }
             self.controlnets.push((files.config().clone(), weights));
         }
@@ -147,23 +177,16 @@ impl ModelMemory {
     }
 }
 
-fn weights(
-    files: &CheckpointFiles,
-    component: &str,
-    element_bytes: u64,
-) -> Result<NetworkWeights, CheckpointError> {
-    Ok(sum(&ComponentWeights::open(files, component)?, element_bytes, |_| true))
-}
-
 /// The tensors of `source` that are used.
 fn sum(
     source: &ComponentWeights,
     element_bytes: u64,
+    kept: KeptWeights,
     is_used: impl Fn(&str) -> bool,
 ) -> NetworkWeights {
     let mut weights = NetworkWeights { element_bytes, ..NetworkWeights::default() };
     for tensor in source.headers().filter(|tensor| is_used(tensor.key)) {
-        weights.add(&tensor);
+        weights.add(&tensor, kept);
     }
     weights
 }

@@ -290,7 +290,7 @@ mod tests {
     use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig};
 
     use super::*;
-    use crate::memory::{NetworkWeights, Pass, RunStage};
+    use crate::memory::{KeptWeights, NetworkWeights, Pass, RunStage};
 
     const GIB: u64 = 1 << 30;
 
@@ -299,6 +299,7 @@ mod tests {
         let weights = |parameters, element_bytes| NetworkWeights {
             parameters,
             element_bytes,
+            kept_bytes: parameters * element_bytes,
             conversion_bytes: 0,
         };
         let text = ClipTextConfig {
@@ -319,6 +320,7 @@ mod tests {
             decoder: weights(49_490_199, 4),
             encoder: weights(34_163_664, 4),
             embedded_bytes: 0,
+            kept: KeptWeights::Converted,
         }
     }
 
@@ -376,7 +378,12 @@ mod tests {
             let mut config = ControlNetConfig::default();
             config.unet.cross_attention_dim = PerLevel::Same(768);
             let parameters = 361_279_120;
-            let weights = NetworkWeights { parameters, element_bytes: 4, conversion_bytes: 0 };
+            let weights = NetworkWeights {
+                parameters,
+                element_bytes: 4,
+                kept_bytes: 4 * parameters,
+                conversion_bytes: 0,
+            };
             model.controlnets = vec![(config, weights); controlnets];
             let (workload, wanted) = (workload(512, false), MemorySettings::FULL);
             let plan = MemoryPlan::new(&model, &workload, wanted, &space(CPU, None)).unwrap();

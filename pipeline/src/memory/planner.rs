@@ -2,10 +2,10 @@
 
 use burn::tensor::FloatDType;
 
-use super::{MemoryPlan, MemorySettings, MemorySpace, ModelMemory, Workload};
+use super::{KeptWeights, MemoryPlan, MemorySettings, MemorySpace, ModelMemory, Workload};
 use crate::{
     checkpoint::{files::CheckpointFiles, vae_override::VaeOverride},
-    device::{ComputeDtype, OpenDevice},
+    device::{ComputeDtype, DeviceKind, OpenDevice},
     editing::Sources,
     error::PipelineError,
     request::GenerationRequest,
@@ -38,7 +38,11 @@ impl MemoryPlanner {
             FloatDType::F16 | FloatDType::BF16 => 2,
             _ => 4,
         };
-        let model = ModelMemory::read(files, vae, element_bytes)?;
+        let kept = match device.info.kind {
+            DeviceKind::Cpu => KeptWeights::AsStored,
+            _ => KeptWeights::Converted,
+        };
+        let model = ModelMemory::read(files, vae, element_bytes, kept)?;
         Ok(Self { model, space: MemorySpace::now(&device.info, limit) })
     }
 
