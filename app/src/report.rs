@@ -166,9 +166,9 @@ impl Reporter {
                 object(&json!({ "event": "batch", "images": images, "made-before": made }));
             }
             Self::Bar(_) | Self::Lines if made > 0 => {
-                self.line(&format!("{made} of {images} pictures were made before"));
+                self.line(&format!("{made} of {} were made before", counted(images)));
             }
-            Self::Bar(_) | Self::Lines => self.line(&format!("{images} pictures")),
+            Self::Bar(_) | Self::Lines => self.line(&counted(images)),
         }
     }
 
@@ -176,10 +176,10 @@ impl Reporter {
     pub(crate) fn failed_job(&self, index: usize, line: usize, error: &anyhow::Error) {
         match self {
             Self::Json => object(&json!({
-                "event": "failed", "index": index, "line": line, "message": format!("{error:#}"),
+                "event": "failed", "index": index, "line": line, "message": message(error),
             })),
             Self::Bar(_) | Self::Lines => {
-                self.line(&format!("Error in the job of line {line}: {error:#}"));
+                self.line(&format!("Error in the job of line {line}: {}", message(error)));
             }
         }
     }
@@ -197,10 +197,11 @@ impl Reporter {
             }
             return;
         }
-        let (count, line) = (pictures.len(), pictures.first().map_or(0, |(_, line)| *line));
+        let line = pictures.first().map_or(0, |(_, line)| *line);
         self.line(&format!(
-            "Error: the model {model} of {count} pictures, first of the job of line {line}, could \
-             not be loaded: {error:#}"
+            "Error: the model {model} of {}, first of the job of line {line}, could not be loaded: {}",
+            counted(pictures.len()),
+            message(error),
         ));
     }
 
@@ -269,12 +270,25 @@ pub(crate) fn cancelled(what: Cancellation, json: bool) {
     });
 }
 
+/// What an error says with its causes, of which most are part of its own words already.
+pub(crate) fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told {
+        told if told.is_empty() => cause,
+        told if told.contains(&cause) => told,
+        told => format!("{told}: {cause}"),
+    })
+}
+
+fn counted(pictures: usize) -> String {
+    if pictures == 1 { "1 picture".to_owned() } else { format!("{pictures} pictures") }
+}
+
 /// Tells why the program failed.
 pub(crate) fn failed(error: &anyhow::Error, json: bool) {
     if json {
-        object(&json!({ "event": "error", "message": format!("{error:#}") }));
+        object(&json!({ "event": "error", "message": message(error) }));
     } else {
-        eprintln(&format!("Error: {error:#}"));
+        eprintln(&format!("Error: {}", message(error)));
     }
 }
 
@@ -301,4 +315,18 @@ pub(crate) fn tell(text: &str) {
 /// Tells of something that does not keep the program from going on.
 pub(crate) fn warn(text: &str) {
     eprintln(&format!("Warning: {text}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow!("no such file").context("a.txt: cannot be read: no such file");
+        assert_eq!(message(&error), "a.txt: cannot be read: no such file");
+        assert_eq!(message(&error.context("jobs")), "jobs: a.txt: cannot be read: no such file");
+    }
 }

@@ -41,7 +41,7 @@ impl PreviewFolder {
         if let Err(error) = written
             && !self.has_failed.replace(true)
         {
-            report::warn(&format!("previews are not written: {error:#}"));
+            report::warn(&format!("previews are not written: {}", report::message(&error)));
         }
     }
 }

@@ -77,7 +77,7 @@ impl Engine for DiffusionEngine {
 
 fn failure(error: impl Into<anyhow::Error>) -> Failure {
     let error = error.into();
-    Failure { message: format!("{error:#}"), details: format!("{error:?}") }
+    Failure { message: crate::report::message(&error), details: format!("{error:?}") }
 }
 
 fn prompt_reader(pipeline: &DiffusionPipeline) -> PromptReader {

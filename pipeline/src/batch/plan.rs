@@ -142,7 +142,7 @@ impl BatchPlan {
         }
         for job in jobs {
             let line = job.line;
-            let wrong = |source| PlanError::Fields { line, source };
+            let wrong = |source| PlanError::Fields { line, source: with_fields_of_models(source) };
             let mut fields = job.fields.clone();
             let mut path = |field| path_field(field, fields.remove(field)).map_err(wrong);
             let stated = StatedModel { model: path(MODEL)?, vae: path(VAE)? };
@@ -254,6 +254,16 @@ impl<'a> Models<'a> {
         }
         self.places.insert(stated.clone(), place);
         place
+    }
+}
+
+/// Names the fields of a job that are not of its request, too, where known ones are listed.
+fn with_fields_of_models(error: FieldError) -> FieldError {
+    match error {
+        FieldError::Unknown { field, known } => {
+            FieldError::Unknown { field, known: format!("{known}, {MODEL}, {VAE}") }
+        }
+        other => other,
     }
 }
 
