@@ -14,13 +14,10 @@ use std::{
 use eframe::egui::{DroppedFile, Key, Modifiers, Role, Vec2};
 use emberbrush::{
     canvas::{document::Document, ember_file},
-    engine::{Engine, Failure, Job, JobEnd, JobEvent, LoadedModel, ModelSource},
+    engine::{Engine, Failure, Job, JobEnd, JobEvent, LoadedModel, Setup},
     window::{Start, Window, journal::Journal},
 };
-use emberbrush_pipeline::{
-    device::{DeviceChoice, DeviceInfo},
-    picture::Picture,
-};
+use emberbrush_pipeline::{device::DeviceInfo, picture::Picture};
 use emberbrush_tests::egui_kittest::{Harness, kittest::Queryable};
 
 #[derive(Debug)]
@@ -39,7 +36,7 @@ impl DroppedFile for Dropped {
 struct NoEngine;
 
 impl Engine for NoEngine {
-    fn load(&mut self, _: &ModelSource, _: DeviceChoice) -> Result<LoadedModel, Failure> {
+    fn load(&mut self, _: &Setup) -> Result<LoadedModel, Failure> {
         Err(Failure::new("none"))
     }
 

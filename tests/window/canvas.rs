@@ -17,12 +17,13 @@ use emberbrush::{
     canvas::{document::Document, editor::Editor, ember_file, geometry::Point, mask, tools::Tool},
     engine::{
         DiffusionEngine, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
-        MemoryForecaster, ModelSource, PromptReader,
+        MemoryForecaster, PromptReader, Setup,
     },
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
-    device::{self, DeviceChoice, DeviceInfo},
+    checkpoint::folder::Family,
+    device::{self, DeviceInfo},
     editing::Sources,
     picture::{self, FileFormat, Picture, Rectangle},
     prompt::PromptReading,
@@ -46,11 +47,12 @@ fn colour(index: u32) -> [f32; 3] {
 }
 
 impl Engine for FakeEngine {
-    fn load(&mut self, model: &ModelSource, _: DeviceChoice) -> Result<LoadedModel, Failure> {
+    fn load(&mut self, setup: &Setup) -> Result<LoadedModel, Failure> {
         Ok(LoadedModel {
-            source: model.clone(),
+            source: setup.model.clone(),
+            vae: setup.vae.clone(),
             name: "fake".to_owned(),
-            family: "Stable Diffusion 1",
+            family: Family::StableDiffusion1,
             device: device::list()[0].clone(),
             dtype: "f32".to_owned(),
             defaults: GenerationRequest {
@@ -560,8 +562,8 @@ fn a_fill_is_cancelled_and_keeps_what_is_done() {
 struct QuickEngine(DiffusionEngine);
 
 impl Engine for QuickEngine {
-    fn load(&mut self, model: &ModelSource, device: DeviceChoice) -> Result<LoadedModel, Failure> {
-        let mut loaded = self.0.load(model, device)?;
+    fn load(&mut self, setup: &Setup) -> Result<LoadedModel, Failure> {
+        let mut loaded = self.0.load(setup)?;
         loaded.defaults.steps = 4;
         (loaded.defaults.width, loaded.defaults.height) = (128, 128);
         Ok(loaded)

@@ -15,15 +15,18 @@ fn devices_are_listed_with_their_memory_and_chosen() {
     screen.get_by_label_contains("16.0 GB");
     screen.get_by_label_contains("12.0 GB");
     screen.get_by_label_contains("Graphics card").click();
-    wait(&mut screen, |_| {
-        *studio.control.device.lock().unwrap() == Some(DeviceChoice::WgpuIndex(0))
-    });
+    wait(&mut screen, |_| device(&studio) == Some(DeviceChoice::WgpuIndex(0)));
     screen.key_press(Key::Escape);
     wait(&mut screen, |screen| screen.query_by_label_contains("discrete GPU  ·  12 GB").is_some());
     window(&screen).journal().flush();
     drop(screen);
     let _screen = studio.open();
-    assert_eq!(*studio.control.device.lock().unwrap(), Some(DeviceChoice::WgpuIndex(0)));
+    assert_eq!(device(&studio), Some(DeviceChoice::WgpuIndex(0)));
+}
+
+/// The device that the checkpoint was last loaded onto.
+fn device(studio: &Studio) -> Option<DeviceChoice> {
+    studio.control.setup.lock().unwrap().as_ref().map(|setup| setup.device)
 }
 
 /// Sets both sides at once, as the ratios do.

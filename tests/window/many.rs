@@ -151,10 +151,10 @@ fn dialogs_choose_the_folder_of_an_export_and_the_file_of_jobs() {
     };
     window_mut(&mut screen).set_dialogs(Dialogs::new(answer));
     screen.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::I);
-    screen.run_steps(2);
     let pictures = studio.pictures().display().to_string();
+    wait(&mut screen, |screen| screen.query_by_label_contains(&pictures).is_some());
     screen.get_by_label_contains(&pictures).click();
-    screen.run_steps(2);
+    wait(&mut screen, |screen| screen.query_by_label_contains("elsewhere").is_some());
     click(&mut screen, "Queue 2 pictures");
     wait(&mut screen, |screen| is_done(screen));
     assert_eq!(std::fs::read_dir(folder).unwrap().count(), 2);

@@ -4,7 +4,7 @@ use egui::Key;
 use emberbrush::window::dialogs::Dialogs;
 use emberbrush_tests::egui_kittest::kittest::Queryable;
 
-use crate::studio::{Studio, click, ctrl, generate, type_prompt, window_mut};
+use crate::studio::{Studio, click, ctrl, generate, type_prompt, wait, window_mut};
 
 #[test]
 fn a_small_autoencoder_makes_previews_where_a_file_of_one_was_chosen() {
@@ -20,8 +20,9 @@ fn a_small_autoencoder_makes_previews_where_a_file_of_one_was_chosen() {
     click(&mut screen, "Tiny autoencoder");
     screen.run_steps(2);
     screen.get_by_label_contains("Choose a file").click();
-    screen.run_steps(2);
-    screen.get_by_label_contains("taesd_decoder.safetensors");
+    wait(&mut screen, |screen| {
+        screen.query_by_label_contains("taesd_decoder.safetensors").is_some()
+    });
     screen.key_press(Key::Escape);
     screen.run_steps(2);
     generate(&mut screen);
@@ -31,6 +32,7 @@ fn a_small_autoencoder_makes_previews_where_a_file_of_one_was_chosen() {
     screen.key_press(Key::Escape);
     screen.run_steps(2);
     generate(&mut screen);
-    let used = studio.control.preview_decoders.lock().unwrap().clone();
+    let jobs = studio.control.jobs.lock().unwrap();
+    let used: Vec<_> = jobs.iter().map(|job| job.preview_decoder.clone()).collect();
     assert_eq!(used, [None, Some(file), None]);
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
+mod added;
 mod finding;
 mod machine;
 mod many;
@@ -388,7 +389,7 @@ fn keys_of_commands_are_changed_and_stay_changed() {
     let mut screen = studio.open();
     ctrl(&mut screen, Key::Comma);
     screen.get_by_label("Go to Canvas").scroll_to_me();
-    screen.step();
+    screen.run_steps(12);
     click(&mut screen, "Go to Canvas");
     ctrl(&mut screen, Key::K);
     screen.key_press(Key::Escape);

@@ -44,6 +44,7 @@ fn a_prompt_becomes_a_file_with_its_settings() {
                 prompt: "a red __fruit__".to_owned(),
                 negative: String::new(),
                 model: ModelSource::InTheBox,
+                vae: None,
                 sampler: Sampler::Dpmpp2m,
                 schedule: Schedule::Automatic,
                 steps: 2,

@@ -20,7 +20,13 @@ fn screenshots(screen: Option<String>) -> ExitCode {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["test", "--locked", "-p", "emberbrush", "-p", "emberbrush-tests"])
-        .args(["--no-default-features", "--features", "cpu,gui", "--test", "window_screens"])
+        .args([
+            "--no-default-features",
+            "--features",
+            "cpu,gui,download",
+            "--test",
+            "window_screens",
+        ])
         .args(["screens_are", "--", "--nocapture"])
         .env("UPDATE_SNAPSHOTS", "1")
         .env("EMBERBRUSH_REQUIRE_SCREENS", "1");

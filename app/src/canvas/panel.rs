@@ -22,10 +22,7 @@ use super::{
 };
 use crate::window::{
     PlaceContext,
-    actions::Action,
-    controls::{
-        divider, focus_ring, icon_button, icon_toggle, number, section, small, wide_button,
-    },
+    controls::{divider, focus_ring, icon_button, icon_toggle, number, section, small},
     icons,
     theme::{Colours, space},
     words::Words,
@@ -259,22 +256,8 @@ fn fill_section(place: &mut CanvasPlace, ui: &mut Ui, context: &mut PlaceContext
             ],
         );
         small(ui, &text);
-        let id = fill.id;
-        if wide_button(ui, icons::STOP, &words.get("fill-cancel"), "Escape".parse().ok()).clicked()
-        {
-            context.cancelled.push(id);
-        }
     } else {
         fill_options(place, ui, words);
-        let keys = context.preferences.shortcuts.of(Action::Generate);
-        let ready = !place.background.is_busy();
-        let response = ui
-            .add_enabled_ui(ready, |ui| wide_button(ui, icons::SPARKLE, &words.get("fill"), keys))
-            .inner
-            .on_hover_text(words.get("fill-tip"));
-        if response.clicked() {
-            place.fill(&ui.ctx().clone(), None, context);
-        }
     }
     results(place, ui, words);
 }

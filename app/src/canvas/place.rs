@@ -270,7 +270,9 @@ impl CanvasPlace {
         if command(Key::S, false) {
             self.save(&ctx, context, false);
         }
-        if ctx.text_edit_focused() {
+        // Keys belong to what is open above.
+        let is_covered = ctx.memory(|memory| memory.top_modal_layer().is_some());
+        if ctx.text_edit_focused() || is_covered || egui::Popup::is_any_open(&ctx) {
             return;
         }
         let plain = |key| ctx.input_mut(|input| input.consume_key(Modifiers::NONE, key));
@@ -386,6 +388,7 @@ impl CanvasPlace {
             origin: Origin::Canvas,
             request: job.request.clone(),
             model: context.settings.model.clone(),
+            vae: context.settings.vae.clone(),
             delivery: Delivery::Folder {
                 folder: context.preferences.pictures_folder.clone(),
                 format: context.preferences.format,
@@ -412,6 +415,21 @@ impl CanvasPlace {
         }
     }
 
+    /// The job of the fill that is made or waits for its turn.
+    pub fn filling(&self) -> Option<JobId> {
+        self.fill.as_ref().map(|fill| fill.id)
+    }
+
+    /// Whether a fill can be asked for now.
+    pub fn can_fill(&self) -> bool {
+        self.editor.is_some() && self.fill.is_none() && !self.background.is_busy()
+    }
+
+    /// Stops the fill that is made or waits for its turn.
+    pub fn cancel(&self, context: &mut PlaceContext<'_>) {
+        context.cancelled.extend(self.filling());
+    }
+
     /// Prepares a fill and asks the engine for it.
     pub(super) fn fill(
         &mut self,
@@ -433,7 +451,7 @@ impl CanvasPlace {
             extension if extension != Extension::default() => Target::Extension(extension),
             _ => Target::Mask,
         });
-        let mut base = context.settings.request();
+        let mut base = context.settings.request_on_canvas();
         if !context.settings.seed_is_locked {
             base.seed = random_seed();
         }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Fields of an image's settings that are not of its request.
-const OF_THE_RUN: [&str; 8] =
+pub(crate) const OF_THE_RUN: [&str; 8] =
     ["model", "model-hash", "vae", "vae-hash", "dtype", "prompt-syntax", "batch-size", "batch-pos"];
 
 /// Fields that mean nothing without the picture to start from, which only this program names.

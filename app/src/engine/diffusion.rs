@@ -3,11 +3,11 @@
 use std::{ops::ControlFlow, path::PathBuf, sync::Arc, time::Instant};
 
 use emberbrush_pipeline::{
-    device::{self, ComputeDtype, DeviceChoice, DeviceInfo},
+    device::{self, ComputeDtype, DeviceInfo},
     diffusion::DiffusionPipeline,
     editing::{self, Sources},
     error::PipelineError,
-    memory::{MemoryPlan, MemorySettings, Workload},
+    memory::{MemoryPlan, MemorySettings},
     metadata::{self, MadeWith, ModelHash},
     output::{OutputPlan, write_new},
     picture::{self, Effort, FileFormat, Picture},
@@ -18,9 +18,13 @@ use emberbrush_pipeline::{
 
 use super::{
     Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecast,
-    MemoryForecaster, ModelSource, PromptReader,
+    MemoryForecaster, ModelSource, PromptReader, Setup,
 };
-use crate::{cli::Defaults, commands::generate::expanded, model};
+use crate::{
+    cli::Defaults,
+    commands::generate::expanded,
+    model::{self, ModelPlace},
+};
 
 /// Runs checkpoints with [`DiffusionPipeline`].
 #[derive(Debug, Default)]
@@ -30,20 +34,22 @@ pub struct DiffusionEngine {
 }
 
 impl Engine for DiffusionEngine {
-    fn load(&mut self, model: &ModelSource, device: DeviceChoice) -> Result<LoadedModel, Failure> {
+    fn load(&mut self, setup: &Setup) -> Result<LoadedModel, Failure> {
         // Two checkpoints at once may not find room.
         self.pipeline = None;
         let started = Instant::now();
-        let path = match model {
+        let path = match &setup.model {
             ModelSource::InTheBox => None,
             ModelSource::Folder(path) => Some(path.as_path()),
         };
-        let device = device::open(device).map_err(failure)?;
-        let (pipeline, _) = model::load_on(device, path, ComputeDtype::Auto).map_err(failure)?;
+        let place = ModelPlace { path, vae: setup.vae.as_deref(), ..ModelPlace::default() };
+        let device = device::open(setup.device).map_err(failure)?;
+        let (pipeline, _) = model::load_on(device, place, ComputeDtype::Auto).map_err(failure)?;
         let loaded = LoadedModel {
-            source: model.clone(),
+            source: setup.model.clone(),
+            vae: setup.vae.clone(),
             name: pipeline.name().to_owned(),
-            family: pipeline.family().name(),
+            family: pipeline.family(),
             device: pipeline.device().info.clone(),
             dtype: pipeline.dtype_name(),
             defaults: Defaults { checkpoint: pipeline.defaults(), random_seed: 0 }.request(),
@@ -93,19 +99,17 @@ fn memory_forecaster(pipeline: &DiffusionPipeline) -> MemoryForecaster {
     };
     let (native_side, wanted) = (pipeline.native_side(), *pipeline.wanted_memory());
     MemoryForecaster::new(move |request| {
-        let Ok(workload) = Workload::new(request, None, native_side) else {
-            // What is wrong with the request is told by the run itself.
-            return MemoryForecaster::unknown().forecast(request);
-        };
         let of_plan = |plan: &MemoryPlan, fits| MemoryForecast {
             peak: plan.peak_bytes(),
             budget: plan.budget.map(|budget| budget.bytes),
             savings: plan.stepped_down.iter().map(ToString::to_string).collect(),
             fits,
         };
-        match planner.plan(&workload, MemorySettings { batch: 1, ..wanted }) {
+        let wanted = MemorySettings { batch: 1, ..wanted };
+        match planner.plan_request(request, None, native_side, wanted) {
             Ok(plan) => of_plan(&plan, true),
             Err(PipelineError::Memory(refused)) => of_plan(&refused.plan, false),
+            // What is wrong with the request is told by the run itself.
             Err(_) => MemoryForecaster::unknown().forecast(request),
         }
     })
@@ -118,6 +122,7 @@ fn run(
     on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>,
 ) -> anyhow::Result<()> {
     job.request.check()?;
+    pipeline.set_adapter_folders(job.adapter_folders.clone());
     pipeline.set_preview_decoder(job.preview_decoder.as_deref())?;
     let output = Output::prepare(&job.delivery)?;
     let wildcards = WildcardFolder::new(&job.wildcards);
@@ -144,9 +149,8 @@ fn run(
         let started = Instant::now();
         let mut tell = |event| {
             on_event(match event {
-                ProgressEvent::Checkpoint
-                | ProgressEvent::SteppedDown(_)
-                | ProgressEvent::UnusedKeys(_) => JobEvent::Checkpoint,
+                ProgressEvent::Checkpoint | ProgressEvent::SteppedDown(_) => JobEvent::Checkpoint,
+                ProgressEvent::UnusedKeys(unused) => JobEvent::UnusedKeys(unused),
                 ProgressEvent::Stage(stage) => JobEvent::Stage(stage),
                 ProgressEvent::Step { step, steps, duration, preview } => {
                     JobEvent::Step { step, steps, duration, preview }

@@ -8,6 +8,8 @@ use std::{any::Any, fmt, ops::ControlFlow, path::PathBuf, sync::Arc, time::Durat
 
 pub use diffusion::DiffusionEngine;
 use emberbrush_pipeline::{
+    adapters::{AdapterFolders, UnusedKeys},
+    checkpoint::folder::Family,
     device::{DeviceChoice, DeviceInfo},
     picture::{FileFormat, Picture},
     progress::Stage,
@@ -44,6 +46,17 @@ impl ModelSource {
             ),
         }
     }
+}
+
+/// What has to be loaded before pictures are made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Setup {
+    /// The checkpoint.
+    pub model: ModelSource,
+    /// What stands in for its autoencoder: a folder or a file.
+    pub vae: Option<PathBuf>,
+    /// Where the networks run.
+    pub device: DeviceChoice,
 }
 
 /// Pictures to start from that are in memory. The paths in the request's mode are then not read.
@@ -86,12 +99,12 @@ pub struct Job {
     pub request: GenerationRequest,
     /// The first picture of the request to make, from 0: those before it are there already.
     pub first: u32,
-    /// With which checkpoint.
-    pub model: ModelSource,
-    /// On which device.
-    pub device: DeviceChoice,
+    /// With what.
+    pub setup: Setup,
     /// The folder of the wildcards that prompts name.
     pub wildcards: PathBuf,
+    /// The folders of the adapters that the request and its prompts name.
+    pub adapter_folders: AdapterFolders,
     /// The small autoencoder that makes previews; without one they are estimated from the latents.
     pub preview_decoder: Option<PathBuf>,
     /// The pictures to start from, where they are in memory.
@@ -104,12 +117,7 @@ pub struct Job {
 #[derive(Debug)]
 pub enum Command {
     /// Make a checkpoint ready.
-    Load {
-        /// Which one.
-        model: ModelSource,
-        /// On which device.
-        device: DeviceChoice,
-    },
+    Load(Setup),
     /// Make the pictures of a job.
     Run(Box<Job>),
     /// Tell which devices there are.
@@ -194,10 +202,12 @@ impl fmt::Debug for MemoryForecaster {
 pub struct LoadedModel {
     /// Which one.
     pub source: ModelSource,
+    /// What stands in for its autoencoder.
+    pub vae: Option<PathBuf>,
     /// Its name.
     pub name: String,
-    /// The name of its family.
-    pub family: &'static str,
+    /// Its family, which decides what can be set.
+    pub family: Family,
     /// The device that it is on.
     pub device: DeviceInfo,
     /// The type of weights and activations, such as `f32`.
@@ -288,6 +298,8 @@ pub enum JobEvent {
         /// What the picture may become, smaller than it will be.
         preview: Option<RgbImage>,
     },
+    /// Keys of an adapter or a ControlNet change nothing.
+    UnusedKeys(UnusedKeys),
     /// A picture is done, and on disk where the job says so.
     Picture(Box<FinishedPicture>),
 }
@@ -328,7 +340,7 @@ pub trait Engine {
     /// # Errors
     ///
     /// Where the files or the device cannot be used.
-    fn load(&mut self, model: &ModelSource, device: DeviceChoice) -> Result<LoadedModel, Failure>;
+    fn load(&mut self, setup: &Setup) -> Result<LoadedModel, Failure>;
 
     /// Makes the pictures of a job, with its checkpoint loaded.
     fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd;

@@ -11,9 +11,7 @@ use std::{
     thread,
 };
 
-use emberbrush_pipeline::device::DeviceChoice;
-
-use super::{Command, Engine, Event, Failure, Job, JobEnd, JobEvent, JobId, ModelSource};
+use super::{Command, Engine, Event, Failure, Job, JobEnd, JobEvent, JobId, Setup};
 
 /// The window's end of the engine.
 #[derive(Debug)]
@@ -101,14 +99,14 @@ struct Worker<B, W> {
 impl<E: Engine, B: Fn() -> E, W: Fn()> Worker<B, W> {
     fn run(self, commands: &Receiver<Command>) {
         let mut engine = (self.build)();
-        let mut ready: Option<(ModelSource, DeviceChoice)> = None;
+        let mut ready: Option<Setup> = None;
         while let Ok(command) = commands.recv() {
             let outcome = catch_unwind(AssertUnwindSafe(|| match &command {
-                Command::Load { model, device } => {
-                    let _ = self.load(&mut engine, &mut ready, model, *device);
+                Command::Load(setup) => {
+                    let _ = self.load(&mut engine, &mut ready, setup);
                 }
                 Command::Run(job) => {
-                    let end = match self.load(&mut engine, &mut ready, &job.model, job.device) {
+                    let end = match self.load(&mut engine, &mut ready, &job.setup) {
                         Ok(()) => self.run_job(&mut engine, job),
                         Err(failure) => JobEnd::Failed(failure),
                     };
@@ -123,8 +121,8 @@ impl<E: Engine, B: Fn() -> E, W: Fn()> Worker<B, W> {
                 let _ = catch_unwind(AssertUnwindSafe(|| drop(broken)));
                 ready = None;
                 match command {
-                    Command::Load { model, .. } => {
-                        self.events.send(Event::LoadFailed(model, failure));
+                    Command::Load(setup) => {
+                        self.events.send(Event::LoadFailed(setup.model, failure));
                     }
                     Command::Run(job) => {
                         self.events.send(Event::Ended(job.id, JobEnd::Failed(failure)));
@@ -138,24 +136,22 @@ impl<E: Engine, B: Fn() -> E, W: Fn()> Worker<B, W> {
     fn load(
         &self,
         engine: &mut E,
-        ready: &mut Option<(ModelSource, DeviceChoice)>,
-        model: &ModelSource,
-        device: DeviceChoice,
+        ready: &mut Option<Setup>,
+        setup: &Setup,
     ) -> Result<(), Failure> {
-        let wanted = (model.clone(), device);
-        if ready.as_ref() == Some(&wanted) {
+        if ready.as_ref() == Some(setup) {
             return Ok(());
         }
         *ready = None;
-        self.events.send(Event::Loading(model.clone()));
-        match engine.load(model, device) {
+        self.events.send(Event::Loading(setup.model.clone()));
+        match engine.load(setup) {
             Ok(loaded) => {
-                *ready = Some(wanted);
+                *ready = Some(setup.clone());
                 self.events.send(Event::Loaded(Arc::new(loaded)));
                 Ok(())
             }
             Err(failure) => {
-                self.events.send(Event::LoadFailed(model.clone(), failure.clone()));
+                self.events.send(Event::LoadFailed(setup.model.clone(), failure.clone()));
                 Err(failure)
             }
         }

@@ -1,9 +1,13 @@
 //! The state of the window, and how events and commands change it.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use egui::Context;
 use emberbrush_pipeline::{
+    adapters::UnusedKeys,
     device::DeviceInfo,
     metadata::{self, MadeWith, VaeRecord},
     prompt::PromptSyntax,
@@ -13,8 +17,10 @@ use serde_json::{Map, Value};
 
 use super::{
     actions::Action,
+    adapter_panel::LoraShelf,
+    asking::Asked,
     completion::CompletionState,
-    dialogs::Dialogs,
+    dialogs::{Dialogs, Question},
     gallery::{GalleryAction, GalleryPlace},
     grid::{PendingSheet, SHEETS, Sheets},
     history::History,
@@ -38,10 +44,13 @@ use super::{
 use crate::{
     canvas::CanvasPlace,
     engine::{
-        Command, Delivery, Engine, EngineHandle, Event, Failure, Job, JobEnd, JobEvent, JobId,
-        LoadedModel, ModelSource,
+        Command, Delivery, Engine, EngineHandle, Event, Failure, JobEnd, JobEvent, JobId,
+        LoadedModel, ModelSource, Setup,
     },
 };
+
+/// Endings of the pictures that can be read.
+pub(super) const PICTURES: [&str; 7] = ["png", "jpg", "jpeg", "webp", "tiff", "tif", "bmp"];
 
 /// A place of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -117,6 +126,8 @@ pub struct Window {
     pub(super) words: Words,
     pub(super) engine: EngineHandle,
     pub(super) model: ModelState,
+    /// What the settings last had loaded.
+    asked_for: Setup,
     pub(super) devices: Option<Vec<DeviceInfo>>,
     pub(super) session: Session,
     pub(super) settings: GenerationSettings,
@@ -128,6 +139,8 @@ pub struct Window {
     pub(super) gallery: GalleryPlace,
     pub(super) bin: Bin,
     pub(super) dialogs: Dialogs,
+    /// The dialog that is open.
+    pub(super) asked: Option<Asked>,
     notify: Notify,
     /// Pictures that were made since the queue was last empty.
     made: u32,
@@ -138,6 +151,7 @@ pub struct Window {
     pub(super) models: Vec<FoundModel>,
     pub(super) library: LibraryState,
     pub(super) styles: Styles,
+    pub(super) lora_shelf: LoraShelf,
     pub(super) completion: CompletionState,
     /// The name under which the settings are to be saved.
     pub(super) style_name: String,
@@ -175,12 +189,18 @@ impl Window {
         let engine = EngineHandle::start(engine, move || waker.request_repaint())?;
         let settings = session.settings.clone();
         let source = settings.as_ref().map(|settings| settings.model.clone()).unwrap_or_default();
-        engine.send(Command::Load { model: source.clone(), device: preferences.device });
+        let asked_for = Setup {
+            model: source.clone(),
+            vae: settings.as_ref().and_then(|settings| settings.vae.clone()),
+            device: preferences.device,
+        };
+        engine.send(Command::Load(asked_for.clone()));
         engine.send(Command::ListDevices);
         let mut window = Self {
             words: Words::new(preferences.language),
             engine,
             model: ModelState::Loading(source.clone()),
+            asked_for,
             devices: None,
             settings: settings.unwrap_or_else(|| {
                 let defaults = crate::cli::Defaults::WITHOUT_CHECKPOINT.request();
@@ -194,6 +214,7 @@ impl Window {
             gallery: GalleryPlace::new(ctx, journal.folder())?,
             bin: Box::new(|path| trash::delete(path).map_err(|error| error.to_string())),
             dialogs: Dialogs::default(),
+            asked: None,
             notify: notification::of_the_system(),
             made: 0,
             notices: Vec::new(),
@@ -202,6 +223,7 @@ impl Window {
             models: Vec::new(),
             library: LibraryState::default(),
             styles: Styles::read(journal.folder()),
+            lora_shelf: LoraShelf::default(),
             completion: CompletionState::default(),
             style_name: String::new(),
             failure: None,
@@ -289,6 +311,17 @@ impl Window {
         }
         self.gallery.logic(ctx, self.session.place == Place::Gallery);
         self.poll_model_work();
+        self.take_answer(ctx);
+        if let Some(job) = self.canvas.filling()
+            && !self.queue.get(job).is_some_and(Entry::is_open)
+        {
+            // It was taken back before its turn came, so the engine has nothing to tell.
+            self.canvas.on_event(ctx, &Event::Ended(job, JobEnd::Cancelled));
+        }
+        if self.setup() != self.asked_for {
+            // Such as after an undo.
+            self.load();
+        }
         self.begin_next_job();
         self.write_sheets(ctx);
         self.remember();
@@ -331,6 +364,9 @@ impl Window {
         }
         let Some(entry) = self.queue.get(id) else { return };
         let (origin, steps) = (entry.origin, entry.request.steps);
+        if let JobEvent::UnusedKeys(unused) = &event {
+            self.tell_of_unused_keys(unused);
+        }
         if let JobEvent::Picture(finished) = &event {
             self.queue.picture_made(id);
             self.made += 1;
@@ -363,6 +399,17 @@ impl Window {
             JobEnd::Cancelled => self.queue.forever = false,
             JobEnd::Done => {}
         }
+    }
+
+    fn tell_of_unused_keys(&mut self, unused: &UnusedKeys) {
+        let file = Path::new(&unused.path).file_name().unwrap_or_default();
+        let arguments = [
+            ("file", file.to_string_lossy().into_owned().into()),
+            ("count", unused.keys.len().into()),
+        ];
+        let message = self.words.with("notice-unused-keys", arguments);
+        let details = Some(unused.keys.join("\n"));
+        self.notices.push(Notice { message, details, is_error: false });
     }
 
     /// Writes the tables whose pictures are all there, and shows those that were written.
@@ -409,11 +456,7 @@ impl Window {
         if self.queue.forever && self.queue.open_count() == 0 && self.failure.is_none() {
             self.queue_settings();
         }
-        if let Some(job) =
-            self.queue.begin_next(self.preferences.device, &self.preferences.wildcards_folder)
-        {
-            let preview_decoder = self.preferences.preview_decoder_in_use().cloned();
-            let job = Job { preview_decoder, ..job };
+        if let Some(job) = self.queue.begin_next(&self.preferences) {
             self.failure = None;
             self.engine.send(Command::Run(Box::new(job)));
         }
@@ -441,6 +484,7 @@ impl Window {
             origin: Origin::Prompt,
             request,
             model: self.settings.model.clone(),
+            vae: self.settings.vae.clone(),
             delivery: Delivery::Folder {
                 folder: self.preferences.pictures_folder.clone(),
                 format: self.preferences.format,
@@ -455,11 +499,27 @@ impl Window {
         }
     }
 
-    /// Chooses another checkpoint and has it loaded.
+    /// Chooses another checkpoint, with its own autoencoder, and has it loaded.
     pub(super) fn choose_model(&mut self, source: ModelSource) {
-        self.settings.model = source.clone();
-        self.model = ModelState::Loading(source.clone());
-        self.engine.send(Command::Load { model: source, device: self.preferences.device });
+        self.settings.model = source;
+        self.settings.vae = None;
+        self.load();
+    }
+
+    /// Has the checkpoint that is set loaded.
+    pub(super) fn load(&mut self) {
+        self.asked_for = self.setup();
+        self.model = ModelState::Loading(self.asked_for.model.clone());
+        self.engine.send(Command::Load(self.asked_for.clone()));
+    }
+
+    /// What the settings need loaded.
+    fn setup(&self) -> Setup {
+        Setup {
+            model: self.settings.model.clone(),
+            vae: self.settings.vae.clone(),
+            device: self.preferences.device,
+        }
     }
 
     /// Puts files somewhere else than into the system's bin.
@@ -494,11 +554,13 @@ impl Window {
     fn act_on_gallery(&mut self, ctx: &Context, action: GalleryAction) {
         match action {
             GalleryAction::UseSettings(fields) => {
-                self.take_fields(&fields);
+                let left = self.take_fields(&fields);
+                left.into_iter().for_each(|left| self.tell(left));
                 self.session.place = Place::Prompt;
             }
             GalleryAction::MakeAnother(fields) => {
-                self.take_fields(&fields);
+                let left = self.take_fields(&fields);
+                left.into_iter().for_each(|left| self.tell(left));
                 self.settings.seed_is_locked = false;
                 self.session.place = Place::Prompt;
                 self.queue_settings();
@@ -537,24 +599,39 @@ impl Window {
         }
     }
 
-    /// Takes over the settings of a picture, and tells what could not be.
-    pub(super) fn take_fields(&mut self, fields: &Map<String, Value>) {
+    /// Takes over the settings of a picture, and gives words for what could not be.
+    fn take_fields(&mut self, fields: &Map<String, Value>) -> Option<String> {
         let mut left = Vec::new();
-        self.change_settings("taken", |settings| left = settings.take_fields(fields));
-        if !left.is_empty() {
-            let arguments = [("fields", left.join(", ").into())];
-            self.tell(self.words.with("notice-not-taken", arguments));
+        let vae = self.vae_of(fields);
+        if let Err(name) = &vae {
+            left.push(format!("vae ({name})"));
         }
+        self.change_settings("taken", |settings| {
+            left.extend(settings.take_fields(fields));
+            settings.vae = vae.unwrap_or(None);
+        });
+        let arguments = || [("fields", left.join(", ").into())];
+        (!left.is_empty()).then(|| self.words.with("notice-not-taken", arguments()))
+    }
+
+    /// The autoencoder that a picture names, by what was chosen before: a name does not say where
+    /// the file is. The error is a name that is not known.
+    fn vae_of(&self, fields: &Map<String, Value>) -> Result<Option<PathBuf>, String> {
+        let Some(name) = fields.get("vae").and_then(Value::as_str) else { return Ok(None) };
+        let is_named = |path: &&PathBuf| path.file_name().is_some_and(|file| file == name);
+        let known = self.preferences.vae_files.iter().find(is_named);
+        known.cloned().map(Some).ok_or_else(|| name.to_owned())
     }
 
     /// Takes over the settings that a picture file carries.
     pub fn take_settings_of(&mut self, path: &Path) {
         match metadata::read(path) {
             Ok(settings) => {
-                self.take_fields(&settings.fields);
+                let left = self.take_fields(&settings.fields);
                 self.session.place = Place::Prompt;
                 let program = settings.program.to_string();
-                self.tell(self.words.with("notice-taken", [("program", program.into())]));
+                let taken = self.words.with("notice-taken", [("program", program.into())]);
+                self.tell([Some(taken), left].into_iter().flatten().collect::<Vec<_>>().join(". "));
             }
             Err(error) => self.tell_error(error.to_string()),
         }
@@ -661,26 +738,18 @@ impl Window {
             Action::ShowGrid => self.open_grid(),
             Action::ImportJobs => {
                 let title = self.words.get(action.message());
-                if let Some(path) = self.dialogs.open(&title, &["txt", "csv", "jsonl"]) {
-                    self.import_jobs(path);
-                }
+                let question = Question::open(title, &["txt", "csv", "jsonl"]);
+                self.ask(ctx, question, |window, _, path| window.import_jobs(path));
             }
             Action::OpenPicture => {
-                if let Some(path) = self.ask_for_picture(action) {
-                    self.open_on_canvas(&path);
-                }
+                let question = Question::open(self.words.get(action.message()), &PICTURES);
+                self.ask(ctx, question, |window, _, path| window.open_on_canvas(&path));
             }
             Action::OpenSettings => {
-                if let Some(path) = self.ask_for_picture(action) {
-                    self.take_settings_of(&path);
-                }
+                let question = Question::open(self.words.get(action.message()), &PICTURES);
+                self.ask(ctx, question, |window, _, path| window.take_settings_of(&path));
             }
         }
-    }
-
-    fn ask_for_picture(&self, action: Action) -> Option<std::path::PathBuf> {
-        let title = self.words.get(action.message());
-        self.dialogs.open(&title, &["png", "jpg", "jpeg", "webp", "tiff", "tif", "bmp"])
     }
 
     /// Changes settings in one step that can be undone.

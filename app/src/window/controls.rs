@@ -2,7 +2,8 @@
 
 use egui::{
     Align2, Button, Color32, ComboBox, CornerRadius, DragValue, FontId, Frame, Margin, Response,
-    RichText, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, emath::Numeric, vec2,
+    RichText, Role, Sense, Slider, SliderClamping, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+    emath::Numeric, vec2,
 };
 
 use super::{
@@ -13,6 +14,9 @@ use super::{
         space,
     },
 };
+
+/// Width of the number beside a slider, in points.
+const NUMBER_WIDTH: f32 = 56.0;
 
 /// The one button that is filled with the accent, as wide as there is room.
 pub fn primary_button(ui: &mut Ui, icon: &str, label: &str, keys: Option<Shortcut>) -> Response {
@@ -178,7 +182,11 @@ pub fn number<N: Numeric>(
     step: f64,
     reset: N,
 ) -> Response {
-    let decimals = if step < 1.0 { 1 } else { 0 };
+    let decimals = match step {
+        step if step < 0.1 => 2,
+        step if step < 1.0 => 1,
+        _ => 0,
+    };
     let widget = DragValue::new(value)
         .range(range.clone())
         .speed(step * 0.25)
@@ -203,6 +211,61 @@ pub fn number<N: Numeric>(
         response.mark_changed();
     }
     response.accessible_name(name)
+}
+
+/// A slider with its number beside it, as wide as there is room; a double click resets it. Numbers
+/// beyond its ends can be typed within `bounds`.
+pub fn slider(
+    ui: &mut Ui,
+    name: &str,
+    value: &mut f64,
+    ends: std::ops::RangeInclusive<f64>,
+    bounds: std::ops::RangeInclusive<f64>,
+    reset: f64,
+) -> Response {
+    let step = 0.05;
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = space::S;
+        ui.spacing_mut().slider_width = ui.available_width() - NUMBER_WIDTH - space::S;
+        let slider = Slider::new(value, ends)
+            .show_value(false)
+            .step_by(step)
+            // What is typed may lie beyond.
+            .clamping(SliderClamping::Edits);
+        let mut response = ui.add(slider).accessible_name(name);
+        if response.double_clicked() {
+            *value = reset;
+            response.mark_changed();
+        }
+        let size = vec2(NUMBER_WIDTH, CONTROL_HEIGHT);
+        let typed = ui.allocate_ui(size, |ui| number(ui, name, value, bounds, step, reset)).inner;
+        response | typed
+    })
+    .inner
+}
+
+/// A heading with a button beside it that opens a menu.
+pub fn heading_with_menu(
+    ui: &mut Ui,
+    label: &str,
+    tip: &str,
+    icon: &str,
+    name: &str,
+    menu: impl FnOnce(&mut Ui),
+) -> Response {
+    ui.horizontal(|ui| {
+        ui.set_min_height(CONTROL_HEIGHT);
+        small(ui, label).on_hover_text(tip);
+        ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+            let button = icon_button(ui, icon, name, None);
+            egui::Popup::menu(&button)
+                .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
+                .show(menu);
+            button
+        })
+        .inner
+    })
+    .inner
 }
 
 /// How far the wheel was turned in this frame. The wheel then does not scroll what is around.

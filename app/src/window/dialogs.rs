@@ -32,6 +32,19 @@ pub enum Question {
     },
 }
 
+impl Question {
+    /// For a file that exists, with one of these endings.
+    pub fn open(title: String, extensions: &[&str]) -> Self {
+        let extensions = extensions.iter().map(|&extension| extension.to_owned()).collect();
+        Self::Open { title, extensions }
+    }
+
+    /// For a folder, beginning at one.
+    pub fn folder(begin: &Path) -> Self {
+        Self::Folder { begin: begin.to_owned() }
+    }
+}
+
 type Answer = dyn Fn(&Question) -> Option<PathBuf> + Send + Sync;
 
 /// Asks a person.
@@ -56,21 +69,20 @@ impl Dialogs {
         Self(Arc::new(answer))
     }
 
+    /// Asks, and waits for the answer.
+    pub fn ask(&self, question: &Question) -> Option<PathBuf> {
+        (self.0)(question)
+    }
+
     /// Asks for a file that exists.
     pub fn open(&self, title: &str, extensions: &[&str]) -> Option<PathBuf> {
-        let extensions = extensions.iter().map(|&extension| extension.to_owned()).collect();
-        (self.0)(&Question::Open { title: title.to_owned(), extensions })
+        self.ask(&Question::open(title.to_owned(), extensions))
     }
 
     /// Asks where to write a file.
     pub fn save(&self, title: &str, name: &str, extension: &str) -> Option<PathBuf> {
         let [title, name, extension] = [title, name, extension].map(str::to_owned);
-        (self.0)(&Question::Save { title, name, extension })
-    }
-
-    /// Asks for a folder.
-    pub fn folder(&self, begin: &Path) -> Option<PathBuf> {
-        (self.0)(&Question::Folder { begin: begin.to_owned() })
+        self.ask(&Question::Save { title, name, extension })
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use egui::{Button, Label, RichText, ScrollArea, TextEdit, Ui, vec2};
 use emberbrush_pipeline::{
-    batch::{self, BatchPlan, FileNamePattern, Job, JobModel, PlanSettings, StatedModel},
+    batch::{self, BatchPlan, FileNamePattern, Item, Job, JobModel, PlanSettings, StatedModel},
     picture::FileFormat,
     prompt::WildcardFolder,
 };
@@ -14,9 +14,10 @@ use serde_json::{Map, json};
 use super::{
     application::Window,
     controls::{field, list, number, primary_button, segments, small},
+    dialogs::Question,
     grid::Axes,
     icons,
-    overlay::Flow,
+    overlay::{Flow, Overlay},
     preferences::Preferences,
     queue::{NewJob, Origin},
     settings::GenerationSettings,
@@ -110,13 +111,15 @@ impl Export {
                 ModelSource::InTheBox => None,
                 ModelSource::Folder(path) => Some(path.clone()),
             },
-            vae: None,
+            vae: settings.vae.clone(),
             name: settings.model.name(),
             base,
         };
         let model_of = |stated: &StatedModel| {
             let vae = stated.vae.as_ref().map(PathBuf::from);
-            let Some(name) = &stated.model else { return JobModel { vae, ..model.clone() } };
+            let Some(name) = &stated.model else {
+                return JobModel { vae: vae.or_else(|| model.vae.clone()), ..model.clone() };
+            };
             JobModel {
                 path: (name != emberbrush_assets::DEFAULT_MODEL_NAME).then(|| name.into()),
                 vae,
@@ -137,31 +140,28 @@ impl Export {
             let count = plan.items().len();
             return Err(format!("{count} > {MAX_QUEUED}: emberbrush batch"));
         }
-        if let Some(vae) = plan.models().iter().find_map(|model| model.vae.as_ref()) {
-            return Err(format!("vae {}: emberbrush batch", vae.display()));
-        }
         plan.name_files(&plan_settings, &today());
         Ok((plan, pattern))
     }
 
     /// The jobs of a plan, each one picture under its own name.
     fn jobs(&self, plan: &BatchPlan) -> Vec<NewJob> {
-        plan.items()
-            .iter()
-            .map(|item| NewJob {
+        let job = |item: &Item| {
+            let model = plan.models().get(item.model);
+            let path = model.and_then(|model| model.path.clone());
+            NewJob {
                 origin: Origin::Batch,
                 request: item.request.clone(),
-                model: match plan.models().get(item.model).and_then(|model| model.path.clone()) {
-                    None => ModelSource::InTheBox,
-                    Some(path) => ModelSource::Folder(path),
-                },
+                model: path.map_or(ModelSource::InTheBox, ModelSource::Folder),
+                vae: model.and_then(|model| model.vae.clone()),
                 delivery: Delivery::File {
                     path: self.folder.join(&item.file),
                     format: self.format,
                 },
                 sources: None,
-            })
-            .collect()
+            }
+        };
+        plan.items().iter().map(job).collect()
     }
 }
 
@@ -169,13 +169,13 @@ impl Window {
     /// Opens the dialog for the settings of the Prompt place.
     pub(super) fn open_export(&mut self) {
         let export = self.export_of_settings();
-        self.overlay = super::overlay::Overlay::Export(Box::new(export));
+        self.overlay = Overlay::Export(Box::new(export));
     }
 
     /// Opens the dialog for a table of pictures whose settings differ.
     pub(super) fn open_grid(&mut self) {
         let export = self.export_of_settings().into_grid();
-        self.overlay = super::overlay::Overlay::Export(Box::new(export));
+        self.overlay = Overlay::Export(Box::new(export));
     }
 
     fn export_of_settings(&self) -> Export {
@@ -187,7 +187,7 @@ impl Window {
     pub fn import_jobs(&mut self, path: PathBuf) {
         let Preferences { pictures_folder, wildcards_folder, .. } = &self.preferences;
         match Export::of_file(path, &self.settings, pictures_folder, wildcards_folder) {
-            Ok(export) => self.overlay = super::overlay::Overlay::Export(Box::new(export)),
+            Ok(export) => self.overlay = Overlay::Export(Box::new(export)),
             Err(error) => self.tell_error(error.to_string()),
         }
     }
@@ -227,10 +227,12 @@ impl Window {
         field(ui, &label, "", |ui| {
             let path = export.folder.display().to_string();
             let button = Button::new(format!("{}  {path}", icons::FOLDER_OPEN)).truncate();
-            if ui.add(button).clicked()
-                && let Some(folder) = self.dialogs.folder(&export.folder)
-            {
-                export.folder = folder;
+            if ui.add(button).clicked() {
+                self.ask(ui.ctx(), Question::folder(&export.folder), |window, _, folder| {
+                    if let Overlay::Export(export) = &mut window.overlay {
+                        export.folder = folder;
+                    }
+                });
             }
         });
         let label = self.words.get("export-pattern");
@@ -283,7 +285,7 @@ impl Window {
             if let Subject::Grid(axes) = &export.subject {
                 self.sheets.expect(axes, jobs, &export.folder);
             }
-            self.overlay = super::overlay::Overlay::Queue;
+            self.overlay = Overlay::Queue;
             return Flow::Close;
         }
         Flow::Stay
@@ -333,13 +335,16 @@ mod tests {
     fn job_files_take_the_settings_for_what_they_do_not_state() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("jobs.csv");
-        std::fs::write(&path, "prompt,steps\na,3\nb,4\n").unwrap();
-        let export = Export::of_file(path, &settings(), Path::new("out"), Path::new("")).unwrap();
-        let (plan, _) = export.plan(&settings()).unwrap();
+        std::fs::write(&path, "prompt,steps,vae\na,3,own.safetensors\nb,4,\n").unwrap();
+        let settings = GenerationSettings { vae: Some("bright.pt".into()), ..settings() };
+        let export = Export::of_file(path, &settings, Path::new("out"), Path::new("")).unwrap();
+        let (plan, _) = export.plan(&settings).unwrap();
         let jobs = export.jobs(&plan);
         assert_eq!(jobs.len(), 2);
         assert_eq!((jobs[1].request.prompt.as_str(), jobs[1].request.steps), ("b", 4));
-        assert_eq!(jobs[1].request.width, settings().width);
+        assert_eq!(jobs[1].request.width, settings.width);
+        let vae = |job: &NewJob| job.vae.clone().unwrap().display().to_string();
+        assert_eq!([vae(&jobs[0]), vae(&jobs[1])], ["own.safetensors", "bright.pt"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use emberbrush_library::{
 use super::{
     application::Window,
     controls::{icon_button, section, small},
+    dialogs::Question,
     icons,
     model_work::{Ended, ModelWork, Subject},
     models_page::{FoundModel, MODEL_ROW, bytes},
@@ -148,17 +149,15 @@ impl Window {
                 let folder =
                     format!("{}  {}", icons::FOLDER_PLUS, self.words.get("models-add-folder"));
                 let file = format!("{}  {}", icons::FILE_PLUS, self.words.get("models-add-file"));
-                let picked = if ui.button(folder).clicked() {
-                    self.dialogs.folder(std::path::Path::new(""))
+                let question = if ui.button(folder).clicked() {
+                    Question::folder(std::path::Path::new(""))
                 } else if ui.button(file).clicked() {
                     let title = self.words.get("models-add-file");
-                    self.dialogs.open(&title, &["safetensors", "ckpt", "pt"])
+                    Question::open(title, &["safetensors", "ckpt", "pt"])
                 } else {
-                    None
+                    return;
                 };
-                if let Some(path) = picked {
-                    self.add_to_library(ui.ctx(), path);
-                }
+                self.ask(ui.ctx(), question, Self::add_to_library);
             });
         });
         self.work_state(ui, &Subject::NewModel);

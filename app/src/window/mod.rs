@@ -1,9 +1,15 @@
 //! The window: what a person sees, and what it remembers.
 
 pub mod actions;
+mod adapter_panel;
+pub mod adapters;
+mod advanced_panel;
 mod application;
+mod asking;
 mod bar;
 pub mod completion;
+mod completion_popup;
+mod control_panel;
 pub mod controls;
 pub mod dialogs;
 mod export;

@@ -12,14 +12,15 @@ use emberbrush_library::folder::{Library, Model};
 use emberbrush_pipeline::{checkpoint::inspect::inspect, device::DeviceChoice};
 
 use super::{
-    application::{ModelState, Window},
+    application::Window,
     controls::{divider, focus_ring, section, small},
+    dialogs::Question,
     icons,
     overlay::Flow,
     theme::{BODY, Colours, RADIUS, ROW_HEIGHT, SECTION, SMALL, space},
     viewer::fitted,
 };
-use crate::engine::{Command, ModelSource};
+use crate::engine::ModelSource;
 
 /// The deepest folder below one that a person names in which checkpoints are found.
 const MAX_DEPTH: usize = 3;
@@ -260,10 +261,9 @@ impl Window {
             self.refresh_models();
         }
         let label = format!("{}  {}", icons::FOLDER_PLUS, self.words.get("models-add"));
-        if ui.button(label).clicked()
-            && let Some(folder) = self.dialogs.folder(Path::new(""))
-        {
-            self.add_model_folder(folder);
+        if ui.button(label).clicked() {
+            let question = Question::folder(Path::new(""));
+            self.ask(ui.ctx(), question, |window, _, folder| window.add_model_folder(folder));
         }
     }
 
@@ -299,9 +299,7 @@ impl Window {
         }
         if let Some(device) = wanted {
             self.preferences.device = device;
-            let model = self.settings.model.clone();
-            self.model = ModelState::Loading(model.clone());
-            self.engine.send(Command::Load { model, device });
+            self.load();
         }
     }
 }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use directories::UserDirs;
-use emberbrush_pipeline::{device::DeviceChoice, picture::FileFormat, places};
+use emberbrush_pipeline::{
+    adapters::AdapterFolders, device::DeviceChoice, picture::FileFormat, places,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{actions::Shortcuts, theme::ThemeChoice, words::Language};
@@ -51,6 +53,14 @@ pub struct Preferences {
     pub model_folders: Vec<PathBuf>,
     /// Where the wildcards that prompts name are.
     pub wildcards_folder: PathBuf,
+    /// Where LoRAs are found by name.
+    pub lora_folder: PathBuf,
+    /// Where embeddings are that prompts name.
+    pub embeddings_folder: PathBuf,
+    /// Autoencoders that were chosen before, to choose again.
+    pub vae_files: Vec<PathBuf>,
+    /// ControlNets that were chosen before, to choose again.
+    pub controlnets: Vec<PathBuf>,
     /// The format of new pictures.
     pub format: FileFormat,
     /// What is shown of unfinished pictures.
@@ -71,6 +81,14 @@ impl Preferences {
     /// The scales to choose from.
     pub const SCALES: [f32; 6] = [0.8, 0.9, 1.0, 1.25, 1.5, 2.0];
 
+    /// Where adapters that are given by name are looked for.
+    pub fn adapter_folders(&self) -> AdapterFolders {
+        AdapterFolders {
+            lora: Some(self.lora_folder.clone()),
+            embeddings: Some(self.embeddings_folder.clone()),
+        }
+    }
+
     /// The small autoencoder that shows unfinished pictures, where one is to.
     pub fn preview_decoder_in_use(&self) -> Option<&PathBuf> {
         self.preview_decoder.as_ref().filter(|_| self.previews == Previews::Tiny)
@@ -86,6 +104,10 @@ impl Default for Preferences {
             pictures_folder: default_pictures_folder(),
             model_folders: Vec::new(),
             wildcards_folder: places::data_folder().join("wildcards"),
+            lora_folder: places::data_folder().join("loras"),
+            embeddings_folder: places::data_folder().join("embeddings"),
+            vae_files: Vec::new(),
+            controlnets: Vec::new(),
             format: FileFormat::default(),
             previews: Previews::default(),
             preview_decoder: None,

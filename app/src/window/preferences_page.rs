@@ -1,5 +1,7 @@
 //! The settings page.
 
+use std::path::PathBuf;
+
 use egui::{Button, Key, RichText, ScrollArea, Ui, vec2};
 use emberbrush_pipeline::picture::FileFormat;
 
@@ -7,6 +9,7 @@ use super::{
     actions::{Action, Shortcut},
     application::Window,
     controls::{divider, list, section, segments, small},
+    dialogs::Question,
     icons,
     preferences::{Preferences, Previews},
     theme::{CONTROL_HEIGHT, Colours, SMALL, ThemeChoice, space},
@@ -69,9 +72,6 @@ impl Window {
         if self.preferences != before {
             let ctx = ui.ctx().clone();
             self.apply_preferences(&ctx);
-            if self.preferences.pictures_folder != before.pictures_folder {
-                self.gallery.scan(&ctx, &self.preferences.pictures_folder);
-            }
         }
     }
 
@@ -104,24 +104,17 @@ impl Window {
     }
 
     fn pictures(&mut self, ui: &mut Ui) {
-        row(ui, &self.words.get("preferences-folder"), |ui| {
-            let path = self.preferences.pictures_folder.display().to_string();
-            let button = Button::new(format!("{}  {path}", icons::FOLDER_OPEN)).truncate();
-            if ui.add(button).on_hover_text(path).clicked()
-                && let Some(folder) = self.dialogs.folder(&self.preferences.pictures_folder)
-            {
-                self.preferences.pictures_folder = folder;
-            }
+        self.folder(ui, "preferences-folder", "preferences-folder-tip", |preferences| {
+            &mut preferences.pictures_folder
         });
-        row(ui, &self.words.get("preferences-wildcards"), |ui| {
-            let path = self.preferences.wildcards_folder.display().to_string();
-            let button = Button::new(format!("{}  {path}", icons::FOLDER_OPEN)).truncate();
-            let tip = self.words.get("preferences-wildcards-tip");
-            if ui.add(button).on_hover_text(tip).clicked()
-                && let Some(folder) = self.dialogs.folder(&self.preferences.wildcards_folder)
-            {
-                self.preferences.wildcards_folder = folder;
-            }
+        self.folder(ui, "preferences-wildcards", "preferences-wildcards-tip", |preferences| {
+            &mut preferences.wildcards_folder
+        });
+        self.folder(ui, "preferences-loras", "preferences-loras-tip", |preferences| {
+            &mut preferences.lora_folder
+        });
+        self.folder(ui, "preferences-embeddings", "preferences-embeddings-tip", |preferences| {
+            &mut preferences.embeddings_folder
         });
         row(ui, &self.words.get("preferences-format"), |ui| {
             list("format")
@@ -152,6 +145,30 @@ impl Window {
         });
     }
 
+    /// A folder, with a button that chooses another.
+    fn folder(
+        &mut self,
+        ui: &mut Ui,
+        name: &str,
+        tip: &str,
+        of: fn(&mut Preferences) -> &mut PathBuf,
+    ) {
+        row(ui, &self.words.get(name), |ui| {
+            let path = of(&mut self.preferences).clone();
+            let label = format!("{}  {}", icons::FOLDER_OPEN, path.display());
+            let tip = format!("{}\n{}", self.words.get(tip), path.display());
+            if ui.add(Button::new(label).truncate()).on_hover_text(tip).clicked() {
+                self.ask(ui.ctx(), Question::folder(&path), move |window, ctx, folder| {
+                    let pictures = window.preferences.pictures_folder.clone();
+                    *of(&mut window.preferences) = folder;
+                    if window.preferences.pictures_folder != pictures {
+                        window.gallery.scan(ctx, &window.preferences.pictures_folder);
+                    }
+                });
+            }
+        });
+    }
+
     /// The file of the small autoencoder.
     fn preview_decoder(&mut self, ui: &mut Ui) {
         let title = self.words.get("preferences-preview-decoder");
@@ -162,10 +179,11 @@ impl Window {
             };
             let button = Button::new(format!("{}  {text}", icons::FOLDER_OPEN)).truncate();
             let tip = self.words.get("preferences-preview-decoder-tip");
-            if ui.add(button).on_hover_text(tip).clicked()
-                && let Some(file) = self.dialogs.open(&title, &["safetensors", "pth", "pt"])
-            {
-                self.preferences.preview_decoder = Some(file);
+            if ui.add(button).on_hover_text(tip).clicked() {
+                let question = Question::open(title.clone(), &["safetensors", "pth", "pt"]);
+                self.ask(ui.ctx(), question, |window, _, file| {
+                    window.preferences.preview_decoder = Some(file);
+                });
             }
         });
     }

@@ -9,8 +9,9 @@ use egui::{
     vec2,
 };
 use emberbrush_pipeline::{
-    prompt::{PromptReading, WildcardFolder},
-    request::{GenerationRequest, LATENT_CELL},
+    adapters::AdapterSelection,
+    prompt::PromptReading,
+    request::{ConditioningOptions, ControlPreprocess, GenerationRequest, LATENT_CELL},
     schedulers::{Sampler, Schedule},
 };
 
@@ -18,8 +19,7 @@ use crate::engine::{MemoryForecast, ModelSource};
 
 use super::{
     actions::Action,
-    application::{ModelState, Window},
-    completion::{Completion, Names, accept, complete},
+    application::{ModelState, Place, Window},
     controls::{
         divider, field, icon_button, icon_toggle, list, number, primary_button, small, wide_button,
     },
@@ -77,6 +77,11 @@ impl Window {
                     self.seed_and_count(ui);
                     self.steps_and_guidance(ui);
                     self.sampler_and_schedule(ui);
+                    divider(ui);
+                    self.adapters(ui);
+                    self.controlnets(ui);
+                    divider(ui);
+                    self.advanced(ui);
                 });
             });
         });
@@ -135,105 +140,6 @@ impl Window {
                 state.store(ui.ctx(), id);
             }
         }
-    }
-
-    /// While names are offered, the arrows choose among them, Enter takes one and Escape closes.
-    fn completion_keys(&mut self, ui: &Ui) {
-        let Some(offered) = &self.completion.offered else { return };
-        let count = offered.choices.len().max(1);
-        let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
-        if pressed(Key::Escape) {
-            self.completion.closed_for = Some(self.settings.prompt.clone());
-            self.completion.offered = None;
-            // Escape takes the focus away before anything is drawn.
-            ui.memory_mut(|memory| memory.request_focus(prompt_id()));
-            return;
-        }
-        if !ui.memory(|memory| memory.has_focus(prompt_id())) {
-            return;
-        }
-        if pressed(Key::ArrowDown) {
-            self.completion.chosen = (self.completion.chosen + 1) % count;
-        }
-        if pressed(Key::ArrowUp) {
-            self.completion.chosen = (self.completion.chosen + count - 1) % count;
-        }
-        if pressed(Key::Enter) {
-            self.take_completion(ui, self.completion.chosen);
-        }
-    }
-
-    /// Offers names below the prompt while one is typed.
-    fn completion(&mut self, ui: &Ui, prompt: &egui::Response) {
-        // A press on what is offered takes the focus from the prompt before it is a click.
-        let pointer = ui.input(|input| input.pointer.latest_pos());
-        let is_pressing = ui
-            .input(|input| input.pointer.any_down() || input.pointer.any_released())
-            && pointer.is_some_and(|at| self.completion.area.contains(at));
-        if !is_pressing {
-            let offered = prompt.has_focus().then(|| self.names_at_cursor(ui)).flatten();
-            if offered != self.completion.offered {
-                self.completion.chosen = 0;
-                self.completion.offered = offered;
-            }
-        }
-        self.completion.area = egui::Rect::NOTHING;
-        let Some(offered) = self.completion.offered.clone() else { return };
-        let mut wanted = None;
-        let area = egui::Area::new(Id::unique("completion"))
-            .order(egui::Order::Foreground)
-            .fixed_pos(prompt.rect.left_bottom() + vec2(0.0, space::XS))
-            .show(ui.ctx(), |ui| {
-                Frame::popup(ui.style()).show(ui, |ui| {
-                    ui.set_width(prompt.rect.width() - 2.0 * space::XS - 2.0);
-                    ui.spacing_mut().item_spacing.y = 0.0;
-                    for (place, choice) in offered.choices.iter().enumerate() {
-                        let is_chosen = place == self.completion.chosen;
-                        let button = egui::Button::selectable(is_chosen, choice)
-                            .truncate()
-                            .min_size(vec2(ui.available_width(), CONTROL_HEIGHT));
-                        if ui.add(button).clicked() {
-                            wanted = Some(place);
-                        }
-                    }
-                });
-            });
-        self.completion.area = area.response.rect;
-        if let Some(place) = wanted {
-            self.take_completion(ui, place);
-        }
-    }
-
-    fn names_at_cursor(&mut self, ui: &Ui) -> Option<Completion> {
-        let state = TextEditState::load(ui.ctx(), prompt_id())?;
-        let cursor = state.cursor.char_range()?.primary.index.0;
-        let prompt = &self.settings.prompt;
-        if self.completion.closed_for.as_ref() == Some(prompt) {
-            return None;
-        }
-        self.completion.closed_for = None;
-        if self.completion.offered.is_none() {
-            // The files may have changed since a name was last typed.
-            let wildcards = WildcardFolder::new(&self.preferences.wildcards_folder);
-            if complete(prompt, cursor, &self.completion.names).is_none() && !prompt.contains("__")
-            {
-                return None;
-            }
-            self.completion.names = Names { wildcards: wildcards.names() };
-        }
-        complete(prompt, cursor, &self.completion.names)
-    }
-
-    fn take_completion(&mut self, ui: &Ui, place: usize) {
-        let Some(offered) = self.completion.offered.take() else { return };
-        let Some(choice) = offered.choices.get(place) else { return };
-        let (prompt, cursor) = accept(&self.settings.prompt, &offered, choice);
-        self.completion.closed_for = Some(prompt.clone());
-        self.settings.prompt = prompt;
-        let mut state = TextEditState::load(ui.ctx(), prompt_id()).unwrap_or_default();
-        state.cursor.set_char_range(Some(CCursorRange::one(CCursor::new(CharIndex(cursor)))));
-        state.store(ui.ctx(), prompt_id());
-        ui.memory_mut(|memory| memory.request_focus(prompt_id()));
     }
 
     fn style_choice(&mut self, ui: &mut Ui) {
@@ -486,6 +392,10 @@ impl Window {
         self.memory_note(ui);
         let shortcuts = &self.preferences.shortcuts;
         ui.set_min_height(BUTTON_HEIGHT);
+        if self.session.place == Place::Canvas {
+            self.fill_button(ui);
+            return;
+        }
         if self.queue.running().is_none() {
             let keys = shortcuts.of(Action::Generate);
             let label = self.words.get("generate");
@@ -505,11 +415,32 @@ impl Window {
         }
     }
 
+    /// The same button on the canvas, where it fills what is marked.
+    fn fill_button(&mut self, ui: &mut Ui) {
+        let shortcuts = &self.preferences.shortcuts;
+        if self.canvas.filling().is_some() {
+            let keys = shortcuts.of(Action::Cancel);
+            let label = self.words.get("fill-cancel");
+            if wide_button(ui, icons::STOP_CIRCLE, &label, keys).clicked() {
+                self.with_canvas(|canvas, context| canvas.cancel(context));
+            }
+            return;
+        }
+        let keys = shortcuts.of(Action::Generate);
+        let (label, tip) = (self.words.get("fill"), self.words.get("fill-tip"));
+        let button = ui.add_enabled_ui(self.canvas.can_fill(), |ui| {
+            primary_button(ui, icons::SPARKLE, &label, keys)
+        });
+        if button.inner.on_hover_text(tip).clicked() {
+            self.act(&ui.ctx().clone(), Action::Generate);
+        }
+    }
+
     /// A line about memory where the run that is set would be tight, and a smaller size where it
     /// would not fit.
     fn memory_note(&mut self, ui: &mut Ui) {
         let ModelState::Ready(model) = &self.model else { return };
-        let wanted = self.settings.request();
+        let wanted = what_takes_memory(self.settings.request());
         let id = Id::unique("memory");
         let cached = ui.data(|data| data.get_temp::<(GenerationRequest, MemoryForecast)>(id));
         let forecast = match cached {
@@ -558,8 +489,30 @@ impl Window {
     }
 }
 
+/// The request without what makes no difference to memory, so that typing and dragging do not have
+/// it foretold again.
+fn what_takes_memory(mut request: GenerationRequest) -> GenerationRequest {
+    request.prompt.clear();
+    request.negative_prompt.clear();
+    request.seed = 0;
+    request.conditioning = ConditioningOptions::default();
+    // Merged into weights that are there already.
+    request.adapters = AdapterSelection::default();
+    for unit in &mut request.control.0 {
+        (unit.weight, unit.start, unit.end, unit.guess) = (1.0, 0.0, 1.0, false);
+        unit.preprocess = ControlPreprocess::None;
+    }
+    request
+}
+
 /// A field for text of several lines.
-fn text_area(ui: &mut Ui, id: Id, text: &mut String, hint: &str, rows: usize) -> egui::Response {
+pub(super) fn text_area(
+    ui: &mut Ui,
+    id: Id,
+    text: &mut String,
+    hint: &str,
+    rows: usize,
+) -> egui::Response {
     let colours = Colours::of_ui(ui);
     ui.scope(|ui| {
         // The line around what has the focus.

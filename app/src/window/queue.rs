@@ -1,11 +1,12 @@
 //! The jobs that wait, run and are done.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{Delivery, Failure, Job, JobEnd, JobId, ModelSource, SourcePictures};
-use emberbrush_pipeline::{device::DeviceChoice, request::GenerationRequest};
+use super::preferences::Preferences;
+use crate::engine::{Delivery, Failure, Job, JobEnd, JobId, ModelSource, Setup, SourcePictures};
+use emberbrush_pipeline::request::GenerationRequest;
 
 /// The most finished jobs that are listed.
 const MAX_ENDED: usize = 200;
@@ -50,6 +51,9 @@ pub struct Entry {
     pub request: GenerationRequest,
     /// With which checkpoint.
     pub model: ModelSource,
+    /// What stands in for its autoencoder.
+    #[serde(default)]
+    pub vae: Option<PathBuf>,
     /// Where the pictures go.
     pub delivery: Delivery,
     /// How far it is.
@@ -77,6 +81,8 @@ pub struct NewJob {
     pub request: GenerationRequest,
     /// With which checkpoint.
     pub model: ModelSource,
+    /// What stands in for its autoencoder.
+    pub vae: Option<PathBuf>,
     /// Where the pictures go.
     pub delivery: Delivery,
     /// Pictures to start from that are in memory.
@@ -169,12 +175,13 @@ impl Queue {
         self.revision += 1;
         let id = JobId(self.next_id);
         self.next_id += 1;
-        let NewJob { origin, request, model, delivery, sources } = job;
+        let NewJob { origin, request, model, vae, delivery, sources } = job;
         self.entries.push(Entry {
             id,
             origin,
             request,
             model,
+            vae,
             delivery,
             state: EntryState::Waiting,
             made: 0,
@@ -189,9 +196,9 @@ impl Queue {
         id
     }
 
-    /// Begins the next job where none runs and the queue is not paused, on a device and with the
-    /// wildcards of a folder.
-    pub fn begin_next(&mut self, device: DeviceChoice, wildcards: &Path) -> Option<Job> {
+    /// Begins the next job where none runs and the queue is not paused, on the device and with the
+    /// folders that are preferred.
+    pub fn begin_next(&mut self, preferences: &Preferences) -> Option<Job> {
         if self.paused || self.running().is_some() {
             return None;
         }
@@ -202,10 +209,14 @@ impl Queue {
             id: entry.id,
             request: entry.request.clone(),
             first: entry.made,
-            model: entry.model.clone(),
-            device,
-            wildcards: wildcards.to_owned(),
-            preview_decoder: None,
+            setup: Setup {
+                model: entry.model.clone(),
+                vae: entry.vae.clone(),
+                device: preferences.device,
+            },
+            wildcards: preferences.wildcards_folder.clone(),
+            adapter_folders: preferences.adapter_folders(),
+            preview_decoder: preferences.preview_decoder_in_use().cloned(),
             sources: entry.sources.clone(),
             delivery: entry.delivery.clone(),
         })
@@ -333,6 +344,7 @@ mod tests {
                 control: Default::default(),
             },
             model: ModelSource::InTheBox,
+            vae: None,
             delivery: Delivery::Memory,
             sources: None,
         }
@@ -347,22 +359,22 @@ mod tests {
         let mut queue = Queue::default();
         let first = queue.add(job("a", 2));
         let second = queue.add(job("b", 1));
-        assert_eq!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap().id, first);
-        assert!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).is_none());
+        assert_eq!(queue.begin_next(&Preferences::default()).unwrap().id, first);
+        assert!(queue.begin_next(&Preferences::default()).is_none());
         queue.picture_made(first);
         assert_eq!(queue.pictures_left(), 2);
         queue.ended(first, JobEnd::Done);
         queue.paused = true;
-        assert!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).is_none());
+        assert!(queue.begin_next(&Preferences::default()).is_none());
         queue.paused = false;
-        assert_eq!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap().id, second);
+        assert_eq!(queue.begin_next(&Preferences::default()).unwrap().id, second);
     }
 
     #[test]
     fn waiting_jobs_move_and_the_running_one_stays() {
         let mut queue = Queue::default();
         let ids: Vec<_> = ["a", "b", "c"].map(|prompt| queue.add(job(prompt, 1))).to_vec();
-        queue.begin_next(DeviceChoice::Cpu, Path::new(""));
+        queue.begin_next(&Preferences::default());
         queue.move_waiting(ids[1], Direction::Up);
         assert_eq!(prompts(&queue), ["a", "b", "c"]);
         queue.move_waiting(ids[2], Direction::Up);
@@ -375,11 +387,11 @@ mod tests {
     fn what_failed_is_tried_again_for_what_it_lacks() {
         let mut queue = Queue::default();
         let id = queue.add(job("a", 3));
-        queue.begin_next(DeviceChoice::Cpu, Path::new(""));
+        queue.begin_next(&Preferences::default());
         queue.picture_made(id);
         queue.ended(id, JobEnd::Failed(Failure::new("disk full")));
         queue.retry(id);
-        let again = queue.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap();
+        let again = queue.begin_next(&Preferences::default()).unwrap();
         assert_eq!((again.first, again.request.count), (1, 3));
     }
 
@@ -388,7 +400,7 @@ mod tests {
         let mut queue = Queue::default();
         let id = queue.add(job("a", 3));
         queue.add(NewJob { origin: Origin::Canvas, ..job("fill", 3) });
-        queue.begin_next(DeviceChoice::Cpu, Path::new(""));
+        queue.begin_next(&Preferences::default());
         queue.picture_made(id);
         let before = queue.revision();
         queue.picture_made(id);
@@ -397,7 +409,7 @@ mod tests {
         let text = serde_json::to_string(&queue.for_journal()).unwrap();
         let mut restored = serde_json::from_str::<Queue>(&text).unwrap().restored();
         assert_eq!(prompts(&restored), ["a"]);
-        assert_eq!(restored.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap().first, 1);
+        assert_eq!(restored.begin_next(&Preferences::default()).unwrap().first, 1);
         assert!(restored.add(job("b", 1)).0 > id.0);
     }
 
@@ -407,7 +419,7 @@ mod tests {
         let first = queue.add(job("a", 1));
         let second = queue.add(job("b", 1));
         queue.cancel_waiting(first);
-        assert_eq!(queue.begin_next(DeviceChoice::Cpu, Path::new("")).unwrap().id, second);
+        assert_eq!(queue.begin_next(&Preferences::default()).unwrap().id, second);
         queue.cancel_waiting(second);
         assert_eq!(queue.running().unwrap().id, second, "the engine stops what runs");
     }

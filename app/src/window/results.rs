@@ -143,7 +143,7 @@ impl Results {
     /// Takes note of what happens in a job.
     pub fn on_event(&mut self, ctx: &Context, job: JobId, steps: u32, event: JobEvent) {
         match event {
-            JobEvent::Checkpoint => {}
+            JobEvent::Checkpoint | JobEvent::UnusedKeys(_) => {}
             JobEvent::Started { index, seed } => {
                 self.preview = None;
                 self.was_cancelled = false;

@@ -1,7 +1,8 @@
 //! The settings of the next pictures, as a person sets them.
 
+use std::path::PathBuf;
+
 use emberbrush_pipeline::{
-    adapters::AdapterSelection,
     request::{ConditioningOptions, Control, GenerationRequest, LATENT_CELL, Mode},
     rng::RngSource,
     schedulers::{Compat, Sampler, Schedule},
@@ -9,7 +10,8 @@ use emberbrush_pipeline::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::engine::ModelSource;
+use super::adapters::AdapterChoices;
+use crate::{commands::settings::OF_THE_RUN, engine::ModelSource};
 
 /// What a person sets before pressing Generate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +23,9 @@ pub struct GenerationSettings {
     pub negative: String,
     /// With which checkpoint.
     pub model: ModelSource,
+    /// What stands in for its autoencoder.
+    #[serde(default)]
+    pub vae: Option<PathBuf>,
     /// How a step is made.
     pub sampler: Sampler,
     /// How noise levels are spaced.
@@ -49,8 +54,9 @@ pub struct GenerationSettings {
     pub count: u32,
     /// What is added to the checkpoint.
     #[serde(default)]
-    pub adapters: AdapterSelection,
-    /// What steers the picture beside words.
+    pub adapters: AdapterChoices,
+    /// What steers the picture beside words. Those without a picture of their own see what is on
+    /// the canvas, and act there alone.
     #[serde(default)]
     pub control: Control,
 }
@@ -62,6 +68,7 @@ impl GenerationSettings {
             prompt: String::new(),
             negative: String::new(),
             model,
+            vae: None,
             sampler: defaults.sampler,
             schedule: defaults.schedule,
             compat: defaults.compat,
@@ -93,8 +100,16 @@ impl GenerationSettings {
         };
     }
 
-    /// The request that these settings mean.
+    /// The request that these settings mean at the Prompt place.
     pub fn request(&self) -> GenerationRequest {
+        let mut request = self.request_on_canvas();
+        request.control.0.retain(|unit| unit.image.is_some());
+        request
+    }
+
+    /// The request that these settings mean where there is a picture to start from, which is yet to
+    /// be named in its mode.
+    pub fn request_on_canvas(&self) -> GenerationRequest {
         GenerationRequest {
             mode: Mode::TextToImage,
             prompt: self.prompt.clone(),
@@ -110,28 +125,43 @@ impl GenerationSettings {
             seed: self.seed,
             rng: self.rng,
             count: self.count,
-            adapters: self.adapters.clone(),
+            adapters: self.adapters.selection(),
             control: self.control.clone(),
         }
     }
 
     /// Takes over the settings of a picture, such as a file or the gallery holds them: by the
-    /// names of the flags. Gives the names of those that could not be taken over.
+    /// names of the flags. Adapters and ControlNets that it does not state are none. Gives the
+    /// names of those that could not be taken over.
     pub fn take_fields(&mut self, fields: &Map<String, Value>) -> Vec<String> {
         let mut left = Vec::new();
-        let mut request = GenerationRequest { count: 1, ..self.request() };
-        for (name, value) in fields {
+        let mut request = GenerationRequest {
+            count: 1,
+            adapters: Default::default(),
+            control: Default::default(),
+            ..self.request()
+        };
+        let is_of_control = |name: &String| Control::FIELDS.contains(&name.as_str());
+        let (control, others): (Map<_, _>, Map<_, _>) =
+            fields.clone().into_iter().partition(|(name, _)| is_of_control(name));
+        for (name, value) in others {
             // What a picture started from is not part of these settings, and the model is chosen
             // by hand, since a name does not say where its files are.
-            const OF_THE_RUN: [&str; 6] =
-                ["mode", "count", "dtype", "prompt-syntax", "model", "model-hash"];
-            if OF_THE_RUN.contains(&name.as_str()) {
+            if ["mode", "count"].contains(&name.as_str()) || OF_THE_RUN.contains(&name.as_str()) {
                 continue;
             }
-            let single = Map::from_iter([(name.clone(), value.clone())]);
-            match request.with_fields(&single) {
+            match request.with_fields(&Map::from_iter([(name.clone(), value)])) {
                 Ok(with) if with.mode == Mode::TextToImage => request = with,
-                _ => left.push(name.clone()),
+                _ => left.push(name),
+            }
+        }
+        if !control.is_empty() {
+            // Other programs say neither where their maps are nor where their files.
+            let says_where =
+                ["control-image", "init"].iter().any(|name| fields.contains_key(*name));
+            match request.with_fields(&control) {
+                Ok(with) if says_where => request = with,
+                _ => left.push(Control::FIELD.to_owned()),
             }
         }
         self.take_request(&request);
@@ -145,6 +175,7 @@ impl GenerationSettings {
             prompt: request.prompt.clone(),
             negative: request.negative_prompt.clone(),
             model: self.model.clone(),
+            vae: self.vae.clone(),
             sampler: request.sampler,
             schedule: request.schedule,
             compat: request.compat,
@@ -157,7 +188,7 @@ impl GenerationSettings {
             seed_is_locked: true,
             rng: request.rng,
             count: 1,
-            adapters: request.adapters.clone(),
+            adapters: request.adapters.clone().into(),
             control: request.control.clone(),
         };
     }
@@ -216,6 +247,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::window::adapters::LoraChoice;
 
     /// Settings as the model in the box recommends them.
     fn settings() -> GenerationSettings {
@@ -223,6 +255,7 @@ mod tests {
             prompt: "a red apple".to_owned(),
             negative: "blur".to_owned(),
             model: ModelSource::InTheBox,
+            vae: None,
             sampler: Sampler::Dpmpp2m,
             schedule: Schedule::Automatic,
             compat: Compat::default(),
@@ -246,6 +279,17 @@ mod tests {
         made.sampler = Sampler::EulerAncestral;
         made.width = 192;
         made.seed = 99;
+        made.compat = Compat::A1111;
+        made.conditioning = ConditioningOptions {
+            prompt_2: Some("in oil".to_owned()),
+            clip_skip: 2,
+            guidance_rescale: 0.5,
+            variation_seed: 3,
+            variation_strength: 0.25,
+            ..ConditioningOptions::default()
+        };
+        made.adapters.lora = vec![LoraChoice::On("ink:0.5:1".parse().unwrap())];
+        made.control = two_controlnets();
         let texts = emberbrush_pipeline::metadata::texts(
             &made.request(),
             0,
@@ -264,6 +308,39 @@ mod tests {
         let mut taken = GenerationSettings { prompt: String::new(), ..settings() };
         assert_eq!(taken.take_fields(&read.fields), Vec::<String>::new());
         assert_eq!(taken, GenerationSettings { count: 1, seed_is_locked: true, ..made });
+    }
+
+    fn two_controlnets() -> Control {
+        let fields = json!({
+            "control": ["canny", "depth"], "control-image": ["a.png", "b.png"],
+            "control-preprocess": ["canny", "none"], "control-weight": [0.5, 1.0],
+            "control-start": [0.25, 0.0], "control-end": 0.75,
+        });
+        serde_json::from_value(fields).unwrap()
+    }
+
+    #[test]
+    fn controlnets_of_the_canvas_act_there_alone() {
+        let mut settings = settings();
+        settings.control = two_controlnets();
+        settings.control.0[0].image = None;
+        let models = |request: GenerationRequest| -> Vec<PathBuf> {
+            request.control.0.into_iter().map(|unit| unit.model).collect()
+        };
+        assert_eq!(models(settings.request()), [PathBuf::from("depth")]);
+        assert_eq!(models(settings.request_on_canvas()).len(), 2);
+        settings.request().check().unwrap();
+    }
+
+    #[test]
+    fn a_picture_without_adapters_takes_them_away_and_unknown_places_are_named() {
+        let mut taken = settings();
+        taken.adapters.lora = vec![LoraChoice::On("ink".parse().unwrap())];
+        taken.control = two_controlnets();
+        let fields = json!({ "prompt": "a", "control": ["canny"], "control-weight": [1.0] });
+        assert_eq!(taken.take_fields(fields.as_object().unwrap()), ["control"]);
+        assert_eq!(taken.adapters, AdapterChoices::default());
+        assert_eq!(taken.control, Control::default());
     }
 
     #[test]

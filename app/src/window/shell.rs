@@ -140,9 +140,10 @@ impl Window {
             return;
         }
         let after = &self.settings;
+        // What follows once the pointer was let go is a step of its own.
+        let is_let_go = ctx.input(|input| input.pointer.any_released());
         if after == before {
-            // A change after a pause, or after the pointer was let go, is a step of its own.
-            if ctx.input(|input| input.pointer.any_released()) {
+            if is_let_go {
                 self.timeline.end_step();
             }
             return;
@@ -163,5 +164,8 @@ impl Window {
             self.timeline.end_step();
         }
         self.timeline.changed(before, subject);
+        if is_let_go {
+            self.timeline.end_step();
+        }
     }
 }

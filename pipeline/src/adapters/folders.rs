@@ -135,6 +135,15 @@ fn find_file(file: &Path, folder: Option<&Path>) -> Option<FoundFile> {
     files_below(folder).into_iter().find(|path| name(path) == wanted).and_then(FoundFile::new)
 }
 
+/// What flags and prompts call the adapters in a folder and the folders in it, in order. A folder
+/// that cannot be read has none.
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = files_below(folder).iter().map(|path| name(path)).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
 /// A file's name without its ending.
 pub(super) fn name(path: &Path) -> String {
     path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
@@ -178,6 +187,7 @@ mod tests {
         fs::create_dir(&below).unwrap();
         fs::write(below.join("ink v1.2.safetensors"), "x").unwrap();
         fs::write(below.join("notes.txt"), "x").unwrap();
+        assert_eq!(names(folder.path()), ["ink v1.2"]);
         let path = Some(folder.path().to_owned());
         let folders = AdapterFolders { lora: path.clone(), embeddings: path };
         let select = |text: &str| AdapterSelection {

@@ -13,7 +13,7 @@ mod textual_inversion;
 use emberbrush_layers::weights::WeightError;
 use thiserror::Error;
 
-pub use folders::{AdapterFolders, FoundFile, FoundLora};
+pub use folders::{AdapterFolders, FoundFile, FoundLora, names};
 pub use list::{AdapterKind, Compatibility, ListedAdapter, list};
 pub use lora_file::LoraFile;
 pub use merge::{AdaptedWeights, Merge, NetworkMerge, UnusedKeys, WeightedLora};

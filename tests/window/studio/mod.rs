@@ -16,11 +16,12 @@ use egui::UiBuilder;
 use emberbrush::{
     engine::{
         Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
-        MemoryForecast, MemoryForecaster, ModelSource, PromptReader, SourcePictures,
+        MemoryForecast, MemoryForecaster, ModelSource, PromptReader, Setup, SourcePictures,
     },
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
+    checkpoint::folder::Family,
     device::{DeviceChoice, DeviceInfo, DeviceKind, list},
     editing::Sources,
     metadata::{self, MadeWith},
@@ -45,12 +46,14 @@ pub struct Control {
     pub holds: AtomicBool,
     /// What the next job does instead of drawing.
     pub next: Mutex<Option<Trouble>>,
-    /// The device that the checkpoint was last loaded onto.
-    pub device: Mutex<Option<DeviceChoice>>,
+    /// What was last loaded.
+    pub setup: Mutex<Option<Setup>>,
+    /// The family of its checkpoint, where it is not the first.
+    pub family: Mutex<Option<Family>>,
+    /// The jobs that it was given.
+    pub jobs: Mutex<Vec<Job>>,
     /// Pictures that it draws in turn, by the number of the picture, instead of colours.
     pub drawings: Mutex<Vec<RgbImage>>,
-    /// What was to make the previews of each job.
-    pub preview_decoders: Mutex<Vec<Option<PathBuf>>>,
 }
 
 pub enum Trouble {
@@ -64,17 +67,18 @@ pub struct FakeEngine {
 }
 
 impl Engine for FakeEngine {
-    fn load(&mut self, model: &ModelSource, choice: DeviceChoice) -> Result<LoadedModel, Failure> {
-        *self.control.device.lock().unwrap() = Some(choice);
+    fn load(&mut self, setup: &Setup) -> Result<LoadedModel, Failure> {
+        *self.control.setup.lock().unwrap() = Some(setup.clone());
         let devices = self.devices();
-        let device = devices.iter().find(|device| device.id == choice).unwrap_or(&devices[0]);
-        if *model != ModelSource::InTheBox {
+        let device = devices.iter().find(|device| device.id == setup.device).unwrap_or(&devices[0]);
+        if setup.model != ModelSource::InTheBox {
             return Err(Failure::new("there is no such checkpoint"));
         }
         Ok(LoadedModel {
-            source: model.clone(),
-            name: model.name(),
-            family: "Stable Diffusion 1.x",
+            source: setup.model.clone(),
+            vae: setup.vae.clone(),
+            name: setup.model.name(),
+            family: self.control.family.lock().unwrap().unwrap_or(Family::StableDiffusion1),
             device: device.clone(),
             dtype: "f32".to_owned(),
             defaults: defaults(),
@@ -95,7 +99,7 @@ impl Engine for FakeEngine {
     }
 
     fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
-        self.control.preview_decoders.lock().unwrap().push(job.preview_decoder.clone());
+        self.control.jobs.lock().unwrap().push(job.clone());
         let trouble = self.control.next.lock().unwrap().take();
         match trouble {
             Some(Trouble::Panic) => panic!("the engine was told to"),
