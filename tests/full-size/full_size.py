@@ -4,14 +4,20 @@
 usage: full_size.py make FOLDER              writes FOLDER/checkpoint (Hugging Face layout, f16, 2.1 GB)
        full_size.py single FOLDER            writes FOLDER/single.safetensors: the same weights as one file
        full_size.py goldens FOLDER           writes FOLDER/goldens.safetensors: what diffusers computes, f32, CPU
-       full_size.py time FOLDER SIZE [bf16]  times diffusers on two threads, f32 or bf16; prints one JSON object
+       full_size.py time FOLDER SIZE [bf16] [RUNS]
+                                             times diffusers on two threads, f32 or bf16; prints one JSON object
+       full_size.py picture FOLDER SIZE [bf16]
+                                             times a whole picture of 20 steps in diffusers, loaded before
+       full_size.py cpp FOLDER SIZE          times stable-diffusion.cpp (PyPI cyllama) on single.safetensors
 
 Needs tests/fixtures/requirements.txt. For `time`, nothing else may run.
 """
 import json
 import os
+import re
 import resource
 import shutil
+import subprocess
 import sys
 import time
 import warnings
@@ -55,22 +61,58 @@ def make(folder):
     shutil.copy(f"{tiny}/model_index.json", out)
 
 
-def single(folder):
-    """Names are those of the tiny single file, which has the same layout."""
-    parts = {
-        part: load_file(f"{folder}/checkpoint/{part}/{stem}.safetensors")
-        for part, stem in (("text_encoder", "model"), ("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"))
+def ldm_unet(key):
+    """The name of a UNet's tensor in Stability's single files."""
+    top = {
+        "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2", "conv_in": "input_blocks.0.0",
+        "conv_norm_out": "out.0", "conv_out": "out.2",
     }
-    older = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v.", ".proj_attn.": ".to_out.0."}
+    resnet = {
+        "norm1": "in_layers.0", "conv1": "in_layers.2", "norm2": "out_layers.0", "conv2": "out_layers.3",
+        "time_emb_proj": "emb_layers.1", "conv_shortcut": "skip_connection",
+    }
+    for name, ldm in top.items():
+        if key.startswith(name + "."):
+            return ldm + key[len(name):]
+    parts = key.split(".")
+    if parts[0] == "mid_block":
+        place, kind, rest = "middle_block", parts[1], parts[3:]
+        index = 1 if kind == "attentions" else 2 * int(parts[2])
+    else:
+        level, kind, number, rest = int(parts[1]), parts[2], int(parts[3]), parts[4:]
+        index = 1 if kind == "attentions" else 0
+        if kind == "downsamplers":
+            return ".".join(["input_blocks", str(3 * level + 3), "0.op", *rest[1:]])
+        if kind == "upsamplers":
+            return ".".join(["output_blocks", str(3 * level + 2), "1" if level == 0 else "2", *rest])
+        place = f"input_blocks.{3 * level + number + 1}" if parts[0] == "down_blocks" else f"output_blocks.{3 * level + number}"
+    if kind == "resnets":
+        rest = [resnet[rest[0]], *rest[1:]]
+    return ".".join([place, str(index), *rest])
+
+
+def ldm_vae(key):
+    for name, ldm in {
+        "mid_block.attentions.0": "mid.attn_1", "mid_block.resnets.0": "mid.block_1", "mid_block.resnets.1": "mid.block_2",
+        "group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out", "conv_norm_out": "norm_out",
+        "conv_shortcut": "nin_shortcut", "downsamplers.0": "downsample", "upsamplers.0": "upsample", "resnets": "block",
+    }.items():
+        key = key.replace(name, ldm)
+    key = re.sub(r"down_blocks\.(\d)", r"down.\1", key)
+    return re.sub(r"up_blocks\.(\d)", lambda found: f"up.{3 - int(found[1])}", key)
+
+
+def single(folder):
     tensors = {}
-    for line in open(f"{FIXTURES}/../single-files/sd15-tiny.tsv").read().splitlines()[1:]:
-        name, source = line.split("\t")
-        part, _, key = source.split(" ")[-1].partition(":")
-        for old, new in older.items():
-            key = key.replace(old, new)
-        if part in parts and key in parts[part]:
-            tensor = parts[part][key]
-            tensors[name] = tensor[:, :, None, None].contiguous() if source.startswith("4 ") else tensor
+    for part, stem, name in (
+        ("text_encoder", "model", lambda key: f"cond_stage_model.transformer.{key}"),
+        ("unet", "diffusion_pytorch_model", lambda key: f"model.diffusion_model.{ldm_unet(key)}"),
+        ("vae", "diffusion_pytorch_model", lambda key: f"first_stage_model.{ldm_vae(key)}"),
+    ):
+        for key, tensor in load_file(f"{folder}/checkpoint/{part}/{stem}.safetensors").items():
+            if part == "vae" and "attn_1" in ldm_vae(key) and tensor.dim() == 2:
+                tensor = tensor[:, :, None, None].contiguous()
+            tensors[name(key)] = tensor
     save_file(tensors, f"{folder}/single.safetensors")
 
 
@@ -113,7 +155,11 @@ def median_seconds(run, count):
     return sorted(seconds)[len(seconds) // 2]
 
 
-def measure(folder, size, dtype):
+def show(result):
+    print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in result.items()}))
+
+
+def measure(folder, size, dtype, runs):
     start = time.perf_counter()
     pipeline = load(folder, dtype)
     loaded = time.perf_counter() - start
@@ -122,17 +168,52 @@ def measure(folder, size, dtype):
     side = size // 8
     sample = torch.randn(2, 4, side, side, dtype=dtype)
     latents = torch.randn(1, 4, side, side, dtype=dtype)
-    result = {
+    show({
         "size": size,
         "dtype": str(dtype).removeprefix("torch."),
         "load_s": loaded,
-        "text_s": median_seconds(lambda: pipeline.text_encoder(ids), 3),
-        "unet_step_s": median_seconds(lambda: pipeline.unet(sample, 500, text), 5 if size <= 256 else 3),
-        "vae_decode_s": median_seconds(lambda: pipeline.vae.decode(latents), 3 if size <= 256 else 1),
+        "text_s": median_seconds(lambda: pipeline.text_encoder(ids), runs),
+        "unet_step_s": median_seconds(lambda: pipeline.unet(sample, 500, text), runs),
+        "vae_decode_s": median_seconds(lambda: pipeline.vae.decode(latents), runs),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6,
         "load_average": os.getloadavg()[0],
-    }
-    print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in result.items()}))
+    })
+
+
+def picture(folder, size, dtype):
+    pipeline = load(folder, dtype)
+    pipeline.safety_checker = None
+    pipeline.set_progress_bar_config(disable=True)
+    start = time.perf_counter()
+    pipeline("a photo of a cat", width=size, height=size, num_inference_steps=20, guidance_scale=7.5)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    show({"size": size, "dtype": str(dtype).removeprefix("torch."), "picture_s": seconds, "peak_rss_mb": peak})
+
+
+def cpp(folder, size):
+    steps = 3
+    done = subprocess.run(
+        [os.path.join(os.path.dirname(sys.executable), "cyllama"), "sd", "txt2img", "--model", f"{folder}/single.safetensors",
+         "-p", "a photo of a cat", "--output", f"{folder}/cyllama.png",
+         "--width", str(size), "--height", str(size), "--steps", str(steps), "--cfg-scale", "7.5", "--threads", "2", "--verbose"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True,
+    )
+
+    def seconds(pattern):
+        found = re.search(pattern, done.stdout)
+        return float(found[1]) if found else None
+
+    sampled = seconds(r"sampling completed, taking ([\d.]+)s")
+    show({
+        "size": size,
+        "dtype": "f16",
+        "load_s": seconds(r"loading tensors completed, taking ([\d.]+)s"),
+        "text_s": seconds(r"get_learned_condition completed, taking ([\d.]+)"),
+        "unet_step_s": sampled and sampled / steps,
+        "vae_decode_s": seconds(r"decode_first_stage completed, taking ([\d.]+)s"),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6,
+    })
 
 
 command, folder, *rest = sys.argv[1:]
@@ -143,4 +224,11 @@ elif command == "single":
 elif command == "goldens":
     goldens(folder)
 else:
-    measure(folder, int(rest[0]), torch.bfloat16 if rest[1:] == ["bf16"] else torch.float32)
+    dtype = torch.bfloat16 if "bf16" in rest else torch.float32
+    if command == "picture":
+        picture(folder, int(rest[0]), dtype)
+    elif command == "cpp":
+        cpp(folder, int(rest[0]))
+    else:
+        runs = [int(word) for word in rest[1:] if word.isdigit()]
+        measure(folder, int(rest[0]), dtype, runs[0] if runs else 5)

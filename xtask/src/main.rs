@@ -1,15 +1,30 @@
 //! `cargo xtask COMMAND`: what is done to the project itself.
 
+mod bench_peers;
+
 use std::process::{Command, ExitCode};
 
-const USAGE: &str = "cargo xtask screenshots [SCREEN]   draws the screens of docs/screens anew";
+const USAGE: &str = "\
+cargo xtask screenshots [SCREEN]          draws the screens of docs/screens anew";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next()) {
-        (Some("screenshots"), screen) => screenshots(screen),
+    match arguments.next().as_deref() {
+        Some("screenshots") => screenshots(arguments.next()),
+        Some("bench-peers") => {
+            let done = bench_peers::Options::parse(arguments)
+                .map_err(|error| format!("{error}\n{}", bench_peers::USAGE))
+                .and_then(|options| bench_peers::run(&options));
+            match done {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         _ => {
-            eprintln!("{USAGE}");
+            eprintln!("{USAGE}\n{}", bench_peers::USAGE);
             ExitCode::FAILURE
         }
     }

@@ -20,8 +20,8 @@ use crate::{
     report::{object, println},
 };
 
-/// How often the short stages are measured.
-const REPETITIONS: usize = 3;
+/// How often encoding and decoding are measured, at most.
+const REPETITIONS: u32 = 3;
 
 /// What one bench finds, in seconds and megabytes.
 struct Measurements {
@@ -101,8 +101,9 @@ fn measure(
     interruption: &Interruption,
     load_s: f64,
 ) -> anyhow::Result<Measurements> {
+    let repetitions = REPETITIONS.min(request.steps - 1);
     let mut text = Vec::new();
-    for repetition in 0..=REPETITIONS {
+    for repetition in 0..=repetitions {
         // Encoded prompts are kept, so each repetition needs one of its own.
         let prompts = GenerationRequest {
             prompt: format!("a photo of a cat {repetition}"),
@@ -139,7 +140,7 @@ fn measure(
     )?;
 
     let mut decode = Vec::new();
-    for _ in 0..=REPETITIONS {
+    for _ in 0..=repetitions {
         let started = Instant::now();
         pipeline.decode(latents.clone(), &mut || interruption.flow())?;
         decode.push(started.elapsed().as_secs_f64());
