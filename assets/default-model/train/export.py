@@ -8,14 +8,16 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+from sampling import BETAS, GUIDANCE, STEPS
 
 # DDIM with trailing steps starts at pure noise, which plain backgrounds need,
 # and ends at the picture itself.
 SCHEDULER = {
     "_class_name": "DDIMScheduler", "_diffusers_version": "0.35.2",
-    "num_train_timesteps": 1000, "beta_start": 0.0001, "beta_end": 0.02, "beta_schedule": "linear",
-    "trained_betas": None, "prediction_type": "v_prediction", "timestep_spacing": "trailing",
+    **BETAS, "trained_betas": None, "timestep_spacing": "trailing",
     "steps_offset": 0, "set_alpha_to_one": True, "clip_sample": False, "clip_sample_range": 1.0,
     "thresholding": False, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0,
     "rescale_betas_zero_snr": False,
@@ -28,7 +30,6 @@ PIPELINE = {
     "tokenizer": ["transformers", "CLIPTokenizer"], "unet": ["diffusers", "UNet2DConditionModel"],
     "vae": ["diffusers", "AutoencoderKL"],
 }
-DEFAULTS = {"width": 128, "height": 128, "steps": 20, "guidance_scale": 3.0}
 
 
 def write_json(path: Path, value: dict):
@@ -36,39 +37,38 @@ def write_json(path: Path, value: dict):
     path.write_text(json.dumps(value, indent=2) + "\n")
 
 
-def halve(source: Path, target: Path, name: str):
-    """Copies config.json and the weights, the weights as float16."""
-    config = json.loads((source / "config.json").read_text())
+def halve(model, target: Path, name: str):
+    """Writes config.json and the weights as float16, in files below 16 MB."""
+    model = model.half()
+    for key, value in model.state_dict().items():
+        assert not value.is_floating_point() or torch.isfinite(value).all(), f"{key} does not fit float16"
+    # Written beside and moved, so that a reader never meets half a model.
+    beside = target / (name + ".new")
+    shutil.rmtree(beside, ignore_errors=True)
+    model.save_pretrained(beside, max_shard_size="15MB")
+    config = json.loads((beside / "config.json").read_text())
     config.pop("_name_or_path", None)
-    for key in ("dtype", "torch_dtype"):  # as transformers writes it, by version
-        if key in config:
-            config[key] = "float16"
-    write_json(target / "config.json", config)
-    weights = {}
-    for key, value in load_file(source / name).items():
-        half = value.half() if value.is_floating_point() else value
-        assert not half.is_floating_point() or torch.isfinite(half).all(), f"{key} does not fit float16"
-        weights[key] = half.contiguous()
-    # Written beside and moved, so that a reader never meets half a file.
-    part = target / (name + ".new")
-    save_file(weights, part, metadata={"format": "pt"})
-    part.replace(target / name)
-    return sum(w.numel() for w in weights.values())
+    write_json(beside / "config.json", config)
+    shutil.rmtree(target / name, ignore_errors=True)
+    beside.rename(target / name)
+    return sum(p.numel() for p in model.parameters())
 
 
 def main():
     work, output = Path(sys.argv[1]), Path(sys.argv[2])
+    unet = UNet2DConditionModel.from_pretrained(work / "checkpoint/unet")
+    size = 8 * unet.config.sample_size
     counts = {
-        "unet": halve(work / "checkpoint/unet", output / "unet", "diffusion_pytorch_model.safetensors"),
-        "text_encoder": halve(work / "checkpoint/text_encoder", output / "text_encoder", "model.safetensors"),
-        "vae": halve(work / "vae", output / "vae", "diffusion_pytorch_model.safetensors"),
+        "unet": halve(unet, output, "unet"),
+        "text_encoder": halve(CLIPTextModel.from_pretrained(work / "checkpoint/text_encoder"), output, "text_encoder"),
+        "vae": halve(AutoencoderKL.from_pretrained(work / "vae"), output, "vae"),
     }
     (output / "tokenizer").mkdir(exist_ok=True)
     for name in ("vocab.json", "merges.txt", "tokenizer_config.json", "special_tokens_map.json"):
         shutil.copyfile(work / "tokenizer" / name, output / "tokenizer" / name)
     write_json(output / "scheduler/scheduler_config.json", SCHEDULER)
     write_json(output / "model_index.json", PIPELINE)
-    write_json(output / "defaults.json", DEFAULTS)
+    write_json(output / "defaults.json", {"width": size, "height": size, "steps": STEPS, "guidance_scale": GUIDANCE})
     print(counts, "parameters")
 
 

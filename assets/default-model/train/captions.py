@@ -1,0 +1,128 @@
+"""The words of captions: how a composition is asked for, in English and in Korean."""
+from random import Random
+
+from settings import COLOUR_NAMES, KOREAN_COLOURS
+
+STYLE_WORDS = {"3d": ("3d", "glossy 3d"), "flat": ("flat",), "cartoon": ("cartoon",), "outline": ("outline", "line art")}
+KOREAN_STYLES = {"3d": "입체", "flat": "평면", "cartoon": "만화", "outline": "윤곽선"}
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+KOREAN_NUMBERS = {2: "두", 3: "세", 4: "네"}
+RELATIONS = {
+    "beside": (" and ", " next to ", " beside "),
+    "left": (" left of ", " to the left of "),
+    "right": (" right of ", " to the right of "),
+    "above": (" above ", " over "),
+    "below": (" below ", " under "),
+}
+KOREAN_RELATIONS = {"beside": "옆", "left": "왼쪽", "right": "오른쪽", "above": "위", "below": "아래"}
+CORNERS = {(-1, -1): "top left", (1, -1): "top right", (-1, 1): "bottom left", (1, 1): "bottom right"}
+KOREAN_CORNERS = {(-1, -1): "왼쪽 위", (1, -1): "오른쪽 위", (-1, 1): "왼쪽 아래", (1, 1): "오른쪽 아래"}
+KOREAN_TONES = {"light": "밝은", "medium-light": "조금 밝은", "medium": "중간", "medium-dark": "조금 어두운", "dark": "어두운"}
+
+
+def article(words: str) -> str:
+    return "an" if words[0] in "aeiou" else "a"
+
+
+def plural(words: str) -> str:
+    if words.endswith(("s", "x", "ch", "sh")):
+        return words if words.endswith("s") else words + "es"
+    return words[:-1] + "ies" if words.endswith("y") and words[-2:-1] not in "aeiou" else words + "s"
+
+
+def name(entry: dict, random: Random) -> str:
+    words = entry["english"]
+    if random.random() < 0.03:
+        return entry["symbol"]
+    chosen = words[0] if len(words) == 1 or random.random() < 0.65 else random.choice(words[1:])
+    if entry["tone"] and random.random() < 0.6:
+        chosen += f" with {entry['tone']} skin"
+    return chosen
+
+
+def style_word(style: str, random: Random) -> str:
+    """A style other than the shaded one is always named, so that a caption without one means the shaded one."""
+    if style == "3d" and random.random() < 0.65:
+        return ""
+    return random.choice(STYLE_WORDS[style]) + " "
+
+
+def ground(background: dict, random: Random) -> str:
+    kind, first, second = background["kind"], background["first"], background["second"]
+    if kind == "plain":
+        if first == "white" and random.random() < 0.5:
+            return ""  # no background named means white
+        if random.random() < 0.75:
+            return f" on {article(first)} {first} background"
+        return f", {first} background"
+    if kind in ("falling", "sideways"):
+        return random.choice((f" on {article(first)} {first} to {second} gradient background",
+                              f", {first} to {second} gradient"))
+    pattern = {"stripes": "striped", "dots": "dotted"}[kind]
+    return f" on {article(first)} {first} and {second} {pattern} background"
+
+
+def english(scene: dict, random: Random) -> str:
+    entries, relation = scene["entries"], scene["relation"]
+    names = [name(e, random) for e in entries[:1 if scene["count"] > 1 else 2]]
+    style = style_word(entries[0]["style"], random)
+    if scene["count"] > 1:
+        subject = f"{NUMBERS[scene['count']]} {style}{plural(entries[0]['english'][0])}"
+    elif len(names) == 2:
+        joint = random.choice(RELATIONS[relation])
+        articles = random.random() < 0.7
+        parts = [f"{article(style + names[0])} {style}{names[0]}", f"{article(names[1])} {names[1]}"] if articles \
+            else [style + names[0], names[1]]
+        subject = parts[0] + joint + parts[1]
+    else:
+        words = style + names[0]
+        if scene["corner"]:
+            words = "small " + words
+        start = random.random()
+        subject = f"{article(words)} {words}" if start < 0.55 else f"the {words}" if start < 0.6 else words
+        if scene["corner"]:
+            subject += f" in the {CORNERS[scene['corner']]} corner"
+    return subject + ground(scene["background"], random)
+
+
+def korean(scene: dict, random: Random) -> str:
+    entries, background = scene["entries"], scene["background"]
+    names = [e["korean"][0] if random.random() < 0.6 else random.choice(e["korean"]) for e in entries]
+    names = [f"{KOREAN_TONES[e['tone']]} 피부 {n}" if e["tone"] and random.random() < 0.6 else n for e, n in zip(entries, names)]
+    style = entries[0]["style"]
+    words = KOREAN_STYLES[style] + " " if style != "3d" or random.random() < 0.3 else ""
+    first, second = (KOREAN_COLOURS[background[k]] for k in ("first", "second"))
+    if scene["count"] > 1:
+        subject = f"{words}{names[0]} {KOREAN_NUMBERS[scene['count']]} 개"
+    elif len(names) > 1:
+        # "B의 왼쪽에 A": A stands left of B.
+        subject = f"{words}{names[1]} {KOREAN_RELATIONS[scene['relation']]}에 {names[0]}"
+        if scene["relation"] == "beside" and random.random() < 0.6:
+            subject = f"{words}{names[0]} 그리고 {names[1]}"
+    elif scene["corner"]:
+        subject = f"{KOREAN_CORNERS[scene['corner']]} 구석에 작은 {words}{names[0]}"
+    else:
+        subject = words + names[0]
+    kind = background["kind"]
+    if kind == "plain":
+        if background["first"] == "white" and random.random() < 0.5:
+            return subject
+        return f"{first} 배경의 {subject}" if random.random() < 0.6 else f"{subject}, {first} 배경"
+    pattern = {"falling": "그라데이션", "sideways": "그라데이션", "stripes": "줄무늬", "dots": "물방울무늬"}[kind]
+    return f"{first} {second} {pattern} 배경의 {subject}"
+
+
+def caption(scene: dict, random: Random) -> str:
+    """One of the ways to ask for a scene; a quarter of them in Korean."""
+    return korean(scene, random) if random.random() < 0.25 else english(scene, random)
+
+
+def phrases() -> list[str]:
+    """The fixed words of captions, for the vocabulary."""
+    result = [f"a {c} background" for c in COLOUR_NAMES] + [f"{c} 배경의" for c in KOREAN_COLOURS.values()]
+    result += [w for words in STYLE_WORDS.values() for w in words] + list(KOREAN_STYLES.values())
+    result += [j for words in RELATIONS.values() for j in words] + [f"{r}에" for r in KOREAN_RELATIONS.values()]
+    result += [f"{n} {m}" for n in NUMBERS.values() for m in ("apples", "cats")] + [f"{n} 개" for n in KOREAN_NUMBERS.values()]
+    result += ["gradient", "striped", "dotted", "small", "corner", "in the top left", "bottom right", "그라데이션", "줄무늬",
+               "물방울무늬", "구석에 작은", "그리고", "with dark skin", "medium light skin", "피부", "밝은", "어두운", "중간", "조금"]
+    return result
