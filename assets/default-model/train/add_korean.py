@@ -57,7 +57,7 @@ def extend_tokenizer(source: Path, target: Path, words: list[str]) -> CLIPTokeni
     for first, second in merges:
         vocabulary.setdefault(first + second, len(vocabulary))
     shutil.copytree(source, target, dirs_exist_ok=True)
-    (target / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
+    (target / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=2) + "\n")
     (target / "merges.txt").write_text("\n".join(lines + [" ".join(m) for m in merges]) + "\n")
     tokenizer = load_tokenizer(target)
     parts = [w for w in words if len(tokenizer(w).input_ids) != 3]

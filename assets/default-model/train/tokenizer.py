@@ -39,7 +39,7 @@ def train_tokenizer(entries: list[dict], folder: Path):
     vocabulary = letters + [c + "</w>" for c in letters] + [a + b for a, b in merges]
     vocabulary += ["<|startoftext|>", "<|endoftext|>"]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vocab.json").write_text(json.dumps({v: i for i, v in enumerate(vocabulary)}, ensure_ascii=False))
+    (folder / "vocab.json").write_text(json.dumps({v: i for i, v in enumerate(vocabulary)}, ensure_ascii=False, indent=2) + "\n")
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(f"{a} {b}" for a, b in merges) + "\n")
     CLIPTokenizer(folder / "vocab.json", folder / "merges.txt", model_max_length=TOKENS).save_pretrained(folder)
     print("vocabulary of", len(vocabulary), "tokens")
