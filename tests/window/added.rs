@@ -35,10 +35,6 @@ use crate::studio::{
 fn studio_with_adapters() -> Studio {
     let studio = Studio::new();
     let (loras, embeddings) = (studio.path("loras"), studio.path("embeddings"));
-    studio.prefer(|preferences| {
-        preferences.lora_folder = loras.clone();
-        preferences.embeddings_folder = embeddings.clone();
-    });
     std::fs::create_dir_all(loras.join("styles")).unwrap();
     std::fs::create_dir_all(&embeddings).unwrap();
     let stored = fixtures().join("checkpoints");

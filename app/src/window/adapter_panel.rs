@@ -120,15 +120,12 @@ impl Window {
                 wish = Some(Wish::Switch);
             }
             let colour = if is_on { colours.text } else { colours.dim };
-            let size = vec2(ui.available_width() - CONTROL_HEIGHT - space::XS, CONTROL_HEIGHT);
-            let title = egui::Label::new(RichText::new(&name).color(colour)).truncate();
-            ui.allocate_ui_with_layout(
-                size,
-                egui::Layout::left_to_right(egui::Align::Center).with_main_justify(true),
-                |ui| ui.add(title.halign(egui::Align::LEFT)),
-            )
-            .inner
-            .on_hover_text(file.display().to_string());
+            let width = ui.available_width() - CONTROL_HEIGHT - space::XS;
+            ui.allocate_ui(vec2(width, CONTROL_HEIGHT), |ui| {
+                ui.set_width(width);
+                ui.add(egui::Label::new(RichText::new(&name).color(colour)).truncate())
+                    .on_hover_text(file.display().to_string());
+            });
             let remove = self.words.with("lora-remove", argument());
             if icon_button(ui, icons::X, &remove, None).clicked() {
                 wish = Some(Wish::Remove);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use egui::{Button, Frame, Margin, RichText, Ui, vec2};
+use egui::{Button, RichText, Ui, vec2};
 use emberbrush_pipeline::request::{ControlPreprocess, ControlUnit};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     controls::{divider, field, heading_with_menu, icon_button, list, number, segments, slider},
     dialogs::Question,
     icons,
-    theme::{CONTROL_HEIGHT, Colours, RADIUS, SMALL, space},
+    theme::{CONTROL_HEIGHT, Colours, SMALL, space},
 };
 
 /// The weights that the slider offers, and those that can be typed.
@@ -83,31 +83,23 @@ impl Window {
     }
 
     fn controlnet(&mut self, ui: &mut Ui, place: usize) -> Option<Wish> {
-        let colours = Colours::of_ui(ui);
         let mut wish = None;
-        Frame::new()
-            .fill(colours.raised)
-            .corner_radius(f32::from(RADIUS))
-            .inner_margin(Margin::same(space::S as i8))
-            .show(ui, |ui| {
-                ui.spacing_mut().item_spacing.y = space::S;
-                let path = self.settings.control.0[place].model.clone();
-                let number = place + 1;
-                ui.horizontal(|ui| {
-                    let width = ui.available_width() - CONTROL_HEIGHT - space::S;
-                    ui.allocate_ui(vec2(width, CONTROL_HEIGHT), |ui| {
-                        ui.set_width(width);
-                        ui.add(egui::Label::new(name(&path)).truncate())
-                            .on_hover_text(path.display().to_string());
-                    });
-                    let remove = self.words.with("control-remove", [("number", number.into())]);
-                    if icon_button(ui, icons::X, &remove, None).clicked() {
-                        wish = Some(Wish::Remove(place));
-                    }
-                });
-                wish = self.controlnet_picture(ui, place).or(wish.take());
-                self.controlnet_numbers(ui, place);
+        let path = self.settings.control.0[place].model.clone();
+        let remove = self.words.with("control-remove", [("number", (place + 1).into())]);
+        ui.horizontal(|ui| {
+            let width = ui.available_width() - CONTROL_HEIGHT - space::S;
+            ui.allocate_ui(vec2(width, CONTROL_HEIGHT), |ui| {
+                ui.set_width(width);
+                ui.add(egui::Label::new(name(&path)).truncate())
+                    .on_hover_text(path.display().to_string());
             });
+            if icon_button(ui, icons::X, &remove, None).clicked() {
+                wish = Some(Wish::Remove(place));
+            }
+        });
+        wish = self.controlnet_picture(ui, place).or(wish);
+        self.controlnet_numbers(ui, place);
+        ui.add_space(space::S);
         wish
     }
 

@@ -294,6 +294,8 @@ impl Studio {
         let mut preferences = Preferences {
             pictures_folder: self.pictures(),
             wildcards_folder: self.path("wildcards"),
+            lora_folder: self.path("loras"),
+            embeddings_folder: self.path("embeddings"),
             language: Language::English,
             ..Preferences::default()
         };
