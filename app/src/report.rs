@@ -9,6 +9,7 @@ use std::{
 
 use emberbrush_pipeline::{
     adapters::UnusedKeys,
+    device::OpenDevice,
     memory::StepDown,
     picture::Recount,
     progress::{ProgressEvent, Stage},
@@ -51,14 +52,21 @@ impl Reporter {
     }
 
     /// The checkpoint is ready.
-    pub(crate) fn loaded(&self, model: &str, device: &str, dtype: &str, took: Duration) {
+    pub(crate) fn loaded(&self, model: &str, device: &OpenDevice, dtype: &str, took: Duration) {
         let seconds = took.as_secs_f64();
+        let name = &device.info.name;
         match self {
             Self::Json => object(&json!({
-                "event": "loaded", "model": model, "device": device, "dtype": dtype, "seconds": seconds,
+                "event": "loaded", "model": model, "device": name, "dtype": dtype, "seconds": seconds,
             })),
             Self::Bar(_) | Self::Lines => {
-                self.line(&format!("Loaded {model} on {device} in {dtype}, {seconds:.1} s"));
+                self.line(&format!("Loaded {model} on {name} in {dtype}, {seconds:.1} s"));
+                if device.is_new {
+                    self.line(&format!(
+                        "{name} is used for the first time: the fastest kernels are looked for, which \
+                         takes minutes once"
+                    ));
+                }
             }
         }
     }

@@ -150,6 +150,10 @@ pub struct DeviceInfo {
     #[serde(skip)]
     #[cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "only adapters are numbered"))]
     index_in_kind: usize,
+    /// Its driver and the driver's version; empty on the CPU.
+    #[serde(skip)]
+    #[cfg_attr(not(feature = "wgpu"), allow(dead_code, reason = "only adapters have drivers"))]
+    driver: String,
 }
 
 /// A device that is ready, and the type to compute in.
@@ -159,6 +163,9 @@ pub struct OpenDevice {
     pub device: Device,
     /// What it is.
     pub info: DeviceInfo,
+    /// Whether no program has found out yet which kernels are the fastest on it. The first pictures
+    /// then take minutes longer.
+    pub is_new: bool,
 }
 
 /// The floating-point type of the networks' weights and activations.
@@ -282,15 +289,15 @@ fn select(choice: DeviceChoice, devices: &[DeviceInfo]) -> Result<&DeviceInfo, D
 }
 
 fn open_listed(info: DeviceInfo) -> Result<OpenDevice, DeviceError> {
-    let device = match info.kind {
+    let (device, is_new) = match info.kind {
         #[cfg(feature = "cpu")]
-        DeviceKind::Cpu => Device::flex(),
+        DeviceKind::Cpu => (Device::flex(), false),
         #[cfg(feature = "wgpu")]
         _ => open_adapter(&info)?,
         #[cfg(not(feature = "wgpu"))]
         _ => return Err(DeviceError::NotBuilt("the GPU backend", "wgpu")),
     };
-    Ok(OpenDevice { device, info })
+    Ok(OpenDevice { device, info, is_new })
 }
 
 #[cfg(feature = "cpu")]
@@ -303,6 +310,7 @@ fn cpu() -> DeviceInfo {
         memory: crate::memory::total_bytes(),
         automatic: false,
         index_in_kind: 0,
+        driver: String::new(),
     }
 }
 
@@ -345,6 +353,7 @@ fn adapters() -> Vec<DeviceInfo> {
                 memory: None,
                 automatic: false,
                 index_in_kind,
+                driver: format!("{} {}", info.driver, info.driver_info),
             }
         })
         .collect()
@@ -357,7 +366,7 @@ fn native_backends() -> wgpu::Backends {
 }
 
 #[cfg(feature = "wgpu")]
-fn open_adapter(info: &DeviceInfo) -> Result<Device, DeviceError> {
+fn open_adapter(info: &DeviceInfo) -> Result<(Device, bool), DeviceError> {
     use std::{
         collections::HashMap,
         sync::{Mutex, PoisonError},
@@ -365,8 +374,10 @@ fn open_adapter(info: &DeviceInfo) -> Result<Device, DeviceError> {
 
     use burn::tensor::DeviceKind as Adapter;
 
+    use crate::{kernel_choice, places::cache_folder};
+
     // A runtime can be initialised once in a process; later openings share it.
-    static OPENED: Mutex<Option<HashMap<DeviceChoice, Device>>> = Mutex::new(None);
+    static OPENED: Mutex<Option<HashMap<DeviceChoice, (Device, bool)>>> = Mutex::new(None);
 
     if info.kind == DeviceKind::Software && cfg!(feature = "vulkan") {
         // Mesa's renderer crashes the process while it compiles burn's SPIR-V kernels (22.3, 25.0).
@@ -390,11 +401,12 @@ fn open_adapter(info: &DeviceInfo) -> Result<Device, DeviceError> {
     if let Some(device) = opened.get(&info.id) {
         return Ok(device.clone());
     }
+    let is_new = kernel_choice::keep(&cache_folder(), &format!("{} {}", info.name, info.driver));
     let device = Device::wgpu_options().device_kind(adapter).init().map_err(|error| {
         DeviceError::Initialisation { name: info.name.clone(), reason: error.to_string() }
     })?;
-    opened.insert(info.id, device.clone());
-    Ok(device)
+    opened.insert(info.id, (device.clone(), is_new));
+    Ok((device, is_new))
 }
 
 #[cfg(test)]
@@ -411,6 +423,7 @@ mod tests {
             memory: None,
             automatic: false,
             index_in_kind: 0,
+            driver: String::new(),
         }
     }
 

@@ -10,6 +10,8 @@ pub mod device;
 pub mod diffusion;
 pub mod editing;
 pub mod error;
+#[cfg(feature = "wgpu")]
+mod kernel_choice;
 pub mod memory;
 pub mod metadata;
 pub mod output;

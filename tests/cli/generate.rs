@@ -266,30 +266,34 @@ fn ctrl_c_stops_at_the_next_block_and_leaves_nothing() {
         time::{Duration, Instant},
     };
     let workshop = Workshop::new();
-    let mut child = workshop
-        .program(&[
-            "generate", "a cat", "--steps", "900", "--width", "256", "--height", "256", "--device",
-            "cpu", "-o", "cat.png",
-        ])
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.starts_with("step 1/") {
-        line.clear();
-        assert_ne!(lines.read_line(&mut line).unwrap(), 0, "ended before its first step");
-    }
-    let asked = Instant::now();
-    Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    let mut rest = String::new();
-    lines.read_to_string(&mut rest).unwrap();
-    let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(130));
-    assert!(rest.contains("Cancelled"), "{rest}");
-    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
-    assert_eq!(workshop.files(), [""; 0]);
+    // A machine that does something else meanwhile may hold one of the runs up.
+    let mut stop = || {
+        let mut child = workshop
+            .program(&[
+                "generate", "a cat", "--steps", "900", "--width", "256", "--height", "256",
+                "--device", "cpu", "-o", "cat.png",
+            ])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.starts_with("step 1/") {
+            line.clear();
+            assert_ne!(lines.read_line(&mut line).unwrap(), 0, "ended before its first step");
+        }
+        let asked = Instant::now();
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        let mut rest = String::new();
+        lines.read_to_string(&mut rest).unwrap();
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(130));
+        assert!(rest.contains("Cancelled"), "{rest}");
+        assert_eq!(workshop.files(), [""; 0]);
+        asked.elapsed()
+    };
+    assert!((0..5).any(|_| stop() < Duration::from_secs(1)), "took more than a second five times");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use burn::tensor::{DType, Device, FloatDType, Tensor};
 use emberbrush_layers::weights::{WeightError, Weights};
 use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
 use emberbrush_tests::{
-    Golden, NETWORK_TOLERANCE, assert_close, checkpoint, relative_difference, values,
+    Golden, NETWORK_TOLERANCE, assert_close, checkpoint, relative_difference,
+    tolerance_of_rounding, values,
 };
 use emberbrush_unet::{AddedConditions, UNet2DConditionConfig, UNet2DConditionModel, UNetInput};
 use serde_json::{Value, json};
@@ -58,9 +59,7 @@ const DOUBLE_TOLERANCE: f32 = 1e-6;
 
 /// Compares with every key of the golden file in f32, and with f64 outputs in f64.
 ///
-/// The last is the sharper test. Some cases amplify rounding so much that diffusers' f32 output
-/// is further than the tolerance from its own f64 output; two f32 results are then allowed
-/// three times that distance.
+/// The last is the sharper test, see [`tolerance_of_rounding`].
 fn check(name: &str, golden_name: &str) {
     let device = Device::flex();
     let golden = Golden::open(golden_name, &device);
@@ -117,10 +116,7 @@ fn check(name: &str, golden_name: &str) {
         let actual = actual.cast(DType::F32);
         assert_close(&format!("{what} in f64"), &actual, &exact, DOUBLE_TOLERANCE);
         let expected = golden.tensor::<4>(&key("out"));
-        let rounding = relative_difference(&expected, &exact);
-        let tolerance =
-            if rounding > NETWORK_TOLERANCE { 3.0 * rounding } else { NETWORK_TOLERANCE };
-        assert_close(&what, &observed, &expected, tolerance);
+        assert_close(&what, &observed, &expected, tolerance_of_rounding(&expected, &exact));
         let plain = unet.forward(input, &mut || ControlFlow::Continue(())).unwrap();
         assert_eq!(values(&plain), values(&observed), "{what}: observing changed the result");
         unused.remove(&key("out"));

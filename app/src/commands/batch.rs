@@ -84,8 +84,7 @@ pub(crate) fn make(
             let (mut pipeline, report) = found.load()?;
             pipeline.set_adapter_folders(arguments.defaults.adapters.folders());
             reporter.unused_keys(&report.unused_keys);
-            let device = &device.info.name;
-            reporter.loaded(pipeline.name(), device, &pipeline.dtype_name(), started.elapsed());
+            reporter.loaded(pipeline.name(), &device, &pipeline.dtype_name(), started.elapsed());
             Ok(pipeline)
         },
     };

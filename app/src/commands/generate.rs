@@ -81,12 +81,8 @@ pub(crate) fn run(
         reporter
             .unused_keys(&unused.iter().map(|key| format!("upscaler: {key}")).collect::<Vec<_>>());
     }
-    reporter.loaded(
-        pipeline.name(),
-        &pipeline.device().info.name,
-        &pipeline.dtype_name(),
-        started.elapsed(),
-    );
+    let (name, dtype) = (pipeline.name(), pipeline.dtype_name());
+    reporter.loaded(name, pipeline.device(), &dtype, started.elapsed());
     pipeline.set_wanted_memory(arguments.wanted_memory());
     pipeline.set_preview_decoder(arguments.previews.preview_decoder.as_deref())?;
     let previews =
