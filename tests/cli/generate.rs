@@ -267,7 +267,7 @@ fn ctrl_c_stops_at_the_next_block_and_leaves_nothing() {
     };
     let workshop = Workshop::new();
     // A machine that does something else meanwhile may hold one of the runs up.
-    let mut stop = || {
+    let stop = || {
         let mut child = workshop
             .program(&[
                 "generate", "a cat", "--steps", "900", "--width", "256", "--height", "256",
