@@ -9,7 +9,7 @@ use burn::tensor::{DType, FloatDType, Tensor, TensorData};
 use emberbrush_layers::weights::WeightSource;
 use emberbrush_pipeline::{
     checkpoint::safetensors_file::SafetensorsFile,
-    device::{self, DeviceChoice, OpenDevice},
+    device::{self, ComputeDtype, DeviceChoice, OpenDevice},
 };
 use emberbrush_tests::{load, load_in, relative_difference};
 use emberbrush_text_encoder::{ClipTextConfig, ClipTextModel};
@@ -116,11 +116,14 @@ fn vae() {
 fn unet_in_half_precision() {
     let device = device();
     let config: UNet2DConditionConfig = config("unet");
-    for (dtype, tolerance) in [(FloatDType::F16, 6e-3), (FloatDType::BF16, 5e-2)] {
-        if !device.device.supports_dtype(dtype) {
-            println!("{dtype:?} is left out: {} cannot compute in it", device.info.name);
-            continue;
-        }
+    for (dtype, tolerance) in [(ComputeDtype::F16, 6e-3), (ComputeDtype::Bf16, 5e-2)] {
+        let dtype = match device.float_dtype(dtype) {
+            Ok(dtype) => dtype,
+            Err(error) => {
+                println!("left out: {error}");
+                continue;
+            }
+        };
         let path = weights("unet", "diffusion_pytorch_model.safetensors");
         let model = load_in(path, &device.device, dtype, |weights| {
             UNet2DConditionModel::new(&config, weights)
