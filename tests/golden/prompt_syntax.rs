@@ -4,7 +4,7 @@
 
 use emberbrush_pipeline::{
     diffusion::load_tokenizer,
-    prompt::{Prompt, RunSteps, schedule, sections},
+    prompt::{Prompt, PromptSyntax, RunSteps, schedule, sections},
 };
 use emberbrush_tests::{checkpoint, fixtures};
 use serde_json::{Value, json};
@@ -95,11 +95,24 @@ fn chunks_break_at_commas_breaks_and_embeddings() {
     // A comma among the last twenty is where the chunk ends, and one further on is not.
     assert_eq!(lengths(&tokenizer, &format!("{} , {}", bang(55), bang(30))), [56, 30]);
     assert_eq!(lengths(&tokenizer, &format!("{} , {}", bang(54), bang(30))), [75, 10]);
+    // One that ended a chunk does not end the next one as well.
+    assert_eq!(lengths(&tokenizer, &format!("{} , {}", bang(60), bang(100))), [61, 75, 25]);
     // A comma that finds no room begins the next chunk.
     assert_eq!(lengths(&tokenizer, &format!("{} , {} , !", bang(60), bang(14))), [75, 2]);
     assert_eq!(lengths(&tokenizer, "! BREAK ! ! BREAK BREAK !"), [1, 2, 0, 1]);
     assert_eq!(lengths(&tokenizer, "! BREAK"), [1]);
     assert_eq!(lengths(&tokenizer, "BREAK !"), [0, 1]);
+
+    // Stable Diffusion 2 fills up with `!`, the others with the end token.
+    let second = checkpoint("sd21-tiny");
+    let files = emberbrush_pipeline::checkpoint::folder::locate(&second).unwrap();
+    let second = load_tokenizer(&files, "tokenizer").unwrap();
+    for (tokenizer, padding) in [(&tokenizer, tokenizer.eos()), (&second, 0)] {
+        for syntax in [PromptSyntax::Weighted, PromptSyntax::Literal] {
+            let ids = tokenizer.encode_chunks("!", syntax).remove(0).ids;
+            assert_eq!((ids.len(), ids[2], ids[3]), (77, tokenizer.eos(), padding));
+        }
+    }
 
     let ids = tokenizer.add_embedding("My-Style", 10).unwrap();
     assert!(tokenizer.add_embedding("my-style", 1).is_err());

@@ -55,6 +55,11 @@ fn a_copy_is_whole_and_a_link_leaves_the_original_when_it_is_removed() {
     assert_eq!(library.models().unwrap(), [copied.clone(), linked.clone()]);
     assert_eq!(library.resolve(Path::new("link")), linked.path);
     assert_eq!(library.resolve(Path::new("neither")), Path::new("neither"));
+    // What lies in the current folder goes before a model of that name.
+    assert!(Path::new("src").is_dir());
+    let src = library.add(&original, named("src"), Adding::Link, &mut go_on).unwrap();
+    assert_eq!(library.resolve(Path::new("src")), Path::new("src"));
+    library.remove(&src, for_good).unwrap();
 
     let before = content(&original);
     for model in [&copied, &linked] {

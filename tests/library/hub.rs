@@ -5,7 +5,7 @@
 use std::{
     fs,
     ops::ControlFlow,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -80,6 +80,13 @@ impl Scene {
         assert_eq!(visible.count(), 0);
     }
 
+    /// Files of this path that are not whole yet.
+    fn unfinished(&self, path: &str) -> Vec<PathBuf> {
+        let works = fs::read_dir(self.library.folder().join(".partial")).into_iter().flatten();
+        let files = works.flatten().map(|work| work.path().join(path));
+        files.filter(|file| file.exists()).collect()
+    }
+
     fn partial_files(&self) -> usize {
         fs::read_dir(self.library.folder().join(".partial")).map_or(0, Iterator::count)
     }
@@ -112,7 +119,10 @@ fn a_broken_connection_is_gone_on_with_from_where_it_broke() {
     let unet = in_repository("someone/tiny", UNET);
     scene.hub.mischief(&unet, Mischief::Drop(30_000));
     scene.hub.mischief(&unet, Mischief::Drop(20_000));
-    let model = scene.tiny().unwrap();
+    // Only failures without progress count, so one is enough.
+    let mut request = scene.request("someone/tiny");
+    request.patience.failures = 1;
+    let model = scene.library.pull(&request, &mut |_| ControlFlow::Continue(())).unwrap();
     scene.assert_whole(&model);
     let asked = scene.hub.take_asked();
     let starts: Vec<u64> = asked
@@ -205,6 +215,7 @@ fn another_content_than_was_published_is_not_kept() {
         let failed = scene.tiny().unwrap_err();
         assert!(matches!(failed, LibraryError::Hub(HubError::Hash { .. })), "{failed}");
         scene.assert_nothing();
+        assert_eq!(scene.unfinished(UNET), [PathBuf::new(); 0], "what is worthless is not kept");
         scene.hub.behave();
         scene.assert_whole(&scene.tiny().unwrap());
     }
@@ -342,6 +353,25 @@ fn a_file_comes_from_an_address_and_is_gone_on_with_only_while_it_is_the_same() 
     let starts: Vec<u64> = scene.hub.take_asked().iter().map(|asked| asked.start).collect();
     assert_eq!(starts, [0, 10_000]);
 
+    // Another version of the file is not joined to the beginning of the first.
+    scene.hub.publish("files/other.safetensors", &content);
+    scene.hub.mischief("files/other.safetensors", Mischief::Drop(100_000));
+    let request = scene.request(&format!("{}/files/other.safetensors", scene.hub.address()));
+    let mut stop_at_wait = |progress: Progress<'_>| match progress {
+        Progress::Waiting { .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    scene.library.pull(&request, &mut stop_at_wait).unwrap_err();
+    let mut changed = content.clone();
+    let end = changed.len();
+    // Numbers, and not their description, which lies before.
+    (changed[90_000], changed[end - 1]) = (changed[90_000] ^ 1, changed[end - 1] ^ 1);
+    scene.hub.publish("files/other.safetensors", &changed);
+    scene.hub.take_asked();
+    let model = scene.library.pull(&request, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(fs::read(&model.path).unwrap() == changed);
+    assert_eq!(scene.hub.take_asked()[0].start, 100_000, "going on was tried");
+
     // The name may be told by the server.
     scene.hub.publish("download/7", &content);
     scene.hub.mischief("download/7", Mischief::Named("../loud.safetensors"));
@@ -359,6 +389,11 @@ fn what_is_no_model_does_not_get_a_name() {
     scene.hub.publish("page.safetensors", b"<html>please log in</html>");
     let failed = scene.pull(&format!("{}/page.safetensors", scene.hub.address())).unwrap_err();
     assert!(matches!(failed, LibraryError::Checkpoint(_)), "{failed}");
+    scene.assert_nothing();
+    scene.hub.publish("login.safetensors", b"<html>please log in</html>");
+    scene.hub.mischief("login.safetensors", Mischief::WebPage);
+    let failed = scene.pull(&format!("{}/login.safetensors", scene.hub.address())).unwrap_err();
+    assert!(failed.to_string().contains("it is a web page"), "{failed}");
     scene.assert_nothing();
     let gone = scene.pull(&format!("{}/gone.safetensors", scene.hub.address())).unwrap_err();
     assert!(matches!(gone, LibraryError::Hub(HubError::NotFound { .. })), "{gone}");

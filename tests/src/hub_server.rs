@@ -38,6 +38,8 @@ pub enum Mischief {
     Stall(usize),
     /// The file name is told in a header, each time.
     Named(&'static str),
+    /// The body is said to be a web page, each time.
+    WebPage,
 }
 
 impl Mischief {
@@ -174,7 +176,17 @@ fn answer(stream: TcpStream, state: &Mutex<State>) {
     let content = state.content(&path);
     let hash = state.hash(&path);
     drop(state);
+    // A part is of use only while the file is the one that it is a part of.
+    let etag = content.as_deref().map(etag).unwrap_or_default();
+    let start = if header("if-range").is_none_or(|tag| tag == etag) { start } else { 0 };
     let _ = respond(stream, mischief, content, hash, start);
+}
+
+/// What tells one content of a file from another.
+fn etag(content: &[u8]) -> String {
+    let digits: String =
+        Sha256::digest(content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{digits}\"")
 }
 
 impl State {
@@ -257,6 +269,7 @@ fn respond(
     let Some(mut content) = content else {
         return stream.write_all(refuse(404, &[]).as_bytes());
     };
+    let etag = etag(&content);
     if let Some(Mischief::Spoil) = mischief {
         let middle = content.len() / 2;
         content[middle] ^= 1;
@@ -270,13 +283,16 @@ fn respond(
     let body = if is_part { &content[start as usize..] } else { &content };
     let more = if let Some(Mischief::ClaimMore(more)) = mischief { more } else { 0 };
     let mut head = format!(
-        "HTTP/1.1 {}\r\nContent-Length: {}\r\nConnection: close\r\nETag: \"{whole}\"\r\n",
+        "HTTP/1.1 {}\r\nContent-Length: {}\r\nConnection: close\r\nETag: {etag}\r\n",
         if is_part { "206 Part" } else { "200 OK" },
         body.len() as u64 + more,
     );
     if is_part {
         let whole = whole + more;
         head.push_str(&format!("Content-Range: bytes {start}-{}/{whole}\r\n", whole - 1));
+    }
+    if let Some(Mischief::WebPage) = mischief {
+        head.push_str("Content-Type: text/html; charset=utf-8\r\n");
     }
     if let Some(Mischief::Named(name)) = mischief {
         head.push_str(&format!("Content-Disposition: attachment; filename=\"{name}\"\r\n"));

@@ -39,3 +39,21 @@ impl DiagonalGaussian {
         self.mean.clone()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn variances_are_kept_within_what_can_be_sampled() {
+        let moments = Tensor::<1>::from_data([1.0_f32, 2.0, 90.0, -90.0], &Device::flex());
+        let posterior = DiagonalGaussian::new(moments.reshape([1, 4, 1, 1]));
+        let values = |tensor: Tensor<4>| tensor.into_data().try_to_vec::<f32>().unwrap();
+        assert_eq!(values(posterior.mode()), [1.0, 2.0]);
+        assert_eq!(values(posterior.logvar.clone()), [20.0, -30.0]);
+        assert_eq!(values(posterior.std()), [10_f32.exp(), (-15_f32).exp()]);
+    }
+}

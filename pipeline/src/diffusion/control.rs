@@ -227,8 +227,43 @@ fn rows_from<'a>(input: &UNetInput<'a>, first: usize, channels: usize) -> UNetIn
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
+
+    /// Rows of numbers, each beginning with its own.
+    fn rows<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+        let length: usize = shape[1..].iter().product();
+        let values: Vec<f32> = (0..shape[0] * length).map(|at| (at / length) as f32).collect();
+        Tensor::<1>::from_data(values.as_slice(), &Device::flex()).reshape(shape)
+    }
+
+    #[test]
+    fn guessing_sees_the_rows_of_the_prompts_in_every_part() {
+        let time_ids = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5];
+        let input = UNetInput {
+            sample: rows([3, 9, 2, 2]),
+            timesteps: &[7.0],
+            encoder_hidden_states: rows([3, 4, 5]),
+            added: Some(AddedConditions { text_embeds: rows([3, 6]), time_ids: &time_ids }),
+            timestep_cond: None,
+            residuals: None,
+        };
+        let part = rows_from(&input, 1, 4);
+        let values = |tensor: Tensor<1>| tensor.into_data().try_to_vec::<f32>().unwrap();
+        let added = part.added.unwrap();
+        assert_eq!(part.sample.dims(), [2, 4, 2, 2]);
+        for (tensor, length) in [
+            (part.sample.flatten(0, 3), 16),
+            (part.encoder_hidden_states.flatten(0, 2), 20),
+            (added.text_embeds.flatten(0, 1), 6),
+        ] {
+            assert_eq!(values(tensor), [vec![1.0; length], vec![2.0; length]].concat());
+        }
+        assert_eq!(added.time_ids, &time_ids[2..]);
+    }
 
     #[test]
     fn controlnets_act_at_evaluations_that_lie_within_their_shares() {
