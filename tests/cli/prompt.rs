@@ -86,7 +86,7 @@ fn what_a_prompt_says_changes_the_picture_and_is_written_into_it() {
         image::open(workshop.path(name)).unwrap().into_rgb8()
     };
     let plain = make("plain.png", &[]);
-    let options: [&[&str]; 2] = [
+    let options: [&[&str]; 3] = [
         &[
             "--clip-skip",
             "2",
@@ -98,6 +98,7 @@ fn what_a_prompt_says_changes_the_picture_and_is_written_into_it() {
             "heun",
         ],
         &["--variation-seed", "9", "--variation-strength", "0.5"],
+        &["--skip-negative-after", "0.5"],
     ];
     for (index, option) in options.into_iter().enumerate() {
         let name = format!("{index}.png");

@@ -90,6 +90,16 @@ impl Conditioning {
         StepConditioning { batches: sets.into_iter().map(UNetConditioning::join).collect() }
     }
 
+    /// The same without negative prompts; `None` where there are none, or `AND` joins prompts, whose
+    /// predictions add up only in comparison with that of a negative one.
+    pub(super) fn without_negative(&self) -> Option<Self> {
+        let pictures = self.pictures.iter().map(|picture| {
+            let is_plain = picture.negative.is_some() && picture.positives.len() == 1;
+            is_plain.then(|| PictureConditioning { negative: None, ..picture.clone() })
+        });
+        Some(Self { pictures: pictures.collect::<Option<_>>()?, compat: self.compat })
+    }
+
     /// The weights of the prompts of each picture; `None` without guidance.
     pub(super) fn guided_weights(&self) -> Option<Vec<Vec<f64>>> {
         let is_guided = self.pictures.iter().any(|picture| picture.negative.is_some());

@@ -69,6 +69,11 @@ impl Steering<'_> {
 }
 
 impl RunShare {
+    /// Whether so large a share of the evaluations lies before this one.
+    pub(super) fn is_after(self, share: f64) -> bool {
+        self.evaluation as f64 >= share * self.evaluations as f64
+    }
+
     /// Whether a ControlNet that acts between these shares of the steps acts here (diffusers
     /// `control_guidance_start` and `control_guidance_end`).
     fn is_within(self, start: f64, end: f64) -> bool {

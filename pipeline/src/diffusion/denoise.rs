@@ -95,6 +95,11 @@ impl DiffusionPipeline {
         let inpainting = (!inpainting.is_empty()).then(|| joined(inpainting));
         let guidance = self.guidance(requests, conditioning, &latents.device());
         let control = self.control(requests, control_maps)?;
+        let skip_after =
+            requests.first().map_or(1.0, |request| request.conditioning.skip_negative_after);
+        let unguided = conditioning.without_negative().filter(|_| skip_after < 1.0).map(|rest| {
+            (rest, Guidance { classifier_free: None, embedding: guidance.embedding.clone() })
+        });
         let compat = requests.first().map(|request| request.compat).unwrap_or_default();
         let mut current: Option<(Vec<usize>, StepConditioning)> = None;
         let timesteps = scheduler.timesteps().to_vec();
@@ -108,19 +113,26 @@ impl DiffusionPipeline {
                 Compat::Diffusers => scheduler.step_of(evaluation) - scheduler.step_of(first) + 1,
                 Compat::A1111 => evaluation - first,
             };
+            let share =
+                RunShare { evaluation: evaluation - first, evaluations: timesteps.len() - first };
+            let (conditioning, guidance) = match &unguided {
+                Some((conditioning, guidance)) if share.is_after(skip_after) => {
+                    (conditioning, guidance)
+                }
+                _ => (conditioning, &guidance),
+            };
+            // Of another number with and without negative prompts.
             let texts = conditioning.texts_at(position as u32);
             let step_conditioning = match current.take() {
                 Some((now, step_conditioning)) if now == texts => step_conditioning,
                 _ => conditioning.of_texts(&texts),
             };
-            let share =
-                RunShare { evaluation: evaluation - first, evaluations: timesteps.len() - first };
             let steering = Steering { control: &control, share, has_negative: false };
             let mut output = self.predict(
                 &input,
                 timestep,
                 &step_conditioning,
-                &guidance,
+                guidance,
                 steering,
                 &mut || on_progress(Denoising::Checkpoint),
             )?;

@@ -34,6 +34,7 @@ pub struct GroupShape {
     schedule: Schedule,
     compat: Compat,
     uses_guidance: bool,
+    skip_negative_after: f64,
     /// How many prompts `AND` joins.
     prompts: usize,
     /// Chunks of the prompts. A picture of fewer would be another one with more.
@@ -86,6 +87,7 @@ impl DiffusionPipeline {
             schedule: request.schedule,
             compat: request.compat,
             uses_guidance: plan.negative.is_some(),
+            skip_negative_after: request.conditioning.skip_negative_after,
             prompts: plan.positives.len(),
             chunks: plan.chunks,
             strength,

@@ -7,7 +7,7 @@ use regex::Regex;
 
 use super::{
     ImageSettings, Program, control,
-    write::{COMPAT, GUIDANCE_RESCALE, INPAINT_NOT_MASKED, ONLY_MASKED},
+    write::{COMPAT, GUIDANCE_RESCALE, INPAINT_NOT_MASKED, ONLY_MASKED, SKIP_NEGATIVE_AFTER},
 };
 use crate::{
     diffusion::SoftInpainting,
@@ -166,6 +166,7 @@ fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
         "Variation seed" => settings.set_integer("variation-seed", key, value),
         "Variation seed strength" => settings.set_number("variation-strength", key, value),
         GUIDANCE_RESCALE => settings.set_number("guidance-rescale", key, value),
+        SKIP_NEGATIVE_AFTER => settings.set_number("skip-negative-after", key, value),
         COMPAT => match value.parse::<Compat>() {
             Ok(compat) => settings.set("compat", compat.name()),
             Err(_) => settings.not_read(key, value),

@@ -35,6 +35,8 @@ pub(super) const COMPAT: &str = "Compat";
 
 /// This program's key for the rescale of guidance.
 pub(super) const GUIDANCE_RESCALE: &str = "Guidance rescale";
+/// The key of the share of a run after which the negative prompt is left out.
+pub(super) const SKIP_NEGATIVE_AFTER: &str = "Skip negative after";
 
 /// What this program is, in the texts that it writes.
 const VERSION: &str = concat!("emberbrush ", env!("CARGO_PKG_VERSION"));
@@ -175,7 +177,7 @@ fn parameters_of_batch(
 }
 
 /// What A1111 says of how the model is guided, where it is not as ever (`processing.py`); the
-/// rescale of guidance is no part of A1111. SDXL's second prompts are in this program's own JSON
+/// rescale of guidance and leaving out the negative prompt are no part of A1111. SDXL's second prompts are in this program's own JSON
 /// only.
 fn of_conditioning(options: &ConditioningOptions) -> Vec<(&'static str, String)> {
     let mut pairs = Vec::new();
@@ -188,6 +190,9 @@ fn of_conditioning(options: &ConditioningOptions) -> Vec<(&'static str, String)>
     }
     if options.guidance_rescale > 0.0 {
         pairs.push((GUIDANCE_RESCALE, options.guidance_rescale.to_string()));
+    }
+    if options.skip_negative_after < 1.0 {
+        pairs.push((SKIP_NEGATIVE_AFTER, options.skip_negative_after.to_string()));
     }
     pairs
 }
