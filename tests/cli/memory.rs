@@ -125,7 +125,8 @@ fn dropped_text_encoders_are_read_again_and_give_the_same_pictures() {
     };
     let full = of(&[]);
     assert!(stage(&full, "decode") > stage(&full, "load") + 2 * MARGIN, "{full}");
-    let limit = limit(stage(&full, "decode") - MARGIN);
+    // Of what the text encoder holds, 4.1 MiB, half.
+    let limit = limit(stage(&full, "decode") - MARGIN / 2);
     assert_eq!(
         of(&[&limit])["stepped_down"],
         serde_json::json!([{ "step": "dropped-text-encoder" }])
