@@ -215,7 +215,7 @@ fn another_content_than_was_published_is_not_kept() {
         let failed = scene.tiny().unwrap_err();
         assert!(matches!(failed, LibraryError::Hub(HubError::Hash { .. })), "{failed}");
         scene.assert_nothing();
-        assert_eq!(scene.unfinished(UNET), [PathBuf::new(); 0], "what is worthless is not kept");
+        assert!(scene.unfinished(UNET).is_empty(), "what is worthless is not kept");
         scene.hub.behave();
         scene.assert_whole(&scene.tiny().unwrap());
     }
