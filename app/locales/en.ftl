@@ -102,6 +102,7 @@ notice-journal-failed = Changes cannot be remembered: { $error }
 
 # Status
 status-ready = Ready
+status-failed = The last picture was not made
 status-loading = Loading { $model }
 status-encoding = Reading the prompt
 status-step = Step { $step }/{ $steps }

@@ -99,6 +99,7 @@ notice-journal-failed = 변경 사항을 저장할 수 없습니다: { $error }
 
 # 상태
 status-ready = 준비됨
+status-failed = 마지막 그림을 만들지 못했습니다
 status-loading = { $model } 불러오는 중
 status-encoding = 프롬프트 읽는 중
 status-step = 스텝 { $step }/{ $steps }

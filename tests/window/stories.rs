@@ -161,6 +161,7 @@ fn a_panic_in_the_engine_leaves_the_window_alive() {
     ctrl(&mut screen, Key::Enter);
     wait(&mut screen, |screen| window(screen).queue().open_count() == 0);
     screen.get_by_label("That did not work");
+    assert_eq!(status(&screen), "The last picture was not made");
     screen.get_by_label_contains("started anew");
     assert_eq!(window(&screen).settings().prompt, "a cat", "the prompt is untouched");
     click(&mut screen, "Copy details");

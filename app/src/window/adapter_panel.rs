@@ -201,12 +201,12 @@ impl Window {
         let file = format!("{}  {}", icons::FILE_PLUS, self.words.get("lora-file"));
         let folder = format!("{}  {}", icons::FOLDER_OPEN, self.words.get("lora-folder"));
         let size = vec2(ui.available_width(), CONTROL_HEIGHT);
-        if ui.add(Button::new(file).frame(false).min_size(size)).clicked() {
+        if ui.add(Button::new(file).min_size(size)).clicked() {
             let question = Question::open(self.words.get("lora-file"), &ENDINGS);
             self.ask(ui.ctx(), question, |window, _, path| window.add_lora(path));
             ui.close();
         }
-        if ui.add(Button::new(folder).frame(false).min_size(size)).clicked() {
+        if ui.add(Button::new(folder).min_size(size)).clicked() {
             let question = Question::folder(&self.preferences.lora_folder);
             self.ask(ui.ctx(), question, |window, ctx, path| {
                 window.preferences.lora_folder = path.clone();

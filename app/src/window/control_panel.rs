@@ -73,10 +73,10 @@ impl Window {
         }
         let file = format!("{}  {}", icons::FILE_PLUS, self.words.get("control-file"));
         let folder = format!("{}  {}", icons::FOLDER_PLUS, self.words.get("control-folder"));
-        if ui.add(Button::new(file).frame(false).min_size(size)).clicked() {
+        if ui.add(Button::new(file).min_size(size)).clicked() {
             wish = Some(Wish::AskForFile);
         }
-        if ui.add(Button::new(folder).frame(false).min_size(size)).clicked() {
+        if ui.add(Button::new(folder).min_size(size)).clicked() {
             wish = Some(Wish::AskForFolder);
         }
         wish

@@ -3,7 +3,7 @@
 use egui::{
     Align2, Button, Color32, ComboBox, CornerRadius, DragValue, FontId, Frame, Margin, Response,
     RichText, Role, Sense, Slider, SliderClamping, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
-    emath::Numeric, vec2,
+    containers::menu::menu_style, emath::Numeric, vec2,
 };
 
 use super::{
@@ -244,6 +244,14 @@ pub fn slider(
     .inner
 }
 
+/// The menu that a button opens. Those of egui leave no room beside text.
+pub fn menu_below(button: &Response) -> egui::Popup<'_> {
+    egui::Popup::menu(button).style(|style: &mut egui::Style| {
+        menu_style(style);
+        style.spacing.button_padding = vec2(space::S, space::XS);
+    })
+}
+
 /// A heading with a button beside it that opens a menu.
 pub fn heading_with_menu(
     ui: &mut Ui,
@@ -258,7 +266,7 @@ pub fn heading_with_menu(
         small(ui, label).on_hover_text(tip);
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             let button = icon_button(ui, icon, name, None);
-            egui::Popup::menu(&button)
+            menu_below(&button)
                 .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
                 .show(menu);
             button

@@ -32,6 +32,9 @@ use crate::{
 /// The names that are shown before anything is made.
 const SHOWN_NAMES: usize = 6;
 
+/// Width of the list of formats, in points.
+const FORMAT_WIDTH: f32 = 100.0;
+
 /// The most jobs that are put into the queue at once.
 const MAX_QUEUED: usize = 10_000;
 
@@ -240,11 +243,12 @@ impl Window {
         field(ui, &label, &tip, |ui| {
             ui.horizontal(|ui| {
                 let edit = TextEdit::singleline(&mut export.pattern)
-                    .desired_width(ui.available_width() - 120.0)
+                    .desired_width(ui.available_width() - FORMAT_WIDTH - space::S)
                     .align(egui::Align2::LEFT_CENTER)
                     .min_size(vec2(0.0, CONTROL_HEIGHT));
                 ui.add(edit).accessible_name(label.clone()).on_hover_text(tip.clone());
                 list("export-format")
+                    .width(FORMAT_WIDTH)
                     .selected_text(export.format.to_string().to_uppercase())
                     .show_ui(ui, |ui| {
                         for format in FileFormat::ALL {

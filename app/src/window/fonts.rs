@@ -55,7 +55,12 @@ fn last_resort(request: &FallbackRequest<'_>) -> Option<FontInsert> {
     };
     let family =
         InsertFontFamily { family: request.family.clone(), priority: FontPriority::Lowest };
-    Some(FontInsert::new(name, FontData::from_static(bytes), vec![family]))
+    let mut data = FontData::from_static(bytes);
+    if name == "fallback-hangul" {
+        // Its syllables stand higher than Inter's letters.
+        data.tweak.y_offset_factor = 0.12;
+    }
+    Some(FontInsert::new(name, data, vec![family]))
 }
 
 #[cfg(test)]

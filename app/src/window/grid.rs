@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     controls::{field, list, small},
-    theme::{CONTROL_HEIGHT, space},
+    theme::CONTROL_HEIGHT,
     words::Words,
 };
 use crate::engine::JobId;
@@ -115,7 +115,7 @@ impl Axes {
                     let values = words.with("grid-values", [("axis", label.clone().into())]);
                     let edit = TextEdit::singleline(&mut axis.values)
                         .hint_text(FIELDS[axis.field].example)
-                        .desired_width(ui.available_width() - space::S)
+                        .desired_width(ui.available_width())
                         .align(egui::Align2::LEFT_CENTER)
                         .min_size(vec2(0.0, CONTROL_HEIGHT));
                     ui.add(edit).accessible_name(values);

@@ -106,7 +106,8 @@ impl Window {
                     .fill(colours.raised)
                     .stroke(Stroke::new(1.0, colours.line))
                     .corner_radius(RADIUS as f32)
-                    .inner_margin(Margin::symmetric(12, 6))
+                    // The button to close it has room of its own.
+                    .inner_margin(Margin { left: 12, right: 4, top: 6, bottom: 6 })
                     .show(ui, |ui| {
                         ui.set_max_width(600.0);
                         ui.horizontal(|ui| {

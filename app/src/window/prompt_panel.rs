@@ -21,7 +21,8 @@ use super::{
     actions::Action,
     application::{ModelState, Place, Window},
     controls::{
-        divider, field, icon_button, icon_toggle, list, number, primary_button, small, wide_button,
+        divider, field, icon_button, icon_toggle, list, menu_below, number, primary_button, small,
+        wide_button,
     },
     icons,
     models_page::bytes,
@@ -153,7 +154,7 @@ impl Window {
         if response.clicked() {
             self.styles.refresh();
         }
-        egui::Popup::menu(&response)
+        menu_below(&response)
             .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
             .show(|ui| self.style_menu(ui));
     }
@@ -292,7 +293,7 @@ impl Window {
     fn ratios(&mut self, ui: &mut Ui, native_side: u32) {
         let name = self.words.get("ratio");
         let button = icon_button(ui, icons::CROP, &name, None);
-        egui::Popup::menu(&button).show(|ui| {
+        menu_below(&button).show(|ui| {
             ui.set_min_width(140.0);
             for ratio in Ratio::ALL {
                 let (width, height) = ratio.size(native_side);

@@ -55,6 +55,7 @@ impl Window {
             ModelState::Failed(source, _) => {
                 self.words.with("failure-model", [("model", source.name().into())])
             }
+            ModelState::Ready(_) if self.failure.is_some() => self.words.get("status-failed"),
             ModelState::Ready(_) => match self.results.pictures.first() {
                 Some(picture) => self.words.with(
                     "status-done",

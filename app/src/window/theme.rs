@@ -145,14 +145,14 @@ impl Colours {
     pub const LIGHT: Self = Self {
         ground: rgb(0xF4F5F7),
         panel: rgb(0xFFFFFF),
-        raised: rgb(0xF0F2F4),
-        hovered: rgb(0xE6E9ED),
+        raised: rgb(0xE6E9ED),
+        hovered: rgb(0xDCE0E6),
         line: rgb(0xDDE1E6),
         text: rgb(0x1B1D21),
         dim: rgb(0x5E6670),
         accent: rgb(0xD9601A),
         on_accent: rgb(0x111215),
-        good: rgb(0x1B7A4B),
+        good: rgb(0x187345),
         warn: rgb(0x8A5A00),
         bad: rgb(0xC0303C),
     };

@@ -11,10 +11,10 @@ use super::{
     controls::{section, small},
     icons,
     results::Shown,
-    theme::{BODY, Colours, SMALL, space},
+    theme::{BODY, Colours, space},
 };
 
-/// Pictures smaller than the place for them are enlarged, but no more than this.
+/// Points for a pixel: pictures smaller than the place for them are enlarged, but no more than this.
 const MAX_ENLARGEMENT: f32 = 4.0;
 
 /// The side of a picture in the film strip, in points.
@@ -237,9 +237,7 @@ fn paint(ui: &Ui, texture: &TextureHandle, rect: Rect) {
 }
 
 fn draw_picture(ui: &mut Ui, area: Rect, texture: &TextureHandle, pixels: Vec2) {
-    let points = pixels / ui.pixels_per_point();
-    let rect = fitted(area, points, MAX_ENLARGEMENT);
-    paint(ui, texture, rect);
+    paint(ui, texture, fitted(area, pixels, MAX_ENLARGEMENT));
 }
 
 fn message(ui: &Ui, area: Rect, text: &str) {
@@ -286,7 +284,7 @@ fn error_card(
                     if let Some(go_on) = go_on {
                         went_on = ui.button(go_on).clicked();
                     }
-                    if ui.button(RichText::new(copy).size(SMALL)).clicked() {
+                    if ui.button(copy).clicked() {
                         ui.ctx().copy_text(failure.details.clone());
                     }
                 });

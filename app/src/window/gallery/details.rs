@@ -12,6 +12,9 @@ use crate::window::{
     words::Words,
 };
 
+/// Width of the names of settings, in points.
+const LABEL_WIDTH: f32 = 88.0;
+
 /// Settings in the order in which people look for them, with the names of their messages.
 const SHOWN: [(&str, &str); 10] = [
     ("model", "model"),
@@ -115,11 +118,10 @@ fn settings(ui: &mut Ui, words: &Words, picture: &GalleryPicture) {
         ui.horizontal_top(|ui| {
             let label = words.get(message);
             let colours = Colours::of_ui(ui);
-            ui.add_sized(
-                vec2(88.0, 16.0),
-                Label::new(RichText::new(label).size(SMALL).color(colours.dim))
-                    .halign(egui::Align::LEFT),
-            );
+            ui.vertical(|ui| {
+                ui.set_width(LABEL_WIDTH);
+                ui.label(RichText::new(label).size(SMALL).color(colours.dim));
+            });
             ui.add(Label::new(RichText::new(value).size(SMALL)).wrap().selectable(true));
         });
     }
