@@ -14,18 +14,22 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use egui::{Event, Key, Modifiers, Pos2};
+use egui::{Event, Key, Modifiers, Pos2, accesskit::Role};
 use emberbrush::{
     canvas::geometry::Point,
     engine::Failure,
-    window::{preferences::Preferences, theme::ThemeChoice, words::Language},
+    window::{dialogs::Dialogs, preferences::Preferences, theme::ThemeChoice, words::Language},
 };
 use emberbrush_pipeline::{
+    checkpoint::folder::Family,
     device::DeviceChoice,
     picture::{self, FileFormat, Picture},
 };
-use emberbrush_tests::egui_kittest::{
-    Harness, SnapshotOptions, SnapshotResults, kittest::Queryable, wgpu::WgpuTestRenderer,
+use emberbrush_tests::{
+    egui_kittest::{
+        Harness, SnapshotOptions, SnapshotResults, kittest::Queryable, wgpu::WgpuTestRenderer,
+    },
+    fixtures,
 };
 use image::{DynamicImage, RgbImage, imageops};
 
@@ -197,7 +201,7 @@ fn failure(look: &Look) -> Screen<'static> {
     screen
 }
 
-/// A picture on the canvas with a part of it marked.
+/// A picture on the canvas with a part of it marked. Its folders last as long as the studio.
 fn marked(look: &Look) -> (Studio, Screen<'static>) {
     let studio = prepare(look, |_| {});
     let mut screen = open(&studio, look);
@@ -241,7 +245,7 @@ fn marked(look: &Look) -> (Studio, Screen<'static>) {
 }
 
 fn canvas(look: &Look) -> Screen<'static> {
-    let (_, mut screen) = marked(look);
+    let (_studio, mut screen) = marked(look);
     let at = window(&screen).canvas().screen_position(Point::new(95.0, 40.0)).unwrap();
     rest(&mut screen);
     screen.hover_at(at);
@@ -250,7 +254,7 @@ fn canvas(look: &Look) -> Screen<'static> {
 }
 
 fn variations(look: &Look) -> Screen<'static> {
-    let (_, mut screen) = marked(look);
+    let (_studio, mut screen) = marked(look);
     ctrl(&mut screen, Key::Enter);
     wait(&mut screen, |screen| {
         let editor = window(screen).canvas().editor().unwrap();
@@ -320,6 +324,8 @@ fn queue(look: &Look) -> Screen<'static> {
 fn somewhere(preferences: &mut Preferences) {
     preferences.pictures_folder = "Pictures/Emberbrush".into();
     preferences.wildcards_folder = "Pictures/Wildcards".into();
+    preferences.lora_folder = "Models/LoRA".into();
+    preferences.embeddings_folder = "Models/Embeddings".into();
 }
 
 fn table(look: &Look) -> Screen<'static> {
@@ -370,7 +376,77 @@ fn models(look: &Look) -> Screen<'static> {
 fn settings(look: &Look) -> Screen<'static> {
     let studio = prepare(look, somewhere);
     let mut screen = open(&studio, look);
+    window_mut(&mut screen).set_seed(40);
     ctrl(&mut screen, Key::Comma);
+    rest(&mut screen);
+    screen
+}
+
+/// Scrolls what has a name into view.
+fn scroll_to(screen: &mut Screen<'_>, name: &str) {
+    screen.get_by_label_contains(name).scroll_to_me();
+    screen.run_steps(12);
+}
+
+fn lora(look: &Look) -> Screen<'static> {
+    let studio = prepare(look, |_| {});
+    let folder = studio.path("loras");
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, made_for) in [
+        ("watercolour", "sd15-kohya"),
+        ("ink drawing", "sd15-peft"),
+        ("paper cut", "sd15-locon"),
+        ("soft light", "sd15-loha"),
+    ] {
+        let stored = fixtures().join(format!("checkpoints/lora/{made_for}.safetensors"));
+        std::fs::copy(stored, folder.join(format!("{name}.safetensors"))).unwrap();
+    }
+    let mut screen = open(&studio, look);
+    make(&mut screen, 3);
+    for name in ["watercolour", "ink drawing"] {
+        scroll_to(&mut screen, "Add a LoRA");
+        click(&mut screen, "Add a LoRA");
+        wait(&mut screen, |screen| screen.query_by_label(name).is_some());
+        // The menu grows with what was found.
+        screen.run_steps(4);
+        click(&mut screen, name);
+    }
+    click(&mut screen, "Use ink drawing");
+    scroll_to(&mut screen, "Add a ControlNet");
+    click(&mut screen, "Add a LoRA");
+    wait(&mut screen, |screen| screen.query_by_label("paper cut").is_some());
+    rest(&mut screen);
+    screen
+}
+
+/// A ControlNet is added from a file of this name.
+fn add_controlnet(screen: &mut Screen<'_>) {
+    let dialogs = Dialogs::new(|_| Some("control_v11p_sd15_canny.safetensors".into()));
+    window_mut(screen).set_dialogs(dialogs);
+    scroll_to(screen, "Add a ControlNet");
+    click(screen, "Add a ControlNet");
+    screen.get_by_label_contains("Choose a ControlNet file").click();
+    wait(screen, |screen| !window(screen).settings().control.0.is_empty());
+}
+
+fn control(look: &Look) -> Screen<'static> {
+    let (_studio, mut screen) = marked(look);
+    add_controlnet(&mut screen);
+    scroll_to(&mut screen, "Guess mode");
+    rest(&mut screen);
+    screen
+}
+
+fn more(look: &Look) -> Screen<'static> {
+    let studio = prepare(look, |_| {});
+    *studio.control.family.lock().unwrap() = Some(Family::StableDiffusionXl);
+    let mut screen = open(&studio, look);
+    make(&mut screen, 2);
+    scroll_to(&mut screen, "More");
+    screen.get_by_label_contains("More").click();
+    screen.run_steps(4);
+    screen.get_by_role_and_label(Role::MultilineTextInput, "Second negative prompt").scroll_to_me();
+    screen.run_steps(12);
     rest(&mut screen);
     screen
 }
@@ -412,6 +488,9 @@ fn scenes() -> Vec<Scene> {
         ("export", export, LIGHT),
         ("dropped", dropped, DARK),
         ("models", models, DARK),
+        ("lora", lora, DARK),
+        ("control", control, LIGHT),
+        ("more", more, DARK),
         ("settings", settings, LIGHT),
         ("palette", palette, DARK),
     ]
