@@ -24,13 +24,14 @@ def main():
     if arguments.scheduler:
         pipeline.scheduler = getattr(diffusers, arguments.scheduler).from_config(pipeline.scheduler.config)
     prompts = (Path(__file__).parent / "prompts.txt").read_text().splitlines()
+    side = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
     generators = [torch.Generator().manual_seed(seed) for seed in range(len(prompts))]
-    pictures = pipeline(prompts, width=128, height=128, num_inference_steps=arguments.steps,
+    pictures = pipeline(prompts, width=side, height=side, num_inference_steps=arguments.steps,
                         guidance_scale=arguments.guidance, generator=generators).images
     columns = arguments.columns
-    sheet = Image.new("RGB", (columns * 128, -(-len(pictures) // columns) * 128))
+    sheet = Image.new("RGB", (columns * side, -(-len(pictures) // columns) * side))
     for i, picture in enumerate(pictures):
-        sheet.paste(picture, (i % columns * 128, i // columns * 128))
+        sheet.paste(picture, (i % columns * side, i // columns * side))
     sheet.save(arguments.output)
 
 
