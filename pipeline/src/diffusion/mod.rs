@@ -226,8 +226,7 @@ impl DiffusionPipeline {
         noise: &mut dyn NoiseSource,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<Rgb32FImage, PipelineError> {
-        let latents = self.run(request, Some(input), &[], noise, on_event)?;
-        self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
+        self.generate_controlled(request, Some(input), &[], noise, on_event)
     }
 
     /// Makes one picture, from a picture or from noise alone, with a map of the request's size for each
