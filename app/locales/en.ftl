@@ -29,6 +29,21 @@ action-pause-queue = Pause the queue
 action-generate-forever = Generate forever
 action-switch-theme = Dark or light
 action-toggle-side-panel = Show the side panel
+action-weight-up = More weight for what is selected
+action-weight-down = Less weight for what is selected
+action-mask-grow = Grow the mask
+action-mask-shrink = Shrink the mask
+action-mask-feather = Feather the mask
+action-variation-next = Next variation
+action-variation-previous = Variation before
+action-variation-accept = Accept the variation
+action-variations-discard = Discard the variations
+canvas-save-as = Save the document as another file
+tool-reset = Usual brush and tolerance
+brush-larger = Larger brush
+brush-smaller = Smaller brush
+brush-harder = Harder brush
+brush-softer = Softer brush
 
 # Themes and previews
 theme-system = As the system
@@ -86,6 +101,11 @@ queue-another = { $keys } queues another run
 
 # The centre
 viewer-starting = Preparing
+viewer-new-device = This device is used for the first time: the fastest kernels are looked for, which takes minutes once.
+sample-apple = a red apple on a blue background
+sample-sun = a yellow sun
+sample-tree = a green tree
+sample-cat = a sleeping cat
 viewer-cancelled = Cancelled. This is how far it came.
 viewer-go-on = Make it after all
 viewer-empty-title = What should it be?
@@ -101,6 +121,11 @@ failure-use-box = Use the model in the box
 notice-journal-failed = Changes cannot be remembered: { $error }
 
 # Status
+time-seconds = { $seconds } s
+time-minutes = { $minutes } min { $seconds } s
+time-hours = { $hours } h { $minutes } min
+speed-steps = { $steps } it/s
+speed-seconds = { $seconds } s/it
 status-ready = Ready
 status-failed = The last picture was not made
 status-loading = Loading { $model }
@@ -140,7 +165,7 @@ tool-colour-brush = Colour brush
 tool-eyedropper = Eyedropper
 tool-hand = Hand
 tool-swap = Swap paint and erase
-hint-brush = Paint what is to change. [ and ] change the size, with Shift the hardness.
+hint-brush = Paint what is to change. [ and ] change the size, with Shift the hardness; a drag with Alt changes both.
 hint-area = Drag around what is to change.
 hint-wand = Click a colour to mark what hangs together with it.
 hint-bucket = Click inside an outline to mark all of it.
@@ -233,6 +258,7 @@ export-pattern = Names
 export-pattern-tip = Fields in braces: index, seed, prompt, model, sampler, steps, cfg, width, height, date
 export-names = They will be called
 export-more = and { $more } more
+export-too-many = { $pictures } pictures are more than the queue takes, which is { $most }. Make fewer, or use: emberbrush batch
 export-add = { $pictures ->
     [one] Queue 1 picture
    *[other] Queue { $pictures } pictures
@@ -245,7 +271,7 @@ grid-help = Values are separated by commas. Without values for the rows, there i
 models = Models
 models-found = Checkpoints
 models-box = The model in the box
-models-add = Add a folder
+models-add = Look in another folder
 models-library = Library
 models-library-empty = Models that you download or add are listed here.
 models-pull = Download
@@ -280,6 +306,11 @@ preferences-folder = Folder of new pictures
 preferences-wildcards = Folder of wildcards
 preferences-wildcards-tip = Each text file there is a wildcard: colours.txt is written __colours__ in a prompt, and one of its lines takes its place.
 preferences-format = Format
+preferences-written = Written into pictures
+preferences-written-tip = Settings in a file bring it back later, here and in other programs. Without them nobody can tell how it was made, and neither can the gallery.
+written-all = All settings
+written-for-others = As A1111 does
+written-nothing = Nothing
 preferences-previews = Previews while drawing
 preferences-preview-decoder = Tiny autoencoder
 preferences-preview-decoder-choose = Choose a file
@@ -313,6 +344,7 @@ notice-done = { $pictures ->
     [one] 1 picture is done
    *[other] { $pictures } pictures are done
 }
+notice-new-device = { $device } is used for the first time: the first picture takes minutes longer
 notice-sheet = The table is written as { $file }
 notice-copied = Copied
 notice-not-deleted = The file stays where it is: { $error }

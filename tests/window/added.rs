@@ -1,27 +1,31 @@
 //! What is added to a checkpoint and to a prompt's meaning: LoRAs, embeddings, ControlNets, another
 //! autoencoder, and the settings that are folded away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use egui::{Key, accesskit::Role};
+use egui::{Key, OutputCommand, accesskit::Role};
 use emberbrush::{
-    engine::{Delivery, DiffusionEngine, Engine, Job, JobEnd, JobEvent, JobId, ModelSource, Setup},
+    engine::{
+        Delivery, DiffusionEngine, Engine, Job, JobEnd, JobEvent, JobId, ModelSource, Setup,
+        UnreadPrompt, WrittenSettings,
+    },
     window::{
         dialogs::{Dialogs, Question},
         settings::GenerationSettings,
     },
 };
 use emberbrush_pipeline::{
-    adapters::AdapterFolders,
+    adapters::{AdapterFolders, AdapterSelection, UnusedKeys},
     checkpoint::folder::Family,
     device::DeviceChoice,
     metadata,
-    request::{ControlPreprocess, GenerationRequest},
+    picture::{self, FileFormat},
+    request::{Control, ControlPreprocess, ControlUnit, GenerationRequest},
     rng::RngSource,
     schedulers::Compat,
 };
 use emberbrush_tests::{
-    checkpoint,
+    checkpoint, controlnet,
     egui_kittest::kittest::{NodeT, Queryable},
     fixtures,
 };
@@ -159,6 +163,96 @@ fn loras_and_embeddings_are_completed_while_they_are_typed() {
 }
 
 #[test]
+fn embeddings_of_the_folder_are_told_where_the_prompt_names_them() {
+    let studio = studio_with_adapters();
+    let mut screen = studio.open();
+    type_prompt(&mut screen, "a toy-cat");
+    screen.key_press(Key::Escape);
+    screen.run_steps(2);
+    screen.get_by_label_contains("2/75 tokens").hover();
+    wait(&mut screen, |screen| screen.query_by_label("Embedding toy-cat").is_some());
+}
+
+#[test]
+fn embeddings_are_counted_with_all_their_vectors() {
+    let studio = studio_with_adapters();
+    let model = checkpoint("sd15-tiny");
+    let setup = Setup {
+        model: ModelSource::Folder(model.to_path_buf()),
+        vae: None,
+        device: DeviceChoice::Cpu,
+    };
+    let loaded = DiffusionEngine::default().load(&setup).unwrap();
+    let read = |text: &str, folder: Option<PathBuf>, files: Vec<PathBuf>| {
+        let folders = AdapterFolders { lora: None, embeddings: folder };
+        let adapters = AdapterSelection { embedding: files, ..AdapterSelection::default() };
+        let unread = UnreadPrompt { text, steps: 4, adapters: &adapters, folders: &folders };
+        let reading = loaded.prompts.read(&unread).unwrap();
+        (reading.tokens, reading.embeddings)
+    };
+    let folder = studio.path("embeddings");
+    let without = read("a toy-cat", None, Vec::new());
+    assert!(without.1.is_empty(), "{without:?}");
+    let plain = read("a", Some(folder.clone()), Vec::new()).0;
+    let named = (plain + 3, vec!["toy-cat".to_owned()]);
+    assert_eq!(read("a toy-cat", Some(folder.clone()), Vec::new()), named, "three vectors");
+    assert_eq!(read("a toy-cat", None, vec![folder.join("toy-cat.safetensors")]), named);
+}
+
+#[test]
+fn keys_of_a_lora_that_have_no_use_are_told_with_details_to_copy() {
+    let studio = Studio::new();
+    let mut screen = studio.open();
+    let keys = ["lora_unet_a".to_owned(), "lora_unet_b".to_owned()];
+    let unused = UnusedKeys { path: "loras/ink.safetensors".to_owned(), keys: keys.to_vec() };
+    *studio.control.unused_keys.lock().unwrap() = Some(unused);
+    generate(&mut screen);
+    screen.get_by_label("ink.safetensors: 2 keys change nothing in this model");
+    screen.get_by_label("Copy details").click();
+    screen.step();
+    let copied = screen.output().platform_output.commands.iter().any(|command| {
+        matches!(command, OutputCommand::CopyText(text) if text == "lora_unet_a\nlora_unet_b")
+    });
+    assert!(copied, "{:?}", screen.output().platform_output.commands);
+    assert_eq!(studio.files().len(), 1, "the picture is made all the same");
+}
+
+#[test]
+fn styles_bring_loras_back_and_are_given_to_others_as_files() {
+    let studio = studio_with_adapters();
+    let mut screen = studio.open();
+    add(&mut screen, "ink");
+    set_number(&mut screen, "Weight of ink", "0.65");
+    let open_styles = |screen: &mut Screen<'_>| {
+        screen.get_by_label_contains("Style").scroll_to_me();
+        screen.run_steps(12);
+        screen.get_by_label_contains("Style").click();
+        screen.run_steps(3);
+    };
+    open_styles(&mut screen);
+    screen.get_by_role_and_label(Role::TextInput, "Name").focus();
+    screen.step();
+    screen.get_by_role_and_label(Role::TextInput, "Name").type_text("Inked");
+    screen.run_steps(2);
+    click(&mut screen, "Save");
+    let file = std::fs::read(studio.data().join("styles/Inked.json")).unwrap();
+    drop(screen);
+
+    let other = studio_with_adapters();
+    std::fs::create_dir_all(other.data().join("styles")).unwrap();
+    std::fs::write(other.data().join("styles/from a friend.json"), file).unwrap();
+    let mut screen = other.open();
+    type_prompt(&mut screen, "a boat");
+    assert!(asked_for(&screen).is_empty());
+    open_styles(&mut screen);
+    click(&mut screen, "Inked");
+    assert_eq!(asked_for(&screen), ["ink:0.65"]);
+    assert_eq!(settings(&screen).prompt, "a boat");
+    click(&mut screen, "Undo");
+    assert!(asked_for(&screen).is_empty());
+}
+
+#[test]
 fn the_rest_of_the_settings_is_folded_away_and_goes_with_the_request() {
     let studio = Studio::new();
     let mut screen = studio.open();
@@ -290,6 +384,7 @@ fn made(engine: &mut DiffusionEngine, setup: &Setup, request: GenerationRequest)
         preview_decoder: None,
         sources: None,
         delivery: Delivery::Memory,
+        written: Default::default(),
     };
     let mut picture = None;
     let end = engine.run(&job, &mut |event| {
@@ -336,8 +431,113 @@ fn the_engine_merges_loras_by_name_and_loads_another_autoencoder() {
     assert!(engine.load(&setup).unwrap_err().message.contains("nowhere.safetensors"));
 }
 
+#[test]
+fn controlnets_count_in_the_memory_that_is_foretold() {
+    let model = checkpoint("sd15-tiny");
+    let setup = Setup {
+        model: ModelSource::Folder(model.to_path_buf()),
+        vae: None,
+        device: DeviceChoice::Cpu,
+    };
+    let loaded = DiffusionEngine::default().load(&setup).unwrap();
+    let plain = GenerationRequest { width: 64, height: 64, ..loaded.defaults.clone() };
+    let network = controlnet("sd15-tiny", &serde_json::Map::new());
+    let unit = ControlUnit {
+        model: network.to_path_buf(),
+        image: Some("map.png".into()),
+        preprocess: ControlPreprocess::None,
+        weight: 1.0,
+        start: 0.0,
+        end: 1.0,
+        guess: false,
+    };
+    let peak = |units: usize| {
+        let control = Control(vec![unit.clone(); units]);
+        loaded.memory.forecast(&GenerationRequest { control, ..plain.clone() }).peak
+    };
+    assert!(peak(0) < peak(1), "{} {}", peak(0), peak(1));
+}
+
+/// What settings are written under.
+const KEYWORDS: [&str; 2] = [metadata::PARAMETERS, metadata::EMBERBRUSH];
+
+/// Those that a PNG file has.
+fn keywords_of(path: &Path) -> Vec<&'static str> {
+    let bytes = std::fs::read(path).unwrap();
+    let is_there = |keyword: &&str| {
+        let chunk = format!("Xt{keyword}\0");
+        bytes.windows(chunk.len()).any(|part| part == chunk.as_bytes())
+    };
+    KEYWORDS.into_iter().filter(is_there).collect()
+}
+
+#[test]
+fn what_is_written_into_pictures_is_chosen() {
+    let studio = Studio::new();
+    let mut screen = studio.open();
+    type_prompt(&mut screen, "a cat");
+    let mut known: Vec<String> = Vec::new();
+    for (choice, keywords) in
+        [("All settings", &KEYWORDS[..]), ("As A1111 does", &KEYWORDS[..1]), ("Nothing", &[])]
+    {
+        ctrl(&mut screen, Key::Comma);
+        screen.get_by_label(choice).scroll_to_me();
+        screen.run_steps(12);
+        click(&mut screen, choice);
+        screen.key_press(Key::Escape);
+        screen.run_steps(2);
+        generate(&mut screen);
+        let file = studio.files().into_iter().find(|name| !known.contains(name)).unwrap();
+        assert_eq!(keywords_of(&studio.pictures().join(&file)), keywords, "{choice}");
+        known.push(file);
+    }
+}
+
+#[test]
+fn the_engine_writes_into_files_what_is_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = checkpoint("sd15-tiny");
+    let setup = Setup {
+        model: ModelSource::Folder(model.to_path_buf()),
+        vae: None,
+        device: DeviceChoice::Cpu,
+    };
+    let mut engine = DiffusionEngine::default();
+    let loaded = engine.load(&setup).unwrap();
+    for (written, keywords) in [
+        (WrittenSettings::All, &KEYWORDS[..]),
+        (WrittenSettings::ForOthers, &KEYWORDS[..1]),
+        (WrittenSettings::Nothing, &[]),
+    ] {
+        let path = folder.path().join(format!("{written:?}.png"));
+        let job = Job {
+            id: JobId(1),
+            request: GenerationRequest {
+                prompt: "a cat".to_owned(),
+                steps: 1,
+                width: 32,
+                height: 32,
+                ..loaded.defaults.clone()
+            },
+            first: 0,
+            setup: setup.clone(),
+            wildcards: PathBuf::new(),
+            adapter_folders: AdapterFolders::default(),
+            preview_decoder: None,
+            sources: None,
+            delivery: Delivery::File { path: path.clone(), format: FileFormat::Png },
+            written,
+        };
+        let end = engine.run(&job, &mut |_| std::ops::ControlFlow::Continue(()));
+        assert_eq!(end, JobEnd::Done);
+        assert_eq!(keywords_of(&path), keywords, "{written:?}");
+        assert_eq!(metadata::read(&path).is_ok(), written != WrittenSettings::Nothing);
+        assert!(picture::read(&path).is_ok());
+    }
+}
+
 /// A picture on the canvas, all of it marked.
-fn canvas(studio: &Studio) -> Screen<'static> {
+pub(crate) fn canvas(studio: &Studio) -> Screen<'static> {
     let mut screen = studio.open();
     ctrl(&mut screen, Key::Num2);
     let path = studio.path("apple.png");

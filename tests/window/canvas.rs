@@ -17,7 +17,7 @@ use emberbrush::{
     canvas::{document::Document, editor::Editor, ember_file, geometry::Point, mask, tools::Tool},
     engine::{
         DiffusionEngine, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
-        MemoryForecaster, PromptReader, Setup,
+        MemoryForecaster, PromptReader, Setup, thumbnail,
     },
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
@@ -25,6 +25,7 @@ use emberbrush_pipeline::{
     checkpoint::folder::Family,
     device::{self, DeviceInfo},
     editing::Sources,
+    metadata,
     picture::{self, FileFormat, Picture, Rectangle},
     prompt::PromptReading,
     request::{GenerationRequest, Mode},
@@ -54,6 +55,7 @@ impl Engine for FakeEngine {
             name: "fake".to_owned(),
             family: Family::StableDiffusion1,
             device: device::list()[0].clone(),
+            is_device_new: false,
             dtype: "f32".to_owned(),
             defaults: GenerationRequest {
                 mode: Mode::TextToImage,
@@ -74,7 +76,7 @@ impl Engine for FakeEngine {
                 control: Default::default(),
             },
             native_side: 64,
-            prompts: PromptReader::new(|_, _| Ok(PromptReading::default())),
+            prompts: PromptReader::new(|_| Ok(PromptReading::default())),
             memory: MemoryForecaster::unknown(),
             took: Duration::ZERO,
         })
@@ -113,6 +115,7 @@ impl Engine for FakeEngine {
                 index,
                 request: GenerationRequest { seed, count: 1, ..job.request.clone() },
                 model: "fake".to_owned(),
+                thumbnail: thumbnail(&picture),
                 picture: Arc::new(picture),
                 path: None,
                 took: Duration::from_millis(1),
@@ -578,8 +581,8 @@ impl Engine for QuickEngine {
     }
 }
 
-/// The model in the box on the processor: a prompt becomes a picture, which is opened, painted on,
-/// filled and saved.
+/// The model in the box on the processor: a prompt becomes a picture, which is opened on the canvas,
+/// painted on and filled; then four pictures of the prompt are exported, and their files read.
 #[test]
 fn the_whole_way_with_the_model_in_the_box() {
     let mut desk = Desk::with(TempDir::new().unwrap(), QuickEngine::default);
@@ -594,22 +597,25 @@ fn the_whole_way_with_the_model_in_the_box() {
         panic!("waited for: {what}");
     };
     desk.press_with(Modifiers::COMMAND, Key::Num1);
-    let prompt = |desk: &Desk<'_>| {
+    let prompt = "a red apple on a blue background";
+    let field = |desk: &Desk<'_>| {
         desk.harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").rect().center()
     };
-    let at = prompt(&desk);
+    let at = field(&desk);
     desk.drag_points(at, at);
-    desk.harness
-        .get_by_role_and_label(Role::MultilineTextInput, "Prompt")
-        .type_text("a red apple on a blue background");
+    desk.harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").type_text(prompt);
     desk.harness.run_steps(2);
     desk.press_with(Modifiers::COMMAND, Key::Enter);
     patient(&mut desk, "a picture", &|window| !window.results().pictures.is_empty());
     let made = desk.window().results().pictures[0].path.clone().expect("it is on disk");
 
-    desk.press_with(Modifiers::COMMAND, Key::Num2);
-    desk.drop_file(&made);
+    desk.press_with(Modifiers::COMMAND, Key::Num3);
+    desk.wait("it is in the gallery", |window| window.gallery().pictures().len() == 1);
+    desk.click(&made.file_name().unwrap().to_string_lossy());
+    desk.harness.get_by_label_contains("Open on the canvas").click();
     desk.wait("it is open", |window| window.canvas().editor().is_some());
+    // From the frame after it was opened on, it is known where it lies.
+    desk.harness.run_steps(3);
     let (width, height) = desk.document().size();
     desk.press(Key::R);
     desk.drag((width as f32 * 0.3, height as f32 * 0.3), (width as f32 * 0.7, height as f32 * 0.7));
@@ -639,4 +645,32 @@ fn the_whole_way_with_the_model_in_the_box() {
 
     let files = std::fs::read_dir(desk.path("pictures")).unwrap().count();
     assert_eq!(files, 4, "the picture and three fills are in the folder");
+
+    desk.press_with(Modifiers::COMMAND, Key::E);
+    desk.click("Queue 4 pictures");
+    patient(&mut desk, "four more", &|window| window.queue().open_count() == 0);
+    let settings = desk.window().settings().clone();
+    let mut exported = Vec::new();
+    for index in 0..4 {
+        let seed = settings.seed + index;
+        let name = format!("{}-{seed}-{prompt}.png", index + 1);
+        let file = desk.path("pictures").join(name);
+        let read = metadata::read(&file).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(read.program.to_string(), "Emberbrush");
+        let expected = serde_json::json!({
+            "prompt": prompt, "seed": seed, "width": 128, "height": 128, "count": 1,
+            "steps": settings.steps, "cfg": settings.guidance, "sampler": settings.sampler,
+            "schedule": settings.schedule, "model": emberbrush_assets::DEFAULT_MODEL_NAME,
+        });
+        for (field, value) in expected.as_object().unwrap() {
+            assert_eq!(&read.fields[field], value, "{field} of {}", file.display());
+        }
+        let picture = picture::read(&file).unwrap().pixels.to_rgb8();
+        assert_eq!(picture.dimensions(), (128, 128));
+        assert!(!exported.contains(&picture), "each seed has a picture of its own");
+        exported.push(picture);
+    }
+    assert_eq!(exported[0], before, "the same seed and settings give the same picture");
+    let files = std::fs::read_dir(desk.path("pictures")).unwrap().count();
+    assert_eq!(files, 8, "and nothing else was written or taken away");
 }

@@ -97,6 +97,35 @@ fn keys_show_the_whole_picture_and_its_actual_size() {
 }
 
 #[test]
+fn a_drag_with_alt_sets_size_and_hardness_of_the_brush() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    let before = desk.editor().tools.brush;
+    let (from, scale) = (desk.at(40.0, 30.0), desk.scale());
+    let event = |pos, pressed| Event::PointerButton {
+        pos,
+        button: PointerButton::Primary,
+        pressed,
+        modifiers: Modifiers::ALT,
+    };
+    desk.harness.hover_at(from);
+    desk.harness.step();
+    desk.harness.event_modifiers(event(from, true), Modifiers::ALT);
+    desk.harness.step();
+    let to = from + Vec2::new(8.0 * scale, 20.0 * scale);
+    desk.harness.hover_at(to);
+    desk.harness.step();
+    desk.harness.event(event(to, false));
+    desk.harness.run_steps(2);
+    let after = desk.editor().tools.brush;
+    assert_eq!(after.size, before.size + 16.0);
+    assert!((before.hardness - after.hardness - 0.1).abs() < 0.01, "{after:?}");
+    assert!(mask::is_empty(desk.document().mask()), "nothing is painted");
+    desk.drag((40.0, 32.0), (50.0, 32.0));
+    assert!(desk.masked(45, 32), "the next drag paints");
+}
+
+#[test]
 fn a_held_key_shows_the_original() {
     let mut desk = Desk::new();
     desk.open_picture();

@@ -1,5 +1,7 @@
 //! What the window knows of the machine: devices, memory, checkpoints; and what it says of its settings.
 
+use std::sync::atomic::Ordering;
+
 use egui::Key;
 use emberbrush_pipeline::device::DeviceChoice;
 use emberbrush_tests::egui_kittest::kittest::Queryable;
@@ -22,6 +24,26 @@ fn devices_are_listed_with_their_memory_and_chosen() {
     drop(screen);
     let _screen = studio.open();
     assert_eq!(device(&studio), Some(DeviceChoice::WgpuIndex(0)));
+}
+
+#[test]
+fn a_device_that_is_new_is_told_to_take_minutes_until_its_first_picture() {
+    let studio = Studio::new();
+    studio.control.is_device_new.store(true, Ordering::Relaxed);
+    let mut screen = studio.open();
+    screen.get_by_label_contains("Processor with 8 cores is used for the first time");
+    studio.control.holds_before_steps.store(true, Ordering::Relaxed);
+    ctrl(&mut screen, Key::Enter);
+    wait(&mut screen, |screen| {
+        screen.query_by_label_contains("the fastest kernels are looked for").is_some()
+    });
+    studio.control.holds_before_steps.store(false, Ordering::Relaxed);
+    wait(&mut screen, |screen| !window(screen).results().pictures.is_empty());
+    studio.control.holds_before_steps.store(true, Ordering::Relaxed);
+    ctrl(&mut screen, Key::Enter);
+    wait(&mut screen, |screen| screen.query_by_label("Preparing").is_some());
+    assert!(screen.query_by_label_contains("the fastest kernels").is_none(), "only once");
+    studio.control.holds_before_steps.store(false, Ordering::Relaxed);
 }
 
 /// The device that the checkpoint was last loaded onto.
@@ -87,9 +109,21 @@ fn every_setting_says_what_it_does_and_what_it_costs() {
         ("Guidance", "halves the time"),
         ("Sampler", "needs few steps"),
         ("Schedule", "Costs nothing"),
+        ("LoRA", "a moment of time, and no memory"),
+        ("ControlNet", "about a third more time"),
+        ("Autoencoder (VAE)", "time stays the same"),
+        ("Clip skip", "Costs nothing"),
+        ("Works as", "Costs nothing"),
+        ("Guidance rescale", "Costs nothing"),
+        ("Variation", "Costs nothing"),
     ];
+    screen.get_by_label_contains("More").click();
+    screen.run_steps(3);
     for (name, tip) in tips {
         assert!(screen.query_by_label_contains(tip).is_none(), "{tip} is there before");
+        let labels = screen.get_all_by_role_and_label(egui::accesskit::Role::Label, name);
+        labels.into_iter().next().unwrap().scroll_to_me();
+        screen.run_steps(12);
         let labels = screen.get_all_by_role_and_label(egui::accesskit::Role::Label, name);
         labels.into_iter().next().unwrap().hover();
         wait(&mut screen, |screen| screen.query_by_label_contains(tip).is_some());

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub)]
 
 mod added;
+mod by_keyboard;
 mod finding;
 mod machine;
 mod many;
@@ -23,8 +24,8 @@ use emberbrush::{
 use emberbrush_pipeline::{metadata, schedulers::Sampler};
 use emberbrush_tests::egui_kittest::kittest::Queryable;
 use studio::{
-    Screen, Studio, Trouble, click, ctrl, drop_file, generate, status, type_prompt, wait, window,
-    window_mut,
+    Screen, Studio, Trouble, click, ctrl, drop_file, generate, status, type_into, type_prompt,
+    wait, window, window_mut,
 };
 
 fn running_step(screen: &Screen<'_>) -> bool {
@@ -50,6 +51,10 @@ fn a_prompt_becomes_a_picture_step_by_step() {
     let mut screen = studio.open();
     type_prompt(&mut screen, "a red apple");
     assert!(screen.query_by_label_contains("3/75 tokens").is_some());
+    screen.get_by_label_contains("Negative prompt").click();
+    screen.run_steps(2);
+    type_into(&mut screen, "Negative prompt", "blurry and dark, small");
+    assert!(screen.query_by_label_contains("4/75 tokens").is_some());
     studio.control.holds.store(true, Ordering::Relaxed);
     ctrl(&mut screen, Key::Enter);
     wait(&mut screen, |screen| running_step(screen));
@@ -62,6 +67,7 @@ fn a_prompt_becomes_a_picture_step_by_step() {
     let made = &window(&screen).results().pictures[0];
     let settings = metadata::read(made.path.as_ref().unwrap()).unwrap();
     assert_eq!(settings.fields["prompt"], "a red apple");
+    assert_eq!(settings.fields["negative"], "blurry and dark, small");
     assert_eq!(settings.fields["seed"], made.request.seed);
     assert_eq!(studio.files().len(), 1);
 }

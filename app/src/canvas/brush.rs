@@ -17,6 +17,21 @@ pub struct Brush {
     pub hardness: f32,
 }
 
+/// Pixels to drag upwards for the whole range of hardness.
+const HARDNESS_DRAG: f32 = 200.0;
+
+impl Brush {
+    /// The brush after a drag by pixels: to the right it is larger, upwards harder.
+    #[must_use]
+    pub fn dragged(self, by: Point) -> Self {
+        let (least, most) = (*BRUSH_SIZES.start(), *BRUSH_SIZES.end());
+        Self {
+            size: (self.size + 2.0 * by.x).clamp(least, most).round(),
+            hardness: (self.hardness - by.y / HARDNESS_DRAG).clamp(0.0, 1.0),
+        }
+    }
+}
+
 impl Default for Brush {
     fn default() -> Self {
         Self { size: 48.0, hardness: 0.8 }
@@ -239,6 +254,18 @@ mod tests {
                 _ => {}
             }
         }
+    }
+
+    #[test]
+    fn a_drag_makes_it_larger_and_harder_within_bounds() {
+        let brush = Brush { size: 40.0, hardness: 0.5 };
+        let dragged = |x: f32, y: f32| {
+            let Brush { size, hardness } = brush.dragged(Point::new(x, y));
+            (size, hardness)
+        };
+        assert_eq!(dragged(10.0, -20.0), (60.0, 0.6));
+        assert_eq!(dragged(-30.0, 200.0), (1.0, 0.0));
+        assert_eq!(dragged(9000.0, -900.0), (1024.0, 1.0));
     }
 
     #[test]

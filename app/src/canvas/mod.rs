@@ -1,18 +1,24 @@
 //! The Canvas place: a picture, the mask that is painted on it, and the fills that change it.
 //!
-//! `document`, `editor` and what they are made of know no window; `place`, `surface`, `panel` and
-//! `tool_strip` draw them and take in what a person does.
+//! `document`, `editor` and what they are made of know no window; `place` and the files beside it
+//! draw them and take in what a person does.
 
+mod acting;
+pub mod actions;
 mod background;
 pub mod brush;
+mod centre;
 pub mod document;
 pub mod editor;
 pub mod ember_file;
 pub mod fill;
+mod filling;
 pub mod geometry;
 pub mod history;
 pub mod journal;
+mod keyboard_pointer;
 pub mod layer;
+mod layers_panel;
 mod manifest;
 pub mod mask;
 mod panel;

@@ -4,35 +4,29 @@
 use std::{collections::HashMap, sync::Arc};
 
 use egui::{
-    Color32, Context, CornerRadius, Frame, Margin, Rect, Response, Role, ScrollArea, Sense, Slider,
-    Stroke, StrokeKind, TextEdit, TextureHandle, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Color32, Context, CornerRadius, Rect, Response, Role, ScrollArea, Sense, Slider, Stroke,
+    StrokeKind, TextureHandle, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 use emberbrush_pipeline::{picture::Picture, request::MaskMode};
 
 use super::{
-    background::Place,
+    actions::CanvasAction,
     brush::BRUSH_SIZES,
-    fill::Target,
     layer::LayerId,
-    mask::EdgeChange,
     place::CanvasPlace,
     textures::{fitted, thumbnail},
-    tool_strip,
     tools::Tool,
 };
 use crate::window::{
     PlaceContext,
-    controls::{divider, focus_ring, icon_button, icon_toggle, number, section, small},
+    controls::{checkbox, divider, focus_ring, icon_button, number, section, small},
     icons,
     theme::{Colours, space},
     words::Words,
 };
 
 /// Side of the thumbnail of a result, in points.
-const RESULT_SIDE: f32 = 72.0;
-
-/// Side of the thumbnail of a layer, in points.
-const LAYER_SIDE: f32 = 40.0;
+pub(super) const RESULT_SIDE: f32 = 72.0;
 
 /// Thumbnails that are kept.
 const KEPT_THUMBNAILS: usize = 128;
@@ -41,9 +35,9 @@ const KEPT_THUMBNAILS: usize = 128;
 #[derive(Debug)]
 pub(super) struct PanelState {
     /// Pixels by which the mask's edge is moved.
-    edge: u32,
-    selected: Option<LayerId>,
-    thumbnails: Thumbnails,
+    pub(super) edge: u32,
+    pub(super) selected: Option<LayerId>,
+    pub(super) thumbnails: Thumbnails,
 }
 
 impl Default for PanelState {
@@ -54,7 +48,7 @@ impl Default for PanelState {
 
 /// Small pictures by the address of what they show, which is kept alive with them.
 #[derive(Default)]
-struct Thumbnails(HashMap<usize, (Arc<Picture>, TextureHandle)>);
+pub(super) struct Thumbnails(HashMap<usize, (Arc<Picture>, TextureHandle)>);
 
 impl std::fmt::Debug for Thumbnails {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -63,7 +57,7 @@ impl std::fmt::Debug for Thumbnails {
 }
 
 impl Thumbnails {
-    fn of(&mut self, ctx: &Context, picture: &Arc<Picture>, side: f32) -> TextureHandle {
+    pub(super) fn of(&mut self, ctx: &Context, picture: &Arc<Picture>, side: f32) -> TextureHandle {
         if self.0.len() > KEPT_THUMBNAILS {
             self.0.clear();
         }
@@ -90,7 +84,7 @@ pub(super) fn side_panel(place: &mut CanvasPlace, ui: &mut Ui, context: &mut Pla
         separated(ui);
         fill_section(place, ui, context);
         separated(ui);
-        layers_section(place, ui, context);
+        super::layers_panel::layers_section(place, ui, context);
     });
 }
 
@@ -110,18 +104,8 @@ fn document_row(place: &mut CanvasPlace, ui: &mut Ui, context: &PlaceContext<'_>
         }
         let has_document = place.editor.is_some();
         ui.add_enabled_ui(has_document, |ui| {
-            let keys = "Ctrl+S".parse().ok();
-            if icon_button(ui, icons::FLOPPY_DISK, &words.get("canvas-save"), keys).clicked() {
-                place.save(&ctx, context, false);
-            }
-            if icon_button(ui, icons::EXPORT, &words.get("canvas-export"), None).clicked()
-                && let Some(editor) = &place.editor
-            {
-                let picture = Arc::clone(editor.composite());
-                let title = words.get("canvas-export");
-                let name = place.file_name(context);
-                place.background.export(&ctx, picture, Place::Ask { title, name });
-            }
+            action_button(place, ui, context, icons::FLOPPY_DISK, CanvasAction::SaveDocument);
+            action_button(place, ui, context, icons::EXPORT, CanvasAction::ExportPicture);
         });
         if place.background.is_busy() {
             ui.spinner();
@@ -129,10 +113,25 @@ fn document_row(place: &mut CanvasPlace, ui: &mut Ui, context: &PlaceContext<'_>
     });
 }
 
+/// A button for a command, with its name and keys.
+fn action_button(
+    place: &mut CanvasPlace,
+    ui: &mut Ui,
+    context: &PlaceContext<'_>,
+    icon: &str,
+    action: CanvasAction,
+) {
+    let name = context.words.get(action.message());
+    let keys = context.preferences.shortcuts.of(action.into());
+    if icon_button(ui, icon, &name, keys).clicked() {
+        place.act(ui.ctx(), action, context);
+    }
+}
+
 fn tool_options(place: &mut CanvasPlace, ui: &mut Ui, words: &Words) {
     let Some(editor) = &mut place.editor else { return };
     let tools = &mut editor.tools;
-    section(ui, &words.get(tool_strip::message(tools.tool)));
+    section(ui, &words.get(CanvasAction::of_tool(tools.tool).message()));
     let standard = super::tools::Tools::default();
     if tools.tool.is_brush() {
         slider(ui, &words.get("brush-size"), |ui, name| {
@@ -199,30 +198,19 @@ fn reset_by_double_click(ui: &mut Ui, slider: Slider<'_>, name: &str) -> bool {
 
 fn mask_section(place: &mut CanvasPlace, ui: &mut Ui, context: &PlaceContext<'_>) {
     let words = context.words;
-    let ctx = ui.ctx().clone();
-    let Some(editor) = &mut place.editor else { return };
     section(ui, &words.get("mask"));
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = space::XS;
-        if icon_button(ui, icons::SELECTION_ALL, &words.get("mask-all"), None).clicked() {
-            editor.mask_all();
-        }
-        if icon_button(ui, icons::SELECTION_INVERSE, &words.get("mask-invert"), None).clicked() {
-            editor.invert_mask();
-        }
-        if icon_button(ui, icons::SELECTION_SLASH, &words.get("mask-clear"), None).clicked() {
-            editor.clear_mask();
+        for (icon, action) in [
+            (icons::SELECTION_ALL, CanvasAction::MaskAll),
+            (icons::SELECTION_INVERSE, CanvasAction::MaskInvert),
+            (icons::SELECTION_SLASH, CanvasAction::MaskClear),
+        ] {
+            action_button(place, ui, context, icon, action);
         }
         ui.add_space(space::S);
-        if icon_button(ui, icons::UPLOAD_SIMPLE, &words.get("mask-open"), None).clicked() {
-            let place_of = Place::Ask { title: words.get("mask-open"), name: String::new() };
-            place.background.open_mask(&ctx, place_of, editor.document().size());
-        }
-        if icon_button(ui, icons::DOWNLOAD_SIMPLE, &words.get("mask-save"), None).clicked() {
-            let name = format!("{}-mask", editor.document().name);
-            let place_of = Place::Ask { title: words.get("mask-save"), name };
-            place.background.save_mask(&ctx, editor.document().mask().clone(), place_of);
-        }
+        action_button(place, ui, context, icons::UPLOAD_SIMPLE, CanvasAction::MaskOpen);
+        action_button(place, ui, context, icons::DOWNLOAD_SIMPLE, CanvasAction::MaskSave);
     });
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = space::XS;
@@ -230,13 +218,13 @@ fn mask_section(place: &mut CanvasPlace, ui: &mut Ui, context: &PlaceContext<'_>
         ui.allocate_ui(vec2(44.0, 28.0), |ui| {
             number(ui, &words.get("mask-edge"), pixels, 1..=256, 1.0, 8);
         });
-        for (message, change) in [
-            ("mask-grow", EdgeChange::Grow(*pixels)),
-            ("mask-shrink", EdgeChange::Shrink(*pixels)),
-            ("mask-feather", EdgeChange::Feather(*pixels)),
+        for (message, action) in [
+            ("mask-grow", CanvasAction::MaskGrow),
+            ("mask-shrink", CanvasAction::MaskShrink),
+            ("mask-feather", CanvasAction::MaskFeather),
         ] {
             if ui.button(words.get(message)).clicked() {
-                editor.change_edge(change);
+                place.act(ui.ctx(), action, context);
             }
         }
     });
@@ -268,7 +256,7 @@ fn fill_options(place: &mut CanvasPlace, ui: &mut Ui, words: &Words) {
     let mut strength = options.strength.unwrap_or(0.75);
     ui.horizontal(|ui| {
         let mut automatic = is_automatic;
-        ui.checkbox(&mut automatic, words.get("fill-strength-automatic"))
+        checkbox(ui, &mut automatic, &words.get("fill-strength-automatic"))
             .on_hover_text(words.get("fill-strength-tip"));
         options.strength = (!automatic).then_some(strength);
         if !automatic {
@@ -281,7 +269,7 @@ fn fill_options(place: &mut CanvasPlace, ui: &mut Ui, words: &Words) {
         }
     });
     let mut soft = options.mask_mode == MaskMode::Soft;
-    ui.checkbox(&mut soft, words.get("fill-greys")).on_hover_text(words.get("fill-greys-tip"));
+    checkbox(ui, &mut soft, &words.get("fill-greys")).on_hover_text(words.get("fill-greys-tip"));
     options.mask_mode = if soft { MaskMode::Soft } else { MaskMode::Hard };
     if !soft {
         slider(ui, &words.get("fill-feather"), |ui, name| {
@@ -334,7 +322,7 @@ fn results(place: &mut CanvasPlace, ui: &mut Ui, words: &Words) {
 }
 
 /// A square with a picture that can be chosen.
-fn picture_button(
+pub(super) fn picture_button(
     ui: &mut Ui,
     texture: &TextureHandle,
     side: f32,
@@ -357,171 +345,4 @@ fn picture_button(
         focus_ring(ui, &response);
     }
     response.on_hover_text(name)
-}
-
-/// What a person asks of a layer.
-enum LayerAction {
-    Visible(bool),
-    Move(usize),
-    Rename(String),
-    Choose(usize),
-    UseMask,
-    Anew,
-    Delete,
-}
-
-fn layers_section(place: &mut CanvasPlace, ui: &mut Ui, context: &mut PlaceContext<'_>) {
-    let words = context.words;
-    section(ui, &words.get("layers"));
-    let Some(editor) = &place.editor else { return };
-    let layers: Vec<_> = editor.document().layers().to_vec();
-    if layers.is_empty() {
-        small(ui, &words.get("layers-empty"));
-        return;
-    }
-    let mut wanted: Option<(LayerId, LayerAction)> = None;
-    for (index, layer) in layers.iter().enumerate().rev() {
-        let id = layer.id();
-        let is_selected = place.panel.selected == Some(id);
-        let colours = Colours::of_ui(ui);
-        let fill = if is_selected { colours.raised } else { Color32::TRANSPARENT };
-        let name = match layer.name() {
-            "" => words.with("layer-unnamed", [("number", (index + 1).into())]),
-            name => name.to_owned(),
-        };
-        Frame::new().fill(fill).corner_radius(6.0).inner_margin(Margin::same(4)).show(ui, |ui| {
-            ui.horizontal(|ui| {
-                ui.spacing_mut().item_spacing.x = space::XS;
-                let visible = layer.is_visible();
-                let (icon, message) = match visible {
-                    true => (icons::EYE, "layer-hide"),
-                    false => (icons::EYE_SLASH, "layer-show"),
-                };
-                let label = words.with(message, [("layer", name.as_str().into())]);
-                if icon_button(ui, icon, &label, None).clicked() {
-                    wanted = Some((id, LayerAction::Visible(!visible)));
-                }
-                let texture =
-                    place.panel.thumbnails.of(ui.ctx(), layer.shown().painted(), RESULT_SIDE);
-                let label = words.with("layer-select", [("layer", name.as_str().into())]);
-                if picture_button(ui, &texture, LAYER_SIDE, &label, is_selected).clicked() {
-                    place.panel.selected = (!is_selected).then_some(id);
-                }
-                let colour = if visible { colours.text } else { colours.dim };
-                ui.vertical(|ui| {
-                    ui.spacing_mut().item_spacing.y = 0.0;
-                    ui.add(egui::Label::new(egui::RichText::new(&name).color(colour)).truncate());
-                    let text = words.with(
-                        "layer-variations",
-                        [
-                            ("chosen", (layer.chosen() + 1).into()),
-                            ("count", layer.variations().len().into()),
-                        ],
-                    );
-                    small(ui, &text);
-                });
-            });
-            if is_selected && wanted.is_none() {
-                let busy = place.fill.is_some() || place.background.is_busy();
-                let thumbnails = &mut place.panel.thumbnails;
-                let action = layer_details(ui, words, layer, index, layers.len(), thumbnails, busy);
-                wanted = action.map(|action| (id, action));
-            }
-        });
-    }
-    let Some((id, action)) = wanted else { return };
-    if matches!(action, LayerAction::Anew) {
-        place.fill(&ui.ctx().clone(), Some(Target::Layer(id)), context);
-        return;
-    }
-    let Some(editor) = &mut place.editor else { return };
-    match action {
-        LayerAction::Visible(visible) => {
-            editor.edit_layer(id, |document, id| document.set_visible(id, visible));
-        }
-        LayerAction::Move(index) => {
-            editor.edit_layer(id, |document, id| document.move_layer(id, index));
-        }
-        LayerAction::Rename(name) => {
-            editor.edit_layer(id, |document, id| document.rename_layer(id, &name));
-        }
-        LayerAction::Choose(index) => editor.edit_layer(id, |document, id| {
-            // The panel offers only variations that there are.
-            let _ = document.edit_layer(id, |layer| layer.choose(index));
-        }),
-        LayerAction::UseMask => {
-            if let Some(layer) = editor.document().layer(id) {
-                let mask = layer.mask().as_ref().clone();
-                editor.replace_mask(mask);
-            }
-        }
-        LayerAction::Delete => {
-            editor.edit_layer(id, |document, id| document.remove_layer(id));
-            place.panel.selected = None;
-        }
-        LayerAction::Anew => {}
-    }
-}
-
-fn layer_details(
-    ui: &mut Ui,
-    words: &Words,
-    layer: &super::layer::FillLayer,
-    index: usize,
-    count: usize,
-    thumbnails: &mut Thumbnails,
-    busy: bool,
-) -> Option<LayerAction> {
-    let mut action = None;
-    ui.add_space(space::XS);
-    let mut name = layer.name().to_owned();
-    let edit = TextEdit::singleline(&mut name)
-        .hint_text(words.get("layer-name"))
-        .desired_width(ui.available_width());
-    let response = ui.add(edit).accessible_name(words.get("layer-name"));
-    if response.changed() {
-        action = Some(LayerAction::Rename(name));
-    }
-    ui.horizontal_wrapped(|ui| {
-        ui.spacing_mut().item_spacing = vec2(space::XS, space::XS);
-        for (at, variation) in layer.variations().iter().enumerate() {
-            let label = words.with("variation", [("number", (at + 1).into())]);
-            let texture = thumbnails.of(ui.ctx(), variation.painted(), RESULT_SIDE);
-            let on = at == layer.chosen();
-            if picture_button(ui, &texture, 52.0, &label, on).clicked() && !on {
-                action = Some(LayerAction::Choose(at));
-            }
-        }
-    });
-    ui.horizontal(|ui| {
-        ui.spacing_mut().item_spacing.x = space::XS;
-        ui.add_enabled_ui(index + 1 < count, |ui| {
-            if icon_button(ui, icons::ARROW_UP, &words.get("layer-up"), None).clicked() {
-                action = Some(LayerAction::Move(index + 1));
-            }
-        });
-        ui.add_enabled_ui(index > 0, |ui| {
-            if icon_button(ui, icons::ARROW_DOWN, &words.get("layer-down"), None).clicked() {
-                action = Some(LayerAction::Move(index.saturating_sub(1)));
-            }
-        });
-        ui.add_enabled_ui(!busy, |ui| {
-            let name = words.get("layer-anew");
-            if icon_button(ui, icons::ARROW_CLOCKWISE, &name, None).clicked() {
-                action = Some(LayerAction::Anew);
-            }
-        });
-        if icon_toggle(ui, icons::SELECTION, &words.get("layer-use-mask"), None, false).clicked() {
-            action = Some(LayerAction::UseMask);
-        }
-        if icon_button(ui, icons::TRASH, &words.get("layer-delete"), None).clicked() {
-            action = Some(LayerAction::Delete);
-        }
-    });
-    let request = layer.request();
-    if !request.prompt.is_empty() && request.prompt != layer.name() {
-        small(ui, &request.prompt);
-    }
-    small(ui, &words.with("layer-seed", [("seed", layer.shown().seed().to_string().into())]));
-    action
 }

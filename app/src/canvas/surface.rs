@@ -1,14 +1,15 @@
 //! The centre of the Canvas place: the picture, what is drawn on it, and the pointer.
 
 use egui::{
-    Color32, CornerRadius, CursorIcon, Event, Key, Painter, PointerButton, Pos2, Rect, Response,
-    Role, Sense, Shape, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
+    Color32, Context, CornerRadius, CursorIcon, Event, Id, Key, Painter, PointerButton, Pos2, Rect,
+    Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, Vec2, WidgetInfo, pos2, vec2,
 };
 
 use super::{
-    brush::StrokePoint,
+    brush::{Brush, StrokePoint},
     editor::{Editor, Gesture},
     geometry::Point,
+    keyboard_pointer::KeyboardPointer,
     textures::{Overlay, OverlayColours, PictureCache, draw_part},
     tools::Tool,
     view::{View, Viewport},
@@ -60,6 +61,10 @@ pub(super) struct Surface {
     pan: bool,
     shows_original: bool,
     side: Option<Side>,
+    /// The brush as it was where a drag with Alt began, which sets its size and hardness.
+    sized: Option<(Pos2, Brush)>,
+    pub(super) keyboard: KeyboardPointer,
+    id: Option<Id>,
     pictures: PictureCache,
     mask: Overlay<u8>,
     sketch: Overlay<[u8; 4]>,
@@ -113,6 +118,11 @@ impl Surface {
         self.shows_original
     }
 
+    /// Whether no other control has the focus of the keyboard.
+    pub(super) fn is_focus_free(&self, ctx: &Context) -> bool {
+        ctx.memory(|memory| memory.focused()).is_none_or(|focused| Some(focused) == self.id)
+    }
+
     /// Looks at the picture in another way from the next frame on.
     pub(super) fn look(&mut self, look: Look) {
         self.next = Some(look);
@@ -129,12 +139,13 @@ impl Surface {
         let room = ui.available_size();
         let (rect, response) = ui.allocate_exact_size(room, Sense::click_and_drag());
         response.widget_info(|| WidgetInfo::labeled(Role::Canvas, true, name));
+        self.id = Some(response.id);
         let view = self.settle_view(ui, editor, rect);
         let view = self.move_view(ui, editor, &response, view);
-        self.keys(ui);
         let view = self.take_look(ui, editor, rect, view);
         self.view = Some(view);
         self.point(ui, editor, &response, view);
+        self.keyboard.work(ui, editor, &response, view);
         self.shows_original =
             !ui.ctx().text_edit_focused() && ui.input(|input| input.key_down(Key::Backslash));
         self.paint(ui, editor, rect, &response, view, preview);
@@ -196,20 +207,6 @@ impl Surface {
         view
     }
 
-    /// Keys that look at the picture in another way.
-    fn keys(&mut self, ui: &Ui) {
-        if ui.ctx().text_edit_focused() {
-            return;
-        }
-        let pressed = |key| ui.input(|input| input.modifiers.is_none() && input.key_pressed(key));
-        if pressed(Key::Num0) {
-            self.next = Some(Look::Fit);
-        }
-        if pressed(Key::Num1) {
-            self.next = Some(Look::ActualSize);
-        }
-    }
-
     fn take_look(&mut self, ui: &Ui, editor: &Editor, rect: Rect, view: View) -> View {
         let size = editor.document().size();
         match self.next.take() {
@@ -265,10 +262,24 @@ impl Surface {
             let origin = ui.input(|input| input.pointer.press_origin()).or(at);
             if let Some(at) = origin {
                 self.side = side_at(editor, view, at);
-                if self.side.is_none() && editor.candidate().is_none() {
+                let is_sizing =
+                    editor.tools.tool.is_brush() && ui.input(|input| input.modifiers.alt);
+                if is_sizing && self.side.is_none() {
+                    self.sized = Some((at, editor.tools.brush));
+                } else if self.side.is_none() && editor.candidate().is_none() {
                     editor.press(stroke_point(at));
                 }
             }
+        }
+        if let Some((from, brush)) = self.sized {
+            if let Some(at) = at {
+                let by = (at - from) / view.scale();
+                editor.tools.brush = brush.dragged(Point::new(by.x, by.y));
+            }
+            if !down {
+                self.sized = None;
+            }
+            return;
         }
         if let Some(side) = self.side {
             if let Some(at) = at {
@@ -279,7 +290,7 @@ impl Surface {
             }
             return;
         }
-        if editor.gesture().is_some() {
+        if editor.gesture().is_some() && !self.keyboard.draws() {
             // Every place that the pointer was at since the last frame, so that quick curves stay
             // round.
             for at in moves {
@@ -325,8 +336,15 @@ impl Surface {
         }
         paint_extension(&painter, editor, view, &colours);
         paint_gesture(&painter, editor, view, &colours);
-        if let Some(at) = response.hover_pos() {
+        let keyboard = || self.keyboard.at(response).map(|at| position(view.to_screen(at)));
+        // A brush that is sized stays where that began.
+        let pointer = self.sized.map(|(from, _)| from).or_else(|| response.hover_pos());
+        if let Some(at) = pointer.or_else(keyboard) {
             self.paint_pointer(ui, &painter, editor, view, at);
+        }
+        if response.has_focus() {
+            let stroke = Stroke::new(2.0, colours.accent);
+            painter.rect_stroke(rect.shrink(1.0), CornerRadius::ZERO, stroke, StrokeKind::Inside);
         }
     }
 

@@ -314,16 +314,27 @@ impl<P: Copy + PartialEq> Overlay<P> {
                 }
                 Some(texture) => texture.set(upload(*area), PIXELS),
                 None => {
-                    let mut is_empty = true;
-                    for part in touched {
-                        image.for_each_run(part, |_, _, run| {
+                    let is_empty = |part: &PixelRectangle| {
+                        let mut is_empty = true;
+                        image.for_each_run(*part, |_, _, run| {
                             is_empty &= run.iter().all(|&pixel| pixel == nothing);
                         });
+                        is_empty
+                    };
+                    let drawn: Vec<_> =
+                        touched.into_iter().filter(|part| !is_empty(part)).collect();
+                    if drawn.is_empty() {
+                        continue;
                     }
-                    if !is_empty {
-                        let image = upload(*area);
-                        *texture = Some(painter.ctx().load_texture("overlay", image, PIXELS));
+                    // All else in it is nothing, which needs no colours worked out.
+                    let size = [area.width() as usize, area.height() as usize];
+                    let blank = ColorImage::filled(size, Color32::TRANSPARENT);
+                    let mut made = painter.ctx().load_texture("overlay", blank, PIXELS);
+                    for part in drawn {
+                        let at = [(part.left - area.left) as usize, (part.top - area.top) as usize];
+                        made.set_partial(at, upload(part), PIXELS);
                     }
+                    *texture = Some(made);
                 }
             }
         }

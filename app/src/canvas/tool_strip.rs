@@ -1,38 +1,18 @@
 //! The tools beside the picture.
 
-use egui::{
-    CornerRadius, Frame, Key, KeyboardShortcut, Margin, Modifiers, Rect, Stroke, Ui, UiBuilder,
-    pos2, vec2,
-};
+use egui::{CornerRadius, Frame, Margin, Rect, Stroke, Ui, UiBuilder, pos2, vec2};
 
 use super::{
+    actions::CanvasAction,
     mask::Combine,
-    surface::{Look, Surface},
     tools::{Tool, Tools},
 };
 use crate::window::{
-    actions::Shortcut,
+    PlaceContext,
     controls::{icon_button, icon_toggle},
     icons,
     theme::{CONTROL_HEIGHT, Colours, space},
-    words::Words,
 };
-
-/// The key of a tool.
-pub(super) fn key(tool: Tool) -> Key {
-    match tool {
-        Tool::Brush => Key::B,
-        Tool::Eraser => Key::E,
-        Tool::Rectangle => Key::R,
-        Tool::Lasso => Key::L,
-        Tool::Wand => Key::W,
-        Tool::Bucket => Key::F,
-        Tool::Gradient => Key::G,
-        Tool::ColourBrush => Key::C,
-        Tool::Eyedropper => Key::I,
-        Tool::Hand => Key::H,
-    }
-}
 
 fn icon(tool: Tool) -> &'static str {
     match tool {
@@ -49,34 +29,14 @@ fn icon(tool: Tool) -> &'static str {
     }
 }
 
-/// The name of a tool's message.
-pub(super) fn message(tool: Tool) -> &'static str {
-    match tool {
-        Tool::Brush => "tool-brush",
-        Tool::Eraser => "tool-eraser",
-        Tool::Rectangle => "tool-rectangle",
-        Tool::Lasso => "tool-lasso",
-        Tool::Wand => "tool-wand",
-        Tool::Bucket => "tool-bucket",
-        Tool::Gradient => "tool-gradient",
-        Tool::ColourBrush => "tool-colour-brush",
-        Tool::Eyedropper => "tool-eyedropper",
-        Tool::Hand => "tool-hand",
-    }
-}
-
-fn plain(key: Key) -> Option<Shortcut> {
-    Some(Shortcut(KeyboardShortcut::new(Modifiers::NONE, key)))
-}
-
-/// Draws the strip at the left edge of `rect`.
+/// Draws the strip at the left edge of `rect`, and returns what is asked for.
 pub(super) fn tool_strip(
     ui: &mut Ui,
     rect: Rect,
-    words: &Words,
-    tools: &mut Tools,
-    surface: &mut Surface,
-) {
+    context: &PlaceContext<'_>,
+    tools: &Tools,
+) -> Option<CanvasAction> {
+    let mut wanted = None;
     let colours = Colours::of_ui(ui);
     let count = Tool::ALL.len() as f32 + 3.0;
     let height = count * CONTROL_HEIGHT + (count - 1.0) * 2.0 + 2.0 * 4.0 + 9.0;
@@ -93,28 +53,27 @@ pub(super) fn tool_strip(
             .inner_margin(Margin::same(4))
             .show(ui, |ui| {
                 ui.spacing_mut().item_spacing.y = 2.0;
-                for tool in Tool::ALL {
-                    let name = words.get(message(tool));
-                    let on = tools.tool == tool;
-                    if icon_toggle(ui, icon(tool), &name, plain(key(tool)), on).clicked() {
-                        tools.tool = tool;
+                let mut button = |ui: &mut Ui, icon: &str, action: CanvasAction, on: bool| {
+                    let name = context.words.get(action.message());
+                    let keys = context.preferences.shortcuts.of(action.into());
+                    let response = match on {
+                        true => icon_toggle(ui, icon, &name, keys, true),
+                        false => icon_button(ui, icon, &name, keys),
+                    };
+                    if response.clicked() {
+                        wanted = Some(action);
                     }
+                };
+                for tool in Tool::ALL {
+                    button(ui, icon(tool), CanvasAction::of_tool(tool), tools.tool == tool);
                 }
                 ui.add_space(3.0);
                 crate::window::controls::divider(ui);
                 let subtracts = tools.combine == Combine::Subtract;
-                let name = words.get("tool-swap");
-                if icon_toggle(ui, icons::SUBTRACT, &name, plain(Key::X), subtracts).clicked() {
-                    tools.swap();
-                }
-                let name = words.get("canvas-fit");
-                if icon_button(ui, icons::CORNERS_OUT, &name, plain(Key::Num0)).clicked() {
-                    surface.look(Look::Fit);
-                }
-                let name = words.get("canvas-actual-size");
-                if icon_button(ui, icons::MAGNIFYING_GLASS, &name, plain(Key::Num1)).clicked() {
-                    surface.look(Look::ActualSize);
-                }
+                button(ui, icons::SUBTRACT, CanvasAction::ToolSwap, subtracts);
+                button(ui, icons::CORNERS_OUT, CanvasAction::LookFit, false);
+                button(ui, icons::MAGNIFYING_GLASS, CanvasAction::LookActualSize, false);
             });
     });
+    wanted
 }

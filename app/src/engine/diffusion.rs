@@ -12,13 +12,13 @@ use emberbrush_pipeline::{
     output::{OutputPlan, write_new},
     picture::{self, Effort, FileFormat, Picture},
     progress::ProgressEvent,
-    prompt::{PromptSyntax, RunSteps, WildcardFolder},
+    prompt::{PromptSyntax, WildcardFolder},
     request::GenerationRequest,
 };
 
 use super::{
     Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecast,
-    MemoryForecaster, ModelSource, PromptReader, Setup,
+    MemoryForecaster, ModelSource, Setup, WrittenSettings, prompt_reader::prompt_reader, thumbnail,
 };
 use crate::{
     cli::Defaults,
@@ -44,6 +44,7 @@ impl Engine for DiffusionEngine {
         };
         let place = ModelPlace { path, vae: setup.vae.as_deref(), ..ModelPlace::default() };
         let device = device::open(setup.device).map_err(failure)?;
+        let is_device_new = device.is_new;
         let (pipeline, _) = model::load_on(device, place, ComputeDtype::Auto).map_err(failure)?;
         let loaded = LoadedModel {
             source: setup.model.clone(),
@@ -51,6 +52,7 @@ impl Engine for DiffusionEngine {
             name: pipeline.name().to_owned(),
             family: pipeline.family(),
             device: pipeline.device().info.clone(),
+            is_device_new,
             dtype: pipeline.dtype_name(),
             defaults: Defaults { checkpoint: pipeline.defaults(), random_seed: 0 }.request(),
             native_side: pipeline.defaults().native_side,
@@ -86,13 +88,6 @@ fn failure(error: impl Into<anyhow::Error>) -> Failure {
     Failure { message: crate::report::message(&error), details: format!("{error:?}") }
 }
 
-fn prompt_reader(pipeline: &DiffusionPipeline) -> PromptReader {
-    let tokenizer = pipeline.tokenizer().clone();
-    PromptReader::new(move |prompt, steps| {
-        tokenizer.read_prompt(prompt, RunSteps::new(steps)).map_err(|error| error.to_string())
-    })
-}
-
 fn memory_forecaster(pipeline: &DiffusionPipeline) -> MemoryForecaster {
     let Some(planner) = pipeline.memory_planner().cloned() else {
         return MemoryForecaster::unknown();
@@ -124,7 +119,7 @@ fn run(
     job.request.check()?;
     pipeline.set_adapter_folders(job.adapter_folders.clone());
     pipeline.set_preview_decoder(job.preview_decoder.as_deref())?;
-    let output = Output::prepare(&job.delivery)?;
+    let output = Output::prepare(&job.delivery, job.written)?;
     let wildcards = WildcardFolder::new(&job.wildcards);
     let sources = match &job.sources {
         Some(pictures) => Some(Sources::new(
@@ -165,6 +160,7 @@ fn run(
             index,
             request,
             model: pipeline.name().to_owned(),
+            thumbnail: thumbnail(&picture),
             picture: Arc::new(picture),
             path,
             took: started.elapsed(),
@@ -173,27 +169,33 @@ fn run(
     Ok(())
 }
 
-/// Where pictures are written, known to be writable.
-enum Output {
+/// Where pictures are written, known to be writable, and what is written into them.
+struct Output {
+    place: OutputPlace,
+    written: WrittenSettings,
+}
+
+enum OutputPlace {
     Folder(OutputPlan),
     File(PathBuf, FileFormat),
     Memory,
 }
 
 impl Output {
-    fn prepare(delivery: &Delivery) -> anyhow::Result<Self> {
-        Ok(match delivery {
-            Delivery::Memory => Self::Memory,
+    fn prepare(delivery: &Delivery, written: WrittenSettings) -> anyhow::Result<Self> {
+        let place = match delivery {
+            Delivery::Memory => OutputPlace::Memory,
             Delivery::Folder { folder, format } => {
                 // A name with a separator at its end is a folder, with or without a dot in it.
                 let folder = folder.join("");
-                Self::Folder(OutputPlan::prepare(Some(&folder), Some(*format))?)
+                OutputPlace::Folder(OutputPlan::prepare(Some(&folder), Some(*format))?)
             }
             Delivery::File { path, format } => {
                 OutputPlan::prepare(Some(path), Some(*format))?;
-                Self::File(path.clone(), *format)
+                OutputPlace::File(path.clone(), *format)
             }
-        })
+        };
+        Ok(Self { place, written })
     }
 
     fn write(
@@ -202,12 +204,12 @@ impl Output {
         with: &MadeWith,
         picture: &Picture,
     ) -> anyhow::Result<Option<PathBuf>> {
-        let (wanted, format) = match self {
-            Self::Memory => return Ok(None),
-            Self::Folder(plan) => (plan.path(request.seed, &request.prompt), plan.format()),
-            Self::File(path, format) => (path.clone(), *format),
+        let (wanted, format) = match &self.place {
+            OutputPlace::Memory => return Ok(None),
+            OutputPlace::Folder(plan) => (plan.path(request.seed, &request.prompt), plan.format()),
+            OutputPlace::File(path, format) => (path.clone(), *format),
         };
-        let texts = metadata::texts(request, 0, with);
+        let texts = self.written.of(metadata::texts(request, 0, with));
         let bytes = picture::encode_with(picture, format, &texts, Effort::default())?;
         Ok(Some(write_new(&bytes, &wanted)?))
     }

@@ -2,21 +2,23 @@
 //! works in between.
 
 mod diffusion;
+mod prompt_reader;
 mod worker;
 
 use std::{any::Any, fmt, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 pub use diffusion::DiffusionEngine;
 use emberbrush_pipeline::{
-    adapters::{AdapterFolders, UnusedKeys},
+    adapters::{AdapterFolders, AdapterSelection, UnusedKeys},
     checkpoint::folder::Family,
     device::{DeviceChoice, DeviceInfo},
+    metadata::{EMBERBRUSH, PARAMETERS},
     picture::{FileFormat, Picture},
     progress::Stage,
     prompt::PromptReading,
     request::GenerationRequest,
 };
-use image::RgbImage;
+use image::{DynamicImage, RgbImage};
 use serde::{Deserialize, Serialize};
 pub use worker::EngineHandle;
 
@@ -90,6 +92,34 @@ pub enum Delivery {
     Memory,
 }
 
+/// Which of a picture's settings are written into its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WrittenSettings {
+    /// All of them, and once more as other programs read them.
+    #[default]
+    All,
+    /// Those that other programs read, as A1111 writes them.
+    ForOthers,
+    /// None: nobody can tell from the file what it was made with.
+    Nothing,
+}
+
+impl WrittenSettings {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::All, Self::ForOthers, Self::Nothing];
+
+    /// Of the texts for a picture, by their keywords, those that are written.
+    pub fn of<T>(self, mut texts: Vec<(&'static str, T)>) -> Vec<(&'static str, T)> {
+        texts.retain(|(keyword, _)| match self {
+            Self::All => true,
+            Self::ForOthers => *keyword == PARAMETERS,
+            Self::Nothing => ![PARAMETERS, EMBERBRUSH].contains(keyword),
+        });
+        texts
+    }
+}
+
 /// One request with all that it needs.
 #[derive(Debug, Clone)]
 pub struct Job {
@@ -111,6 +141,8 @@ pub struct Job {
     pub sources: Option<SourcePictures>,
     /// Where the pictures go.
     pub delivery: Delivery,
+    /// What is written into their files.
+    pub written: WrittenSettings,
 }
 
 /// What the window asks for.
@@ -127,25 +159,38 @@ pub enum Command {
 /// What reading a prompt gives, or why it cannot be read.
 type Reading = Result<PromptReading, String>;
 
-type Read = dyn Fn(&str, u32) -> Reading + Send + Sync;
+/// A prompt, and what it is to be read with.
+#[derive(Debug, Clone, Copy)]
+pub struct UnreadPrompt<'a> {
+    /// The prompt.
+    pub text: &'a str,
+    /// Number of steps of the run.
+    pub steps: u32,
+    /// Whose embeddings it may name beside those of the folder.
+    pub adapters: &'a AdapterSelection,
+    /// Where embeddings are found by name.
+    pub folders: &'a AdapterFolders,
+}
+
+type Read = dyn Fn(&UnreadPrompt<'_>) -> Reading + Send + Sync;
 
 /// Reads prompts as a checkpoint's text encoder does.
 #[derive(Clone)]
 pub struct PromptReader(Arc<Read>);
 
 impl PromptReader {
-    /// Reads with a function of the prompt and the number of steps.
-    pub fn new(read: impl Fn(&str, u32) -> Reading + Send + Sync + 'static) -> Self {
+    /// Reads with a function.
+    pub fn new(read: impl Fn(&UnreadPrompt<'_>) -> Reading + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// A prompt as it is understood in a run of so many steps.
+    /// A prompt as it is understood.
     ///
     /// # Errors
     ///
     /// Why it cannot be read.
-    pub fn read(&self, prompt: &str, steps: u32) -> Reading {
-        (self.0)(prompt, steps)
+    pub fn read(&self, prompt: &UnreadPrompt<'_>) -> Reading {
+        (self.0)(prompt)
     }
 }
 
@@ -210,6 +255,9 @@ pub struct LoadedModel {
     pub family: Family,
     /// The device that it is on.
     pub device: DeviceInfo,
+    /// Whether it is yet to be found out which kernels are the fastest on that device, which makes
+    /// the first pictures take minutes.
+    pub is_device_new: bool,
     /// The type of weights and activations, such as `f32`.
     pub dtype: String,
     /// What it recommends: a request without prompt and with seed 0.
@@ -235,10 +283,20 @@ pub struct FinishedPicture {
     pub model: String,
     /// The pixels.
     pub picture: Arc<Picture>,
+    /// Made small by [`thumbnail`], so that the window has nothing to do for it.
+    pub thumbnail: DynamicImage,
     /// Its file, where it was written.
     pub path: Option<PathBuf>,
     /// How long it took.
     pub took: Duration,
+}
+
+/// The most pixels on a side of a small picture for lists.
+const THUMBNAIL_SIDE: u32 = 160;
+
+/// A picture made small for lists. Takes longer than a frame for large ones.
+pub fn thumbnail(picture: &Picture) -> DynamicImage {
+    picture.pixels.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE)
 }
 
 /// Why something failed, in words for people.

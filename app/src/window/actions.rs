@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use egui::{Key, KeyboardShortcut, Modifiers};
 use serde::{Deserialize, Serialize};
 
+use crate::canvas::actions::CanvasAction;
+
 /// A command of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -59,11 +61,24 @@ pub enum Action {
     SwitchTheme,
     /// Opens or folds the right panel.
     ToggleSidePanel,
+    /// Gives what is selected in the prompt more weight.
+    WeightUp,
+    /// Gives it less.
+    WeightDown,
+    /// Something on the canvas.
+    #[serde(untagged)]
+    Canvas(CanvasAction),
+}
+
+impl From<CanvasAction> for Action {
+    fn from(action: CanvasAction) -> Self {
+        Self::Canvas(action)
+    }
 }
 
 impl Action {
-    /// Every command, in the order of the palette.
-    pub const ALL: [Self; 25] = [
+    /// Every command of the whole window, in the order of the palette.
+    const OF_WINDOW: [Self; 27] = [
         Self::Generate,
         Self::Cancel,
         Self::ShowPrompt,
@@ -88,8 +103,15 @@ impl Action {
         Self::SwitchTheme,
         Self::ShowModels,
         Self::ShowPreferences,
+        Self::WeightUp,
+        Self::WeightDown,
         Self::ShowPalette,
     ];
+
+    /// Every command, in the order of the palette.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::OF_WINDOW.into_iter().chain(CanvasAction::ALL.map(Self::Canvas))
+    }
 
     /// The name of its message.
     pub fn message(self) -> &'static str {
@@ -119,6 +141,9 @@ impl Action {
             Self::GenerateForever => "action-generate-forever",
             Self::SwitchTheme => "action-switch-theme",
             Self::ToggleSidePanel => "action-toggle-side-panel",
+            Self::WeightUp => "action-weight-up",
+            Self::WeightDown => "action-weight-down",
+            Self::Canvas(action) => action.message(),
         }
     }
 
@@ -147,6 +172,11 @@ impl Action {
             Self::NewSeed => command(Key::R),
             Self::LockSeed => command(Key::L),
             Self::ToggleSidePanel => command(Key::B),
+            Self::WeightUp => command(Key::ArrowUp),
+            Self::WeightDown => command(Key::ArrowDown),
+            Self::Canvas(action) => action
+                .default_key()
+                .map(|(modifiers, key)| Shortcut(KeyboardShortcut::new(modifiers, key))),
             Self::SwapSides
             | Self::ResetSettings
             | Self::PauseQueue
@@ -165,6 +195,14 @@ pub struct Shortcut(pub KeyboardShortcut);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no shortcut; write keys such as Ctrl+Shift+Z")]
 pub struct UnknownShortcut(String);
+
+impl Shortcut {
+    /// Whether it cannot be meant as text.
+    pub fn has_command(self) -> bool {
+        let Modifiers { alt, ctrl, command, mac_cmd, .. } = self.0.modifiers;
+        alt || ctrl || command || mac_cmd
+    }
+}
 
 impl FromStr for Shortcut {
     type Err = UnknownShortcut;
@@ -239,7 +277,7 @@ impl Shortcuts {
 
     /// The command of some keys.
     pub fn action(&self, shortcut: Shortcut) -> Option<Action> {
-        Action::ALL.into_iter().find(|&action| self.of(action) == Some(shortcut))
+        Action::all().find(|&action| self.of(action) == Some(shortcut))
     }
 
     /// Gives a command other keys. A command that had them has none afterwards.
@@ -266,12 +304,17 @@ impl Shortcuts {
         !self.changed.is_empty()
     }
 
-    /// Takes the keys of commands out of the input of this frame. Those with more modifiers come
-    /// first, since Ctrl+Z is held in Ctrl+Shift+Z.
-    pub fn consume(&self, input: &mut egui::InputState) -> Vec<Action> {
-        let mut known: Vec<(Action, KeyboardShortcut)> = Action::ALL
-            .into_iter()
-            .filter_map(|action| Some((action, self.of(action)?.0)))
+    /// Takes the keys of those commands that `is_wanted` out of the input of this frame. Keys with
+    /// more modifiers come first, since Ctrl+Z is held in Ctrl+Shift+Z.
+    pub fn consume(
+        &self,
+        input: &mut egui::InputState,
+        is_wanted: impl Fn(Action, Shortcut) -> bool,
+    ) -> Vec<Action> {
+        let mut known: Vec<(Action, KeyboardShortcut)> = Action::all()
+            .filter_map(|action| Some((action, self.of(action)?)))
+            .filter(|&(action, shortcut)| is_wanted(action, shortcut))
+            .map(|(action, shortcut)| (action, shortcut.0))
             .collect();
         known.sort_by_key(|(_, shortcut)| {
             let Modifiers { alt, shift, command, ctrl, .. } = shortcut.modifiers;
@@ -281,12 +324,23 @@ impl Shortcuts {
         });
         known
             .into_iter()
-            // Keys without modifiers belong to the widget that has the focus first.
-            .filter(|(_, shortcut)| shortcut.modifiers != Modifiers::NONE)
-            .filter(|(_, shortcut)| input.consume_shortcut(shortcut))
+            .filter(|(_, shortcut)| {
+                input.consume_shortcut(shortcut)
+                    || with_shift(*shortcut).is_some_and(|other| input.consume_shortcut(&other))
+            })
             .map(|(action, _)| action)
             .collect()
     }
+}
+
+/// Brackets are other keys on a keyboard where Shift makes braces of them.
+fn with_shift(shortcut: KeyboardShortcut) -> Option<KeyboardShortcut> {
+    let key = match shortcut.logical_key {
+        Key::OpenBracket => Key::OpenCurlyBracket,
+        Key::CloseBracket => Key::CloseCurlyBracket,
+        _ => return None,
+    };
+    shortcut.modifiers.shift.then_some(KeyboardShortcut::new(shortcut.modifiers, key))
 }
 
 #[cfg(test)]
@@ -301,7 +355,7 @@ mod tests {
                 assert_eq!(shortcut.to_string().parse(), Ok(shortcut), "{text}");
             }
         }
-        for action in Action::ALL {
+        for action in Action::all() {
             if let Some(shortcut) = action.default_shortcut() {
                 assert_eq!(shortcut.to_string().parse(), Ok(shortcut));
             }
@@ -313,7 +367,7 @@ mod tests {
     #[test]
     fn no_two_commands_share_keys() {
         let mut shortcuts = Shortcuts::default();
-        for action in Action::ALL {
+        for action in Action::all() {
             if let Some(shortcut) = shortcuts.of(action) {
                 assert_eq!(shortcuts.action(shortcut), Some(action));
             }
@@ -322,6 +376,7 @@ mod tests {
         shortcuts.set(Action::SwapSides, keys);
         assert_eq!(shortcuts.of(Action::ShowGallery), None);
         assert_eq!(shortcuts.of(Action::SwapSides), keys);
+        shortcuts.set(CanvasAction::MaskClear.into(), "Shift+C".parse().ok());
         let text = serde_json::to_string(&shortcuts).unwrap();
         assert_eq!(serde_json::from_str::<Shortcuts>(&text).unwrap(), shortcuts);
         shortcuts.reset();
@@ -330,9 +385,9 @@ mod tests {
 
     #[test]
     fn every_command_is_listed_once() {
-        let mut all = Action::ALL.to_vec();
+        let mut all = Action::OF_WINDOW.to_vec();
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), Action::ALL.len());
+        assert_eq!(all.len(), Action::OF_WINDOW.len());
     }
 }

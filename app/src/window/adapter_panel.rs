@@ -14,10 +14,11 @@ use emberbrush_pipeline::{
 
 use super::{
     adapters::LoraChoice,
-    application::{ModelState, Window},
+    application::Window,
     controls::{divider, heading_with_menu, icon_button, icon_toggle, slider, small},
     dialogs::Question,
     icons,
+    place::ModelState,
     theme::{CONTROL_HEIGHT, Colours, SMALL, space},
 };
 

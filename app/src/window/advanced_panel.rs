@@ -6,11 +6,12 @@ use egui::{Id, RichText, Ui, vec2};
 use emberbrush_pipeline::{request::ConditioningOptions, rng::RngSource, schedulers::Compat};
 
 use super::{
-    application::{ModelState, Window},
+    application::Window,
     controls::{field, icon_button, list, number, segments, slider},
     dialogs::Question,
     icons,
-    prompt_panel::text_area,
+    place::ModelState,
+    prompt_editor::text_area,
     settings::random_seed,
     theme::{CONTROL_HEIGHT, SMALL, space},
 };
@@ -29,13 +30,17 @@ enum VaeWish {
 
 impl Window {
     /// A line that unfolds the rest.
-    pub(super) fn advanced(&mut self, ui: &mut Ui) {
+    pub(super) fn advanced_heading(&mut self, ui: &mut Ui) {
         let icon = if self.session.shows_more { icons::CARET_UP } else { icons::CARET_DOWN };
         let text = RichText::new(format!("{} {icon}", self.words.get("more"))).size(SMALL);
         let unfold = ui.add(egui::Button::new(text).frame(false));
         if unfold.on_hover_text(self.words.get("more-tip")).clicked() {
             self.session.shows_more = !self.session.shows_more;
         }
+    }
+
+    /// The settings below that line.
+    pub(super) fn advanced(&mut self, ui: &mut Ui) {
         if !self.session.shows_more {
             return;
         }

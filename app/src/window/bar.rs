@@ -4,9 +4,10 @@ use egui::{Align, Layout, RichText, Sense, Ui, vec2};
 
 use super::{
     actions::Action,
-    application::{ModelState, Place, Window},
+    application::Window,
     controls::{icon_button, icon_toggle, segments, small},
     icons,
+    place::{ModelState, Place},
     theme::{Colours, SMALL, semibold, space},
 };
 

@@ -12,7 +12,7 @@ use super::{
     application::Window,
     completion::{Completion, Names, accept, begin_of_name, complete},
     preferences::Preferences,
-    prompt_panel::prompt_id,
+    prompt_editor::prompt_id,
     theme::{CONTROL_HEIGHT, space},
 };
 

@@ -6,10 +6,13 @@ use egui::{Button, RichText, Ui, vec2};
 use emberbrush_pipeline::request::{ControlPreprocess, ControlUnit};
 
 use super::{
-    application::{PICTURES, Place, Window},
-    controls::{divider, field, heading_with_menu, icon_button, list, number, segments, slider},
+    application::{PICTURES, Window},
+    controls::{
+        checkbox, divider, field, heading_with_menu, icon_button, list, number, segments, slider,
+    },
     dialogs::Question,
     icons,
+    place::Place,
     theme::{CONTROL_HEIGHT, Colours, SMALL, space},
 };
 
@@ -172,7 +175,7 @@ impl Window {
                 number(ui, &label, end, (*start + LEAST).min(1.0)..=1.0, LEAST, 1.0)
             });
         });
-        ui.checkbox(guess, self.words.get("control-guess"))
+        checkbox(ui, guess, &self.words.get("control-guess"))
             .on_hover_text(self.words.get("control-guess-tip"));
     }
 

@@ -1,9 +1,9 @@
 //! Controls that egui does not have in the window's own look.
 
 use egui::{
-    Align2, Button, Color32, ComboBox, CornerRadius, DragValue, FontId, Frame, Margin, Response,
-    RichText, Role, Sense, Slider, SliderClamping, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
-    containers::menu::menu_style, emath::Numeric, vec2,
+    Align2, Button, Color32, ComboBox, CornerRadius, DragValue, FontId, Frame, Margin, RectAlign,
+    Response, RichText, Role, Sense, Slider, SliderClamping, Stroke, StrokeKind, Ui, Vec2,
+    WidgetInfo, containers::menu::menu_style, emath::Numeric, vec2,
 };
 
 use super::{
@@ -136,6 +136,7 @@ pub fn segments<T: Copy + PartialEq>(
             ui.spacing_mut().item_spacing.x = 2.0;
             // With its margins the row is as high as other controls.
             ui.spacing_mut().interact_size.y = CONTROL_HEIGHT - 4.0;
+            ui.spacing_mut().button_padding.y = 2.0;
             ui.horizontal(|ui| {
                 for (value, label, keys) in choices {
                     let on = value == current;
@@ -158,6 +159,17 @@ pub fn segments<T: Copy + PartialEq>(
             });
         });
     changed
+}
+
+/// A box to check, which is seen where it is not checked.
+pub fn checkbox(ui: &mut Ui, checked: &mut bool, label: &str) -> Response {
+    let colours = Colours::of_ui(ui);
+    ui.scope(|ui| {
+        ui.visuals_mut().widgets.inactive.bg_stroke = Stroke::new(1.0, colours.dim);
+        ui.visuals_mut().widgets.hovered.bg_stroke = Stroke::new(1.0, colours.text);
+        ui.checkbox(checked, label)
+    })
+    .inner
 }
 
 /// A small label above a control. The tooltip says what the control does and costs.
@@ -266,7 +278,11 @@ pub fn heading_with_menu(
         small(ui, label).on_hover_text(tip);
         ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
             let button = icon_button(ui, icon, name, None);
+            // Beside the panel, so that what is listed below the heading is not covered.
             menu_below(&button)
+                .align(RectAlign::RIGHT_START)
+                .align_alternatives(&[RectAlign::RIGHT_END, RectAlign::RIGHT])
+                .gap(space::L)
                 .close_behavior(egui::PopupCloseBehavior::CloseOnClickOutside)
                 .show(menu);
             button

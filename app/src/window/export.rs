@@ -22,6 +22,7 @@ use super::{
     queue::{NewJob, Origin},
     settings::GenerationSettings,
     theme::{CONTROL_HEIGHT, Colours, SMALL, space},
+    words::Words,
 };
 use crate::{
     cli::Defaults,
@@ -93,7 +94,11 @@ impl Export {
     }
 
     /// The pictures and their names, or why there are none.
-    fn plan(&self, settings: &GenerationSettings) -> Result<(BatchPlan, FileNamePattern), String> {
+    fn plan(
+        &self,
+        settings: &GenerationSettings,
+        words: &Words,
+    ) -> Result<(BatchPlan, FileNamePattern), String> {
         let pattern: FileNamePattern = self.pattern.parse().map_err(|error| format!("{error}"))?;
         let mut base = settings.request();
         base.count = match self.subject {
@@ -141,7 +146,8 @@ impl Export {
         let mut plan = BatchPlan::new(&jobs, &plan_settings).map_err(|error| error.to_string())?;
         if plan.items().len() > MAX_QUEUED {
             let count = plan.items().len();
-            return Err(format!("{count} > {MAX_QUEUED}: emberbrush batch"));
+            let arguments = [("pictures", count.into()), ("most", MAX_QUEUED.into())];
+            return Err(words.with("export-too-many", arguments));
         }
         plan.name_files(&plan_settings, &today());
         Ok((plan, pattern))
@@ -260,7 +266,7 @@ impl Window {
                     .accessible_name(self.words.get("preferences-format"));
             });
         });
-        match export.plan(&self.settings) {
+        match export.plan(&self.settings, &self.words) {
             Err(error) => {
                 ui.colored_label(Colours::of_ui(ui).bad, error);
                 Flow::Stay
@@ -301,6 +307,10 @@ impl Window {
 mod tests {
     use super::*;
 
+    fn english() -> Words {
+        Words::new(crate::window::words::Language::English)
+    }
+
     fn settings() -> GenerationSettings {
         let defaults = Defaults::WITHOUT_CHECKPOINT.request();
         let mut settings = GenerationSettings::recommended(ModelSource::InTheBox, &defaults);
@@ -316,7 +326,7 @@ mod tests {
     #[test]
     fn a_table_has_one_seed_and_differs_in_its_axes() {
         let export = export().into_grid();
-        let (plan, _) = export.plan(&settings()).unwrap();
+        let (plan, _) = export.plan(&settings(), &english()).unwrap();
         let jobs = export.jobs(&plan);
         let guidance: Vec<f64> = jobs.iter().map(|job| job.request.guidance_scale).collect();
         assert_eq!(guidance, [1.0, 3.0, 5.0, 8.0]);
@@ -327,7 +337,7 @@ mod tests {
     fn settings_become_one_job_a_picture_under_its_name() {
         let mut export = export();
         export.subject = Subject::Pictures(12);
-        let (plan, _) = export.plan(&settings()).unwrap();
+        let (plan, _) = export.plan(&settings(), &english()).unwrap();
         let jobs = export.jobs(&plan);
         assert_eq!(jobs.len(), 12);
         assert_eq!(jobs[11].request.seed, 18);
@@ -342,7 +352,7 @@ mod tests {
         std::fs::write(&path, "prompt,steps,vae\na,3,own.safetensors\nb,4,\n").unwrap();
         let settings = GenerationSettings { vae: Some("bright.pt".into()), ..settings() };
         let export = Export::of_file(path, &settings, Path::new("out"), Path::new("")).unwrap();
-        let (plan, _) = export.plan(&settings).unwrap();
+        let (plan, _) = export.plan(&settings, &english()).unwrap();
         let jobs = export.jobs(&plan);
         assert_eq!(jobs.len(), 2);
         assert_eq!((jobs[1].request.prompt.as_str(), jobs[1].request.steps), ("b", 4));
@@ -352,9 +362,17 @@ mod tests {
     }
 
     #[test]
+    fn more_than_the_queue_takes_are_told() {
+        let mut export = export();
+        export.subject = Subject::Pictures(10_001);
+        let told = export.plan(&settings(), &english()).unwrap_err();
+        assert!(told.contains("10001") && told.contains("emberbrush batch"), "{told}");
+    }
+
+    #[test]
     fn wrong_patterns_are_told() {
         let mut export = export();
         export.pattern = "{sed}".to_owned();
-        assert!(export.plan(&settings()).unwrap_err().contains("{sed}"));
+        assert!(export.plan(&settings(), &english()).unwrap_err().contains("{sed}"));
     }
 }

@@ -7,6 +7,8 @@ use emberbrush_library::{
     verify::VerifiedFile,
 };
 
+#[cfg(feature = "download")]
+use super::theme::CONTROL_HEIGHT;
 use super::{
     application::Window,
     controls::{icon_button, section, small},
@@ -18,6 +20,10 @@ use super::{
     words::Words,
 };
 use crate::engine::ModelSource;
+
+/// Width of the button that downloads, in points.
+#[cfg(feature = "download")]
+const DOWNLOAD_WIDTH: f32 = 128.0;
 
 /// What the models page holds beside the models.
 #[derive(Default)]
@@ -174,15 +180,18 @@ impl Window {
         let mut wanted = false;
         ui.horizontal(|ui| {
             let button = format!("{}  {}", icons::DOWNLOAD_SIMPLE, self.words.get("models-pull"));
-            let width = ui.available_width() - 140.0;
+            let width = ui.available_width() - DOWNLOAD_WIDTH - space::S;
             let field = egui::TextEdit::singleline(&mut self.library.origin)
                 .hint_text(self.words.get("models-pull-hint"))
+                .align(egui::Align2::LEFT_CENTER)
+                .min_size(vec2(width, CONTROL_HEIGHT))
                 .desired_width(width);
             let name = self.words.get("models-pull-field");
             let field = ui.add(field).accessible_name(name);
             let is_entered =
                 field.lost_focus() && ui.input(|input| input.key_pressed(egui::Key::Enter));
-            wanted = ui.button(button).clicked() || is_entered;
+            let size = vec2(ui.available_width(), CONTROL_HEIGHT);
+            wanted = ui.add(egui::Button::new(button).min_size(size)).clicked() || is_entered;
         });
         if wanted && !self.library.origin.trim().is_empty() {
             self.pull_model(ui.ctx());

@@ -1,17 +1,20 @@
 //! The window: what a person sees, and what it remembers.
 
+mod acting;
 pub mod actions;
 mod adapter_panel;
 pub mod adapters;
 mod advanced_panel;
 mod application;
 mod asking;
+mod asking_engine;
 mod bar;
 pub mod completion;
 mod completion_popup;
 mod control_panel;
 pub mod controls;
 pub mod dialogs;
+mod engine_events;
 mod export;
 mod fonts;
 pub mod gallery;
@@ -20,18 +23,23 @@ mod history;
 pub mod icons;
 pub mod journal;
 mod library_section;
+mod memory_note;
 mod model_work;
 mod models_page;
 pub mod notification;
 mod overlay;
 mod palette;
+mod picture_settings;
+mod place;
 pub mod preferences;
 mod preferences_page;
+mod prompt_editor;
 mod prompt_panel;
 mod prompt_reading;
 pub mod prompt_weight;
 pub mod queue;
 mod queue_panel;
+mod remembering;
 pub mod results;
 pub mod session;
 pub mod settings;
@@ -44,8 +52,9 @@ mod viewer;
 pub mod words;
 
 use anyhow::Context as _;
-pub use application::{Bin, Notice, Place, PlaceContext, Start, Window};
+pub use application::{Bin, Start, Window};
 use emberbrush_pipeline::places;
+pub use place::{Notice, Place, PlaceContext};
 
 use crate::engine::DiffusionEngine;
 

@@ -133,6 +133,13 @@ fn is_single_file(path: &Path) -> bool {
     is_large || crate::model::files(Some(path)).is_ok()
 }
 
+/// A line between two sections, with room around it.
+fn parted(ui: &mut Ui) {
+    ui.add_space(space::S);
+    divider(ui);
+    ui.add_space(space::S);
+}
+
 impl Window {
     /// Looks for checkpoints again.
     pub(super) fn refresh_models(&mut self) {
@@ -157,17 +164,21 @@ impl Window {
                 self.choose_model(chosen);
                 flow = Flow::Close;
             }
-            divider(ui);
-            section(ui, &self.words.get("models-found"));
+            parted(ui);
+            ui.horizontal(|ui| {
+                section(ui, &self.words.get("models-found"));
+                ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                    self.add_folder_button(ui);
+                });
+            });
             for model in self.models.clone() {
                 if model.of_library.is_none() && self.model_row(ui, &model) {
                     self.choose_model(model.source);
                     flow = Flow::Close;
                 }
             }
-            ui.add_space(space::S);
             self.model_folders(ui);
-            divider(ui);
+            parted(ui);
             section(ui, &self.words.get("models-device"));
             self.device_choice(ui);
         });
@@ -260,6 +271,10 @@ impl Window {
             self.preferences.model_folders.remove(place);
             self.refresh_models();
         }
+    }
+
+    /// Names another folder to look in.
+    fn add_folder_button(&mut self, ui: &mut Ui) {
         let label = format!("{}  {}", icons::FOLDER_PLUS, self.words.get("models-add"));
         if ui.button(label).clicked() {
             let question = Question::folder(Path::new(""));

@@ -96,6 +96,7 @@ impl Window {
         }
         ctx.request_repaint_after_secs(left);
         let close = self.words.get("close");
+        let copy = self.words.get("failure-copy");
         let mut closed = false;
         Area::new(Id::unique("notice"))
             .order(Order::Foreground)
@@ -118,6 +119,11 @@ impl Window {
                             };
                             ui.label(RichText::new(icon).color(colour));
                             ui.label(&notice.message);
+                            if let Some(details) = &notice.details
+                                && icon_button(ui, icons::COPY, &copy, None).clicked()
+                            {
+                                ctx.copy_text(details.clone());
+                            }
                             closed = icon_button(ui, icons::X, &close, None).clicked();
                         });
                     });

@@ -31,8 +31,7 @@ fn matches(name: &str, typed: &str) -> bool {
 
 impl Window {
     pub(super) fn palette(&mut self, ctx: &Context, palette: &mut Palette) -> Flow {
-        let found: Vec<(Action, String)> = Action::ALL
-            .into_iter()
+        let found: Vec<(Action, String)> = Action::all()
             .filter(|&action| action != Action::ShowPalette)
             .map(|action| (action, self.words.get(action.message())))
             .filter(|(_, name)| matches(name, &palette.text))

@@ -9,6 +9,7 @@ use emberbrush_pipeline::{
 use serde::{Deserialize, Serialize};
 
 use super::{actions::Shortcuts, theme::ThemeChoice, words::Language};
+use crate::engine::WrittenSettings;
 
 /// What is shown of unfinished pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -63,6 +64,8 @@ pub struct Preferences {
     pub controlnets: Vec<PathBuf>,
     /// The format of new pictures.
     pub format: FileFormat,
+    /// Which settings are written into pictures.
+    pub written: WrittenSettings,
     /// What is shown of unfinished pictures.
     pub previews: Previews,
     /// The small autoencoder for [`Previews::Tiny`]; without one they are [`Previews::Fast`].
@@ -109,6 +112,7 @@ impl Default for Preferences {
             vae_files: Vec::new(),
             controlnets: Vec::new(),
             format: FileFormat::default(),
+            written: WrittenSettings::default(),
             previews: Previews::default(),
             preview_decoder: None,
             notify: true,

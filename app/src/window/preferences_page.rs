@@ -8,13 +8,14 @@ use emberbrush_pipeline::picture::FileFormat;
 use super::{
     actions::{Action, Shortcut},
     application::Window,
-    controls::{divider, list, section, segments, small},
+    controls::{checkbox, divider, list, section, segments, small},
     dialogs::Question,
     icons,
     preferences::{Preferences, Previews},
     theme::{CONTROL_HEIGHT, Colours, SMALL, ThemeChoice, space},
     words::Language,
 };
+use crate::engine::WrittenSettings;
 
 /// Width of the names beside the controls, in points.
 const NAME_WIDTH: f32 = 200.0;
@@ -99,7 +100,7 @@ impl Window {
         });
         row(ui, &self.words.get("preferences-motion"), |ui| {
             let label = self.words.get("preferences-motion-off");
-            ui.checkbox(&mut self.preferences.reduce_motion, label);
+            checkbox(ui, &mut self.preferences.reduce_motion, &label);
         });
     }
 
@@ -129,6 +130,23 @@ impl Window {
                 .response
                 .accessible_name(self.words.get("preferences-format"));
         });
+        let tip = self.words.get("preferences-written-tip");
+        row(ui, &self.words.get("preferences-written"), |ui| {
+            let choices: Vec<_> = WrittenSettings::ALL
+                .iter()
+                .map(|&choice| {
+                    let message = match choice {
+                        WrittenSettings::All => "written-all",
+                        WrittenSettings::ForOthers => "written-for-others",
+                        WrittenSettings::Nothing => "written-nothing",
+                    };
+                    (choice, self.words.get(message), None)
+                })
+                .collect();
+            ui.scope(|ui| segments(ui, &mut self.preferences.written, &choices))
+                .response
+                .on_hover_text(tip);
+        });
         row(ui, &self.words.get("preferences-previews"), |ui| {
             let choices: Vec<_> = Previews::ALL
                 .iter()
@@ -141,7 +159,7 @@ impl Window {
         }
         row(ui, &self.words.get("preferences-notify"), |ui| {
             let label = self.words.get("preferences-notify-when");
-            ui.checkbox(&mut self.preferences.notify, label);
+            checkbox(ui, &mut self.preferences.notify, &label);
         });
     }
 
@@ -190,7 +208,7 @@ impl Window {
 
     fn keys_table(&mut self, ui: &mut Ui, page: &mut PreferencesPage) {
         let colours = Colours::of_ui(ui);
-        for action in Action::ALL {
+        for action in Action::all() {
             row(ui, &self.words.get(action.message()), |ui| {
                 let listening = page.listening == Some(action);
                 let text = if listening {

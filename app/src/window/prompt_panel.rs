@@ -1,37 +1,25 @@
 //! The left panel: the prompt and the settings of the next pictures.
 
-use std::sync::Arc;
-
-use egui::{
-    Frame, Id, Key, Margin, Modifiers, RichText, ScrollArea, TextEdit, Ui,
-    text::{CCursor, CCursorRange, CharIndex},
-    text_edit::TextEditState,
-    vec2,
-};
+use egui::{Frame, Margin, RichText, ScrollArea, TextEdit, Ui, vec2};
 use emberbrush_pipeline::{
-    adapters::AdapterSelection,
-    prompt::PromptReading,
-    request::{ConditioningOptions, ControlPreprocess, GenerationRequest, LATENT_CELL},
+    request::LATENT_CELL,
     schedulers::{Sampler, Schedule},
 };
 
-use crate::engine::{MemoryForecast, ModelSource};
-
 use super::{
     actions::Action,
-    application::{ModelState, Place, Window},
+    application::Window,
     controls::{
         divider, field, icon_button, icon_toggle, list, menu_below, number, primary_button, small,
         wide_button,
     },
     icons,
-    models_page::bytes,
-    prompt_reading,
-    prompt_weight::{STEP, change_weight},
+    place::{ModelState, Place},
     settings::{Ratio, random_seed},
     styles::Style,
     theme::{BUTTON_HEIGHT, CONTROL_HEIGHT, Colours, SMALL, space},
 };
+use crate::engine::ModelSource;
 
 /// The most steps that the panel offers.
 const MAX_STEPS: u32 = 150;
@@ -47,11 +35,6 @@ const MAX_COUNT: u32 = 1000;
 
 /// Width of the number of pictures, in points.
 const COUNT_WIDTH: f32 = 84.0;
-
-/// The name of the prompt's editor, by which the rest of the window finds it.
-pub(super) fn prompt_id() -> Id {
-    Id::unique("prompt")
-}
 
 impl Window {
     pub(super) fn prompt_panel(&mut self, ui: &mut Ui) {
@@ -79,68 +62,16 @@ impl Window {
                     self.steps_and_guidance(ui);
                     self.sampler_and_schedule(ui);
                     divider(ui);
-                    self.adapters(ui);
-                    self.controlnets(ui);
-                    divider(ui);
+                    ui.vertical(|ui| {
+                        ui.spacing_mut().item_spacing.y = space::XS;
+                        self.adapters(ui);
+                        self.controlnets(ui);
+                        self.advanced_heading(ui);
+                    });
                     self.advanced(ui);
                 });
             });
         });
-    }
-
-    fn prompts(&mut self, ui: &mut Ui) {
-        ui.vertical(|ui| {
-            ui.spacing_mut().item_spacing.y = space::XS;
-            self.weight_keys(ui);
-            self.completion_keys(ui);
-            let hint = self.words.get("prompt-hint");
-            let response = text_area(ui, prompt_id(), &mut self.settings.prompt, &hint, 5)
-                .accessible_name(self.words.get("prompt"));
-            self.completion(ui, &response);
-            ui.horizontal(|ui| {
-                self.token_count(ui);
-                ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
-                    let icon = if self.session.shows_negative {
-                        icons::CARET_UP
-                    } else {
-                        icons::CARET_DOWN
-                    };
-                    let label = format!("{} {icon}", self.words.get("negative"));
-                    let text = RichText::new(label).size(SMALL);
-                    if ui.add(egui::Button::new(text).frame(false)).clicked() {
-                        self.session.shows_negative = !self.session.shows_negative;
-                    }
-                });
-            });
-            if self.session.shows_negative {
-                let hint = self.words.get("negative-hint");
-                text_area(ui, Id::unique("negative"), &mut self.settings.negative, &hint, 2)
-                    .accessible_name(self.words.get("negative"));
-            }
-        });
-    }
-
-    /// Ctrl+Up and Ctrl+Down change the weight of what is selected in the prompt.
-    fn weight_keys(&mut self, ui: &Ui) {
-        let id = prompt_id();
-        if !ui.memory(|memory| memory.has_focus(id)) {
-            return;
-        }
-        for (key, change) in [(Key::ArrowUp, STEP), (Key::ArrowDown, -STEP)] {
-            if !ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, key)) {
-                continue;
-            }
-            let Some(mut state) = TextEditState::load(ui.ctx(), id) else { continue };
-            let Some(selected) = state.cursor.char_range() else { continue };
-            let range = selected.as_sorted_char_range();
-            let changed = change_weight(&self.settings.prompt, range.start.0..range.end.0, change);
-            if let Some((prompt, range)) = changed {
-                self.settings.prompt = prompt;
-                let [start, end] = [range.start, range.end].map(|at| CCursor::new(CharIndex(at)));
-                state.cursor.set_char_range(Some(CCursorRange::two(start, end)));
-                state.store(ui.ctx(), id);
-            }
-        }
     }
 
     fn style_choice(&mut self, ui: &mut Ui) {
@@ -198,38 +129,6 @@ impl Window {
                 if let Err(error) = self.styles.save(&style) {
                     self.tell_error(error.to_string());
                 }
-            }
-        });
-    }
-
-    /// How much room the prompt takes, and on hover how it is read.
-    fn token_count(&mut self, ui: &mut Ui) {
-        type Cached = Arc<(String, u32, Result<PromptReading, String>)>;
-        let ModelState::Ready(model) = &self.model else { return };
-        let (prompt, steps) = (&self.settings.prompt, self.settings.steps);
-        let id = Id::unique("reading");
-        let cached = ui.data(|data| data.get_temp::<Cached>(id));
-        let cached = match cached {
-            Some(cached) if cached.0 == *prompt && cached.1 == steps => cached,
-            _ => {
-                let reading = model.prompts.read(prompt, steps);
-                let cached: Cached = Arc::new((prompt.clone(), steps, reading));
-                ui.data_mut(|data| data.insert_temp(id, Arc::clone(&cached)));
-                cached
-            }
-        };
-        let reading = match &cached.2 {
-            Ok(reading) => reading,
-            Err(reason) => {
-                small(ui, reason);
-                return;
-            }
-        };
-        let count = [("tokens", reading.tokens.into()), ("room", reading.room.into())];
-        small(ui, &self.words.with("tokens", count)).on_hover_ui(|ui| {
-            ui.label(self.words.get("tokens-tip"));
-            for line in prompt_reading::lines(&self.words, reading) {
-                ui.label(line);
             }
         });
     }
@@ -436,97 +335,6 @@ impl Window {
             self.act(&ui.ctx().clone(), Action::Generate);
         }
     }
-
-    /// A line about memory where the run that is set would be tight, and a smaller size where it
-    /// would not fit.
-    fn memory_note(&mut self, ui: &mut Ui) {
-        let ModelState::Ready(model) = &self.model else { return };
-        let wanted = what_takes_memory(self.settings.request());
-        let id = Id::unique("memory");
-        let cached = ui.data(|data| data.get_temp::<(GenerationRequest, MemoryForecast)>(id));
-        let forecast = match cached {
-            Some((of, forecast)) if of == wanted => forecast,
-            _ => {
-                let forecast = model.memory.forecast(&wanted);
-                ui.data_mut(|data| data.insert_temp(id, (wanted, forecast.clone())));
-                forecast
-            }
-        };
-        let MemoryForecast { peak, budget, savings, fits } = forecast;
-        let Some(budget) = budget.filter(|_| !fits || !savings.is_empty()) else { return };
-        let colours = Colours::of_ui(ui);
-        let sizes = [("peak", bytes(peak).into()), ("budget", bytes(budget).into())];
-        let (message, colour) = match fits {
-            true => ("memory-tight", colours.warn),
-            false => ("memory-too-large", colours.bad),
-        };
-        let text = format!("{}  {}", icons::WARNING_CIRCLE, self.words.with(message, sizes));
-        let label = ui.add(egui::Label::new(RichText::new(text).size(SMALL).color(colour)).wrap());
-        if !savings.is_empty() {
-            let steps = savings.join(", ");
-            label.on_hover_text(self.words.with("memory-savings", [("steps", steps.into())]));
-        }
-        if !fits && let Some((width, height)) = self.smaller_size() {
-            let arguments = [("width", width.into()), ("height", height.into())];
-            if ui.button(self.words.with("memory-smaller", arguments)).clicked() {
-                self.change_settings("size", |settings| {
-                    (settings.width, settings.height) = (width, height);
-                });
-            }
-        }
-        ui.add_space(space::XS);
-    }
-
-    /// The largest size of the same proportions that fits into memory.
-    fn smaller_size(&self) -> Option<(u32, u32)> {
-        let ModelState::Ready(model) = &self.model else { return None };
-        let request = self.settings.request();
-        let side = |side: u32, part: u32| (side * part / 8 / LATENT_CELL).max(1) * LATENT_CELL;
-        (1..8).rev().map(|part| (side(request.width, part), side(request.height, part))).find(
-            |&(width, height)| {
-                model.memory.forecast(&GenerationRequest { width, height, ..request.clone() }).fits
-            },
-        )
-    }
-}
-
-/// The request without what makes no difference to memory, so that typing and dragging do not have
-/// it foretold again.
-fn what_takes_memory(mut request: GenerationRequest) -> GenerationRequest {
-    request.prompt.clear();
-    request.negative_prompt.clear();
-    request.seed = 0;
-    request.conditioning = ConditioningOptions::default();
-    // Merged into weights that are there already.
-    request.adapters = AdapterSelection::default();
-    for unit in &mut request.control.0 {
-        (unit.weight, unit.start, unit.end, unit.guess) = (1.0, 0.0, 1.0, false);
-        unit.preprocess = ControlPreprocess::None;
-    }
-    request
-}
-
-/// A field for text of several lines.
-pub(super) fn text_area(
-    ui: &mut Ui,
-    id: Id,
-    text: &mut String,
-    hint: &str,
-    rows: usize,
-) -> egui::Response {
-    let colours = Colours::of_ui(ui);
-    ui.scope(|ui| {
-        // The line around what has the focus.
-        ui.visuals_mut().selection.stroke = egui::Stroke::new(1.0, colours.accent);
-        let edit = TextEdit::multiline(text)
-            .id(id)
-            .hint_text(RichText::new(hint).color(colours.dim))
-            .desired_rows(rows)
-            .desired_width(f32::INFINITY)
-            .margin(Margin::same(space::S as i8));
-        ui.add(edit)
-    })
-    .inner
 }
 
 /// A list of which one is chosen, as wide as there is room.

@@ -219,6 +219,7 @@ impl Queue {
             preview_decoder: preferences.preview_decoder_in_use().cloned(),
             sources: entry.sources.clone(),
             delivery: entry.delivery.clone(),
+            written: preferences.written,
         })
     }
 

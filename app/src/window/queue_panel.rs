@@ -61,7 +61,7 @@ impl Window {
             });
         });
         if let Some(left) = self.queue_time_left() {
-            let time = super::status::duration(left);
+            let time = super::status::duration(&self.words, left);
             let pictures = self.queue.pictures_left();
             let arguments = [("pictures", pictures.into()), ("time", time.into())];
             small(ui, &self.words.with("queue-left", arguments));

@@ -18,9 +18,6 @@ const MAX_RESULTS: usize = 60;
 /// The most pictures whose pixels stay in memory.
 const MAX_PIXELS_KEPT: usize = 12;
 
-/// The side of a picture in the film strip, in pixels.
-const THUMBNAIL_SIDE: u32 = 160;
-
 /// Turns pixels into what egui draws.
 pub fn colour_image(picture: &DynamicImage) -> ColorImage {
     let size = [picture.width() as usize, picture.height() as usize];
@@ -50,9 +47,9 @@ pub struct ResultPicture {
 
 impl ResultPicture {
     fn new(ctx: &Context, finished: FinishedPicture) -> Self {
-        let FinishedPicture { request, model, picture, path, took, .. } = finished;
-        let small = picture.pixels.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE);
-        let thumbnail = ctx.load_texture("thumbnail", colour_image(&small), TextureOptions::LINEAR);
+        let FinishedPicture { request, model, picture, thumbnail, path, took, .. } = finished;
+        let small = colour_image(&thumbnail);
+        let thumbnail = ctx.load_texture("thumbnail", small, TextureOptions::LINEAR);
         Self { request, model, path, took, thumbnail, picture: Some(picture), texture: None }
     }
 

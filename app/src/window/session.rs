@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{application::Place, settings::GenerationSettings};
+use super::{place::Place, settings::GenerationSettings};
 
 /// The file of the session in the data folder.
 pub const SESSION: &str = "session.json";

@@ -4,10 +4,12 @@ use egui::{Frame, Margin, Panel, Stroke, Ui};
 
 use super::{
     actions::Action,
-    application::{Place, Window},
+    application::Window,
     overlay::Overlay,
+    place::Place,
     theme::{Colours, space},
 };
+use crate::canvas::actions::CanvasAction;
 
 /// Height of the bar in points.
 const BAR_HEIGHT: f32 = 44.0;
@@ -98,7 +100,22 @@ impl Window {
         if matches!(&self.overlay, Overlay::Preferences(page) if page.is_listening()) {
             return;
         }
-        let actions = ctx.input_mut(|input| self.preferences.shortcuts.consume(input));
+        let is_canvas = self.session.place == Place::Canvas;
+        let canvas = &self.canvas;
+        // What the canvas takes is known before its keys are taken out of the input.
+        let taken: Vec<_> = match is_canvas {
+            true => CanvasAction::ALL.into_iter().filter(|&a| canvas.takes(ctx, a)).collect(),
+            false => Vec::new(),
+        };
+        let actions = ctx.input_mut(|input| {
+            self.preferences.shortcuts.consume(input, |action, shortcut| match action {
+                Action::Canvas(action) => {
+                    is_canvas && (shortcut.has_command() || taken.contains(&action))
+                }
+                // Keys without modifiers belong to the widget that has the focus first.
+                _ => shortcut.0.modifiers != egui::Modifiers::NONE,
+            })
+        });
         for action in actions {
             self.act(ctx, action);
         }

@@ -7,8 +7,10 @@ use emberbrush_pipeline::progress::Stage;
 
 use super::{
     actions::Action,
-    application::{ModelState, Window},
+    application::Window,
+    place::ModelState,
     theme::{Colours, SMALL},
+    words::Words,
 };
 
 impl Window {
@@ -35,14 +37,17 @@ impl Window {
                 _ => self.words.get("status-encoding"),
             }];
             if let (Some(time), Some(left)) = (running.step_time, running.time_left()) {
-                parts.push(speed(time));
-                parts.push(self.words.with("status-left", [("time", duration(left).into())]));
+                parts.push(speed(&self.words, time));
+                parts.push(
+                    self.words.with("status-left", [("time", duration(&self.words, left).into())]),
+                );
             }
             if self.queue.pictures_left() > 1
                 && let Some(left) = self.queue_time_left()
             {
                 let pictures = self.queue.pictures_left().into();
-                let arguments = [("pictures", pictures), ("time", duration(left).into())];
+                let arguments =
+                    [("pictures", pictures), ("time", duration(&self.words, left).into())];
                 parts.push(self.words.with("queue-left", arguments));
             }
             parts.push(self.words.with("status-cancels", [("keys", keys.into())]));
@@ -60,7 +65,7 @@ impl Window {
                 Some(picture) => self.words.with(
                     "status-done",
                     [
-                        ("time", duration(picture.took).into()),
+                        ("time", duration(&self.words, picture.took).into()),
                         ("seed", picture.request.seed.to_string().into()),
                     ],
                 ),
@@ -71,24 +76,31 @@ impl Window {
 }
 
 /// Steps in a second, or seconds for a step where that is more telling.
-fn speed(step: Duration) -> String {
+fn speed(words: &Words, step: Duration) -> String {
     let seconds = step.as_secs_f64().max(1e-6);
-    if seconds <= 1.0 { format!("{:.1} it/s", 1.0 / seconds) } else { format!("{seconds:.1} s/it") }
+    if seconds <= 1.0 {
+        words.with("speed-steps", [("steps", format!("{:.1}", 1.0 / seconds).into())])
+    } else {
+        words.with("speed-seconds", [("seconds", format!("{seconds:.1}").into())])
+    }
 }
 
 /// A time as people say it: `0.4 s`, `12 s`, `3 min 20 s`, `1 h 05 min`.
-pub(super) fn duration(time: Duration) -> String {
+pub(super) fn duration(words: &Words, time: Duration) -> String {
     let seconds = time.as_secs_f64();
+    let two_digits = |number: u64| format!("{number:02}").into();
     match seconds {
-        ..9.95 => format!("{seconds:.1} s"),
-        ..59.5 => format!("{seconds:.0} s"),
+        ..9.95 => words.with("time-seconds", [("seconds", format!("{seconds:.1}").into())]),
+        ..59.5 => words.with("time-seconds", [("seconds", format!("{seconds:.0}").into())]),
         ..3570.0 => {
             let seconds = seconds.round() as u64;
-            format!("{} min {:02} s", seconds / 60, seconds % 60)
+            let parts = [("minutes", (seconds / 60).into()), ("seconds", two_digits(seconds % 60))];
+            words.with("time-minutes", parts)
         }
         _ => {
             let minutes = (seconds / 60.0).round() as u64;
-            format!("{} h {:02} min", minutes / 60, minutes % 60)
+            let parts = [("hours", (minutes / 60).into()), ("minutes", two_digits(minutes % 60))];
+            words.with("time-hours", parts)
         }
     }
 }
@@ -96,15 +108,17 @@ pub(super) fn duration(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::window::words::Language;
 
     #[test]
     fn times_are_told_as_people_do() {
-        let told = |seconds: f64| duration(Duration::from_secs_f64(seconds));
+        let words = Words::new(Language::English);
+        let told = |seconds: f64| duration(&words, Duration::from_secs_f64(seconds));
         assert_eq!(told(0.42), "0.4 s");
         assert_eq!(told(12.4), "12 s");
         assert_eq!(told(200.0), "3 min 20 s");
         assert_eq!(told(3900.0), "1 h 05 min");
-        assert_eq!(speed(Duration::from_millis(500)), "2.0 it/s");
-        assert_eq!(speed(Duration::from_millis(2500)), "2.5 s/it");
+        assert_eq!(speed(&words, Duration::from_millis(500)), "2.0 it/s");
+        assert_eq!(speed(&words, Duration::from_millis(2500)), "2.5 s/it");
     }
 }

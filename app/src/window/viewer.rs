@@ -1,17 +1,18 @@
 //! The centre of the Prompt place: the picture, as it forms and when it is done.
 
 use egui::{
-    Align2, Button, Color32, FontId, Frame, Margin, Pos2, Rect, RichText, ScrollArea, Sense,
-    Stroke, StrokeKind, TextureHandle, Ui, UiBuilder, Vec2, pos2, vec2,
+    Button, Color32, Frame, Margin, Pos2, Rect, RichText, ScrollArea, Sense, Stroke, StrokeKind,
+    TextureHandle, Ui, UiBuilder, Vec2, pos2, vec2,
 };
 
 use super::{
     actions::Action,
-    application::{ModelState, Window},
+    application::Window,
     controls::{section, small},
     icons,
+    place::ModelState,
     results::Shown,
-    theme::{BODY, Colours, space},
+    theme::{Colours, space},
 };
 
 /// Points for a pixel: pictures smaller than the place for them are enlarged, but no more than this.
@@ -20,9 +21,8 @@ const MAX_ENLARGEMENT: f32 = 4.0;
 /// The side of a picture in the film strip, in points.
 const STRIP_SIDE: f32 = 76.0;
 
-/// Prompts to begin with, which the model in the box draws well.
-const SAMPLE_PROMPTS: [&str; 4] =
-    ["a red apple on a blue background", "a yellow sun", "a green tree", "a sleeping cat"];
+/// The messages of prompts to begin with, which the model in the box draws well.
+const SAMPLE_PROMPTS: [&str; 4] = ["sample-apple", "sample-sun", "sample-tree", "sample-cat"];
 
 impl Window {
     pub(super) fn viewer(&mut self, ui: &mut Ui) {
@@ -77,8 +77,18 @@ impl Window {
     }
 
     fn starting(&self, ui: &mut Ui, area: Rect) {
-        let text = self.words.get("viewer-starting");
-        message(ui, area, &text);
+        let colours = Colours::of_ui(ui);
+        let rect = Rect::from_center_size(area.center(), vec2(420.0, 80.0).min(area.size()));
+        ui.scope_builder(UiBuilder::new().max_rect(rect), |ui| {
+            ui.vertical_centered(|ui| {
+                let text = self.words.get("viewer-starting");
+                ui.label(RichText::new(text).color(colours.dim));
+                if self.awaits_kernels {
+                    let text = self.words.get("viewer-new-device");
+                    ui.add(egui::Label::new(RichText::new(text).color(colours.dim)).wrap());
+                }
+            });
+        });
     }
 
     fn cancelled_note(&mut self, ui: &mut Ui, area: Rect) {
@@ -130,11 +140,10 @@ impl Window {
                 let text = self.words.get("viewer-empty-text");
                 ui.label(RichText::new(text).color(colours.dim));
                 ui.add_space(space::S);
-                for prompt in SAMPLE_PROMPTS {
-                    if ui.add(Button::new(prompt).min_size(vec2(280.0, 32.0))).clicked() {
-                        self.change_settings("sample", |settings| {
-                            settings.prompt = prompt.to_owned()
-                        });
+                for message in SAMPLE_PROMPTS {
+                    let prompt = self.words.get(message);
+                    if ui.add(Button::new(prompt.as_str()).min_size(vec2(280.0, 32.0))).clicked() {
+                        self.change_settings("sample", |settings| settings.prompt = prompt);
                         self.act(&ui.ctx().clone(), Action::Generate);
                     }
                 }
@@ -207,14 +216,8 @@ impl Window {
                         paint(ui, &picture.thumbnail, rect);
                         ui.set_max_width(side);
                         ui.label(&picture.request.prompt);
-                        small(
-                            ui,
-                            &format!(
-                                "{}  ·  {:.1} s",
-                                picture.request.seed,
-                                picture.took.as_secs_f64()
-                            ),
-                        );
+                        let took = super::status::duration(&self.words, picture.took);
+                        small(ui, &format!("{}  ·  {took}", picture.request.seed));
                     });
                 }
             });
@@ -238,12 +241,6 @@ fn paint(ui: &Ui, texture: &TextureHandle, rect: Rect) {
 
 fn draw_picture(ui: &mut Ui, area: Rect, texture: &TextureHandle, pixels: Vec2) {
     paint(ui, texture, fitted(area, pixels, MAX_ENLARGEMENT));
-}
-
-fn message(ui: &Ui, area: Rect, text: &str) {
-    let colours = Colours::of_ui(ui);
-    let font = FontId::proportional(BODY);
-    ui.painter().text(area.center(), Align2::CENTER_CENTER, text, font, colours.dim);
 }
 
 /// Text that begins as a sentence does.

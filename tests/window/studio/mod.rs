@@ -17,10 +17,12 @@ use emberbrush::{
     engine::{
         Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
         MemoryForecast, MemoryForecaster, ModelSource, PromptReader, Setup, SourcePictures,
+        UnreadPrompt, thumbnail,
     },
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
+    adapters::{FoundFile, UnusedKeys},
     checkpoint::folder::Family,
     device::{DeviceChoice, DeviceInfo, DeviceKind, list},
     editing::Sources,
@@ -44,6 +46,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Control {
     /// Whether it waits before each step.
     pub holds: AtomicBool,
+    /// Whether its device is used for the first time.
+    pub is_device_new: AtomicBool,
+    /// Keys of an adapter that the next job finds no use for.
+    pub unused_keys: Mutex<Option<UnusedKeys>>,
+    /// Whether it waits before the first step.
+    pub holds_before_steps: AtomicBool,
     /// What the next job does instead of drawing.
     pub next: Mutex<Option<Trouble>>,
     /// What was last loaded.
@@ -80,19 +88,11 @@ impl Engine for FakeEngine {
             name: setup.model.name(),
             family: self.control.family.lock().unwrap().unwrap_or(Family::StableDiffusion1),
             device: device.clone(),
+            is_device_new: self.control.is_device_new.load(Ordering::Relaxed),
             dtype: "f32".to_owned(),
             defaults: defaults(),
             native_side: 128,
-            prompts: PromptReader::new(|prompt, steps| {
-                let texts = schedule(prompt, RunSteps::new(steps)).map_err(|e| e.to_string())?;
-                Ok(PromptReading {
-                    spans: vec![(texts[0].text.clone(), 1.5)],
-                    schedule: texts.into_iter().map(|text| (text.until, text.text)).collect(),
-                    tokens: prompt.split_whitespace().count(),
-                    room: 75,
-                    ..PromptReading::default()
-                })
-            }),
+            prompts: PromptReader::new(read),
             memory: MemoryForecaster::new(forecast),
             took: Duration::from_millis(1),
         })
@@ -147,6 +147,13 @@ impl FakeEngine {
             None => drawing(16, 16, seed),
         };
         on_event(JobEvent::Stage(Stage::Encode))?;
+        if let Some(unused) = self.control.unused_keys.lock().unwrap().take() {
+            on_event(JobEvent::UnusedKeys(unused))?;
+        }
+        while self.control.holds_before_steps.load(Ordering::Relaxed) {
+            on_event(JobEvent::Checkpoint)?;
+            std::thread::sleep(Duration::from_millis(1));
+        }
         on_event(JobEvent::Stage(Stage::Denoise))?;
         let steps = job.request.steps;
         for step in 1..=steps {
@@ -170,7 +177,7 @@ impl FakeEngine {
             None => pixels,
         };
         let picture = Picture::new(DynamicImage::ImageRgb8(pixels));
-        let texts = metadata::texts(&request, 0, &made_with());
+        let texts = job.written.of(metadata::texts(&request, 0, &made_with()));
         let write = |wanted: &Path, format: FileFormat| {
             std::fs::create_dir_all(wanted.parent().unwrap()).unwrap();
             let bytes = picture::encode(&picture, format, &texts).unwrap();
@@ -188,11 +195,27 @@ impl FakeEngine {
             index,
             request,
             model: "fake".to_owned(),
+            thumbnail: thumbnail(&picture),
             picture: Arc::new(picture),
             path,
             took: Duration::from_millis(1200),
         })))
     }
+}
+
+/// A word is a token, and embeddings of the folder are told of.
+fn read(unread: &UnreadPrompt<'_>) -> Result<PromptReading, String> {
+    let texts = schedule(unread.text, RunSteps::new(unread.steps)).map_err(|e| e.to_string())?;
+    let found = unread.folders.find_embeddings(unread.adapters, [unread.text].into_iter());
+    let found = found.map_err(|error| error.to_string())?;
+    Ok(PromptReading {
+        spans: vec![(texts[0].text.clone(), 1.5)],
+        schedule: texts.into_iter().map(|text| (text.until, text.text)).collect(),
+        tokens: unread.text.split_whitespace().count(),
+        room: 75,
+        embeddings: found.iter().map(FoundFile::name).collect(),
+        ..PromptReading::default()
+    })
 }
 
 /// A fill: what is drawn, within the mask.
