@@ -5,6 +5,7 @@ mod batch;
 mod conditioning;
 mod control;
 pub(crate) mod editing;
+mod fewer_operations;
 mod grid;
 pub(crate) mod models;
 mod previews;
@@ -31,6 +32,7 @@ use emberbrush_pipeline::{
     rng::RngSource,
     schedulers::{Compat, Sampler, Schedule},
 };
+use fewer_operations::FewerOperationsArguments;
 pub(crate) use grid::GridArguments;
 use models::ModelsArguments;
 use previews::PreviewArguments;
@@ -129,6 +131,8 @@ pub(crate) struct GenerateArguments {
     pub(crate) schedule: Option<Schedule>,
     #[command(flatten)]
     pub(crate) conditioning: ConditioningArguments,
+    #[command(flatten)]
+    pub(crate) fewer_operations: FewerOperationsArguments,
     /// Seed of the first picture; picture k has seed + k [default: a random one].
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
@@ -317,6 +321,15 @@ pub(crate) struct BenchArguments {
     /// compare the times.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) pictures: Option<u32>,
+    /// Make so many pictures of that many steps in full and with each of the flags that leave
+    /// operations out, and compare times and pictures.
+    #[arg(
+        long,
+        value_name = "N",
+        conflicts_with = "pictures",
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub(crate) savings: Option<u32>,
     /// How many pictures of the job set go through the UNet at once: auto, or 1 to 16.
     #[arg(long, value_name = "N", default_value = "auto", requires = "pictures")]
     pub(crate) batch_size: BatchSize,
@@ -400,6 +413,7 @@ impl GenerateArguments {
             schedule: self.schedule.unwrap_or(base.schedule),
             compat: self.conditioning.compat.unwrap_or(base.compat),
             conditioning: self.conditioning.over(base.conditioning, random_seed),
+            fewer_operations: self.fewer_operations.over(base.fewer_operations),
             seed: self.seed.unwrap_or(base.seed),
             rng: self.rng.or(own_rng).unwrap_or(base.rng),
             count: self.count.unwrap_or(base.count),
@@ -435,6 +449,7 @@ impl Defaults {
             schedule: Schedule::Automatic,
             compat: Compat::default(),
             conditioning: ConditioningOptions::default(),
+            fewer_operations: Default::default(),
             seed: self.random_seed,
             rng: RngSource::Torch,
             count: 1,

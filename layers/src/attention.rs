@@ -112,6 +112,13 @@ pub struct AttentionOptions {
     pub upcast: bool,
 }
 
+/// What an [`Attention`] makes of its context, `[batch, keys, channels]` each.
+#[derive(Debug, Clone)]
+pub struct KeysAndValues {
+    key: Tensor<3>,
+    value: Tensor<3>,
+}
+
 /// Multi-head attention with its four projections (diffusers `models/attention_processor.py`).
 #[derive(Debug)]
 pub struct Attention {
@@ -162,16 +169,25 @@ impl Attention {
         self.to_out.reload(&weights.at("to_out.0"))
     }
 
-    /// Attends from `x` to `context`; the same tensor twice is self-attention.
+    /// The keys and values of what is attended to.
+    ///
+    /// # Shapes
+    ///
+    /// - context: `[batch, keys, context_channels]`
+    pub fn keys_and_values(&self, context: Tensor<3>) -> KeysAndValues {
+        KeysAndValues { key: self.to_k.forward(context.clone()), value: self.to_v.forward(context) }
+    }
+
+    /// Attends from `x` to what keys and values were made of; where that is `x` it is
+    /// self-attention.
     ///
     /// # Shapes
     ///
     /// - x and output: `[batch, queries, channels]`
-    /// - context: `[batch, keys, context_channels]`
     pub fn forward(
         &self,
         x: Tensor<3>,
-        context: Tensor<3>,
+        context: KeysAndValues,
         slicing: AttentionSlicing,
     ) -> Tensor<3> {
         self.to_out.forward(self.attended(x, context, slicing))
@@ -182,21 +198,24 @@ impl Attention {
     /// # Shapes
     ///
     /// - x, shortcut and output: `[batch, queries, channels]`
-    /// - context: `[batch, keys, context_channels]`
     pub fn forward_onto(
         &self,
         x: Tensor<3>,
-        context: Tensor<3>,
+        context: KeysAndValues,
         shortcut: Tensor<3>,
         slicing: AttentionSlicing,
     ) -> Tensor<3> {
         self.to_out.forward_onto(self.attended(x, context, slicing), shortcut)
     }
 
-    fn attended(&self, x: Tensor<3>, context: Tensor<3>, slicing: AttentionSlicing) -> Tensor<3> {
+    fn attended(
+        &self,
+        x: Tensor<3>,
+        context: KeysAndValues,
+        slicing: AttentionSlicing,
+    ) -> Tensor<3> {
+        let KeysAndValues { key, value } = context;
         let query = self.to_q.forward(x);
-        let key = self.to_k.forward(context.clone());
-        let value = self.to_v.forward(context);
         let dtype = query.dtype();
         if self.upcast && matches!(dtype, DType::F16 | DType::BF16) {
             let [query, key, value] = [query, key, value].map(|x| x.cast(DType::F32));

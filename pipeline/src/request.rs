@@ -2,12 +2,14 @@
 
 mod conditioning;
 mod control;
+mod fewer_operations;
 mod fields;
 mod mode;
 mod upscaler;
 
 pub use conditioning::{ConditioningOptions, SizeConditions};
 pub use control::{CONTROL_PREPROCESSES, Control, ControlPreprocess, ControlUnit};
+pub use fewer_operations::FewerOperations;
 pub use fields::FieldError;
 pub use mode::{
     BadExtension, Extension, HiresFix, HiresUpscaler, InitImage, Inpaint, MaskArea, MaskMode,
@@ -71,6 +73,9 @@ pub struct GenerationRequest {
     /// What the model is told beside the prompts, and how it is guided.
     #[serde(flatten)]
     pub conditioning: ConditioningOptions,
+    /// What of it may be left out.
+    #[serde(flatten)]
+    pub fewer_operations: FewerOperations,
     /// Seed of the first image; image k has `seed + k`.
     pub seed: u64,
     /// Which generator turns a seed into noise.
@@ -122,6 +127,7 @@ impl GenerationRequest {
         }
         self.check_mode()?;
         self.conditioning.check()?;
+        self.fewer_operations.check()?;
         self.control.check(&self.mode).map_err(PipelineError::Request)?;
         if !self.guidance_scale.is_finite() {
             return Err(PipelineError::Request(format!(

@@ -351,3 +351,21 @@ fn bench_measures_each_part() {
         }
     }
 }
+
+#[test]
+fn bench_compares_ways_that_leave_operations_out() {
+    let size = ["--width", "64", "--height", "64", "--steps", "4", "--device", "cpu", "--json"];
+    let run = Workshop::new().run(&[&["bench", "--savings", "1"], &size[..]].concat()).succeeded();
+    let ways: Vec<Value> =
+        run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for flag in ["skip-negative-after", "deep-cache", "token-merging", "reuse-cross-attention"] {
+        let is_of = |way: &&Value| way["way"].as_str().unwrap().contains(flag);
+        let found: Vec<&Value> = ways.iter().filter(is_of).collect();
+        assert!(found.len() > 1, "{flag}: {ways:?}");
+        for way in found {
+            assert!(way["mean"].as_f64().unwrap() > 0.0, "{way}");
+            assert!(way["psnr_db"].as_f64().unwrap() > 5.0, "{way}");
+            assert!(way["unet_share"].as_f64().unwrap() > 0.0, "{way}");
+        }
+    }
+}

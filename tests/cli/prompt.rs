@@ -86,7 +86,7 @@ fn what_a_prompt_says_changes_the_picture_and_is_written_into_it() {
         image::open(workshop.path(name)).unwrap().into_rgb8()
     };
     let plain = make("plain.png", &[]);
-    let options: [&[&str]; 3] = [
+    let options: [&[&str]; 6] = [
         &[
             "--clip-skip",
             "2",
@@ -99,6 +99,9 @@ fn what_a_prompt_says_changes_the_picture_and_is_written_into_it() {
         ],
         &["--variation-seed", "9", "--variation-strength", "0.5"],
         &["--skip-negative-after", "0.5"],
+        &["--deep-cache", "2"],
+        &["--token-merging", "0.5"],
+        &["--reuse-cross-attention-after", "0"],
     ];
     for (index, option) in options.into_iter().enumerate() {
         let name = format!("{index}.png");
@@ -120,4 +123,14 @@ fn what_a_prompt_says_changes_the_picture_and_is_written_into_it() {
     assert!(run.stderr().contains("one text encoder"), "{run:?}");
     let run = workshop.run(&["generate", "a", "--clip-skip", "0", "-o", "none.png"]);
     assert!(run.stderr().contains("clip skip must be from 1"), "{run:?}");
+    for (flag, value, reason) in [
+        ("--skip-negative-after", "1.5", "from 0 to 1, but is 1.5"),
+        ("--deep-cache", "0", "but 0 were asked for"),
+        ("--token-merging", "0.8", "one remains, but is 0.8"),
+        ("--reuse-cross-attention-after", "-1", "from 0 to 1, but is -1"),
+    ] {
+        let argument = format!("{flag}={value}");
+        let run = workshop.run(&["generate", "a", &argument, "-o", "none.png"]);
+        assert!(run.code() == Some(1) && run.stderr().contains(reason), "{run:?}");
+    }
 }

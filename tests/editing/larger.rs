@@ -41,6 +41,7 @@ fn request(mode: Mode) -> GenerationRequest {
         schedule: Schedule::Automatic,
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed: 1,
         rng: RngSource::Torch,
         count: 1,

@@ -76,6 +76,7 @@ fn request(inpaint: Inpaint) -> GenerationRequest {
         schedule: Schedule::Automatic,
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed: 1,
         rng: RngSource::Torch,
         count: 1,

@@ -100,6 +100,7 @@ fn fill(pipeline: &mut DiffusionPipeline, strength: f64, prompt: &str) {
             schedule: Schedule::Automatic,
             compat: Default::default(),
             conditioning: Default::default(),
+            fewer_operations: Default::default(),
             seed: 1,
             rng: RngSource::Torch,
             count: 1,

@@ -57,6 +57,7 @@ fn prediction_is_within_a_fifth(side: u32) {
         schedule: Schedule::Automatic,
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,

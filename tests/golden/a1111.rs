@@ -49,6 +49,7 @@ fn request(prompt: &str, negative: &str, sampler: &str, steps: u32) -> Generatio
         schedule: Schedule::Automatic,
         compat: Compat::A1111,
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         adapters: Default::default(),
         control: Default::default(),
         seed: 0,

@@ -157,6 +157,7 @@ impl Bench {
             adapters: Default::default(),
             compat: Default::default(),
             conditioning: Default::default(),
+            fewer_operations: Default::default(),
             control: self.control(),
         }
     }

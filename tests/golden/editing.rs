@@ -89,6 +89,7 @@ fn request(case: &Value) -> GenerationRequest {
         schedule: if karras { Schedule::Karras } else { Schedule::Automatic },
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,

@@ -47,6 +47,7 @@ fn requests(sampler: Sampler, side: u32) -> Vec<GenerationRequest> {
         schedule: Schedule::Automatic,
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed,
         rng: RngSource::Torch,
         count: 1,

@@ -40,6 +40,7 @@ fn encode(pipeline: &mut DiffusionPipeline, prompt: &str, negative: &str) -> UNe
         schedule: Schedule::Automatic,
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, FloatDType, Tensor};
 use emberbrush_layers::weights::{WeightError, Weights};
 use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
 use emberbrush_tests::{
-    Golden, NETWORK_TOLERANCE, assert_close, checkpoint, relative_difference,
+    Golden, NETWORK_TOLERANCE, UNetCase, assert_close, checkpoint, relative_difference,
     tolerance_of_rounding, values,
 };
 use emberbrush_unet::{AddedConditions, UNet2DConditionConfig, UNet2DConditionModel, UNetInput};
@@ -37,23 +37,6 @@ fn model_in(name: &str, device: &Device, dtype: FloatDType) -> UNet2DConditionMo
     UNet2DConditionModel::new(&config(name), &weights).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The same input in f64.
-fn double<'a>(input: &UNetInput<'a>) -> UNetInput<'a> {
-    UNetInput {
-        sample: input.sample.clone().cast(DType::F64),
-        encoder_hidden_states: input.encoder_hidden_states.clone().cast(DType::F64),
-        added: input.added.as_ref().map(|added| AddedConditions {
-            text_embeds: added.text_embeds.clone().cast(DType::F64),
-            time_ids: added.time_ids,
-        }),
-        ..input.clone()
-    }
-}
-
-fn numbers<const D: usize>(golden: &Golden, key: &str) -> Vec<f64> {
-    values(&golden.tensor::<D>(key)).into_iter().map(f64::from).collect()
-}
-
 /// Largest allowed difference in f64, where only the sinusoids of timesteps are rounded to f32.
 const DOUBLE_TOLERANCE: f32 = 1e-6;
 
@@ -69,22 +52,10 @@ fn check(name: &str, golden_name: &str) {
     let mut unused = golden.keys().into_iter().collect::<BTreeSet<_>>();
     for case in CASES {
         let key = |part: &str| format!("{case}.{part}");
-        let timesteps = numbers::<1>(&golden, &key("timestep"));
-        let time_ids =
-            golden.contains(&key("time_ids")).then(|| numbers::<2>(&golden, &key("time_ids")));
-        let input = UNetInput {
-            sample: golden.tensor(&key("sample")),
-            timesteps: &timesteps,
-            encoder_hidden_states: golden.tensor(&key("context")),
-            added: time_ids.as_deref().map(|time_ids| AddedConditions {
-                text_embeds: golden.tensor(&key("text_embeds")),
-                time_ids,
-            }),
-            timestep_cond: None,
-            residuals: None,
-        };
+        let of_case = UNetCase::read(&golden, case);
+        let input = of_case.input(DType::F32);
         unet.check(&input).unwrap();
-        for part in ["timestep", "time_ids", "sample", "context", "text_embeds"] {
+        for part in UNetCase::PARTS {
             unused.remove(&key(part));
         }
         let mut compared = Vec::new();
@@ -112,7 +83,8 @@ fn check(name: &str, golden_name: &str) {
         let what = format!("{golden_name} {case}");
         let double_key = format!("{}.{case}.out", golden_name.replace("unet_", ""));
         let exact = doubles.tensor::<4>(&double_key);
-        let actual = unet_f64.forward(double(&input), &mut || ControlFlow::Continue(())).unwrap();
+        let doubled = of_case.input(DType::F64);
+        let actual = unet_f64.forward(doubled, &mut || ControlFlow::Continue(())).unwrap();
         let actual = actual.cast(DType::F32);
         assert_close(&format!("{what} in f64"), &actual, &exact, DOUBLE_TOLERANCE);
         let expected = golden.tensor::<4>(&key("out"));
@@ -135,18 +107,10 @@ fn weights_in_bf16_stay_within_their_bound() {
         let golden = Golden::open(golden_name, &device);
         let unet = model_in(name, &device, FloatDType::BF16);
         for case in ["b1", "b2", "odd"] {
-            let key = |part: &str| format!("{case}.{part}");
-            let timesteps = numbers::<1>(&golden, &key("timestep"));
-            let input = UNetInput {
-                sample: golden.tensor(&key("sample")),
-                timesteps: &timesteps,
-                encoder_hidden_states: golden.tensor(&key("context")),
-                added: None,
-                timestep_cond: None,
-                residuals: None,
-            };
+            let of_case = UNetCase::read(&golden, case);
+            let input = of_case.input(DType::F32);
             let output = unet.forward(input, &mut || ControlFlow::Continue(())).unwrap();
-            let expected = golden.tensor::<4>(&key("out"));
+            let expected = golden.tensor::<4>(&format!("{case}.out"));
             let difference = relative_difference(&output, &expected);
             println!("{golden_name} {case} in bf16: {difference:.2e}");
             assert!(difference <= BF16_TOLERANCE, "{golden_name} {case}: {difference:.2e}");

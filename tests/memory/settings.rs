@@ -37,6 +37,7 @@ fn make(pipeline: &mut DiffusionPipeline, prompt: &str) -> Result<RgbImage, Pipe
         schedule: Schedule::Automatic,
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed: 3,
         rng: RngSource::Torch,
         count: 1,

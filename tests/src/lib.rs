@@ -5,6 +5,7 @@
 pub mod families;
 pub mod hub_server;
 pub mod single_file;
+mod unet_case;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,7 @@ use emberbrush_layers::weights::{WeightSource, Weights};
 use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
+pub use unet_case::UNetCase;
 
 /// Drives the window without a screen.
 #[cfg(feature = "gui")]

@@ -69,6 +69,7 @@ impl Engine for FakeEngine {
                 schedule: Schedule::Automatic,
                 compat: Default::default(),
                 conditioning: Default::default(),
+                fewer_operations: Default::default(),
                 seed: 0,
                 rng: RngSource::Torch,
                 count: 1,

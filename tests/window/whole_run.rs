@@ -58,6 +58,7 @@ fn a_prompt_becomes_a_file_with_its_settings() {
                 adapters: Default::default(),
                 compat: Default::default(),
                 conditioning: Default::default(),
+                fewer_operations: Default::default(),
                 control: Default::default(),
             }),
             awaits_recommendation: false,

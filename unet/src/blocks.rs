@@ -1,5 +1,7 @@
 //! The blocks of one level (diffusers `models/unets/unet_2d_blocks.py`).
 
+use std::cell::Cell;
+
 use burn::tensor::Tensor;
 use emberbrush_layers::{
     conv::Kernel,
@@ -14,24 +16,42 @@ use emberbrush_layers::{
 use crate::{
     config::{MidBlockType, UNet2DConditionConfig},
     levels::Level,
+    savings::Economy,
     transformer_2d::{Transformer2DModel, Transformer2DOptions},
 };
 
-/// What every block is conditioned on.
-pub(crate) struct Conditions {
+/// What every block is conditioned on, and what the evaluation leaves out.
+pub(crate) struct Conditions<'a> {
     /// The time embedding after its activation, `[batch, time_embed_dim]`.
     pub(crate) activated_time_embedding: Tensor<2>,
     /// `[batch, tokens, cross_attention_dim]`
     pub(crate) encoder_hidden_states: Tensor<3>,
+    pub(crate) economy: Economy<'a>,
 }
 
 /// Builds the parts of the blocks of one network.
 pub(crate) struct Builder<'a> {
     pub(crate) config: &'a UNet2DConditionConfig,
     pub(crate) time_embed_dim: usize,
+    /// Transformer blocks that are built so far.
+    transformer_blocks: Cell<usize>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
+    /// Goes on after so many transformer blocks of the same network.
+    pub(crate) fn new(
+        config: &'a UNet2DConditionConfig,
+        time_embed_dim: usize,
+        transformer_blocks: usize,
+    ) -> Self {
+        Self { config, time_embed_dim, transformer_blocks: Cell::new(transformer_blocks) }
+    }
+
+    /// The number of transformer blocks that are built so far.
+    pub(crate) fn transformer_blocks(&self) -> usize {
+        self.transformer_blocks.get()
+    }
+
     fn resnet(
         &self,
         weights: &Weights<'_>,
@@ -58,6 +78,8 @@ impl Builder<'_> {
     ) -> Result<Vec<Transformer2DModel>, WeightError> {
         let weights = weights.at("attentions");
         let build = |(index, &layers)| {
+            let first_block = self.transformer_blocks.get();
+            self.transformer_blocks.set(first_block + layers);
             let options = Transformer2DOptions {
                 channels: level.channels,
                 heads: level.heads,
@@ -66,6 +88,8 @@ impl Builder<'_> {
                 layers,
                 norm_num_groups: self.config.norm_num_groups,
                 upcast_attention: self.config.upcast_attention.unwrap_or(false),
+                merges_tokens: level.is_finest,
+                first_block,
             };
             Transformer2DModel::new(&weights.at(index), options)
         };
@@ -125,7 +149,7 @@ impl DownBlock2D {
     pub(crate) fn forward(
         &self,
         mut x: Tensor<4>,
-        conditions: &Conditions,
+        conditions: &mut Conditions<'_>,
         skips: &mut Vec<Tensor<4>>,
         level: usize,
         pass: &mut ForwardPass<'_>,
@@ -137,7 +161,7 @@ impl DownBlock2D {
             if let Some(attention) = self.attentions.get(layer) {
                 pass.checkpoint()?;
                 let slicing = pass.attention_slicing();
-                x = attention.forward(x, &conditions.encoder_hidden_states, slicing);
+                x = attention.forward(x, conditions, slicing);
                 pass.show(format_args!("down_blocks.{level}.attentions.{layer}"), &x);
             }
             skips.push(x.clone());
@@ -196,18 +220,18 @@ impl MidBlock2D {
     pub(crate) fn forward(
         &self,
         x: Tensor<4>,
-        conditions: &Conditions,
+        conditions: &mut Conditions<'_>,
         pass: &mut ForwardPass<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
-        let time = Some(&conditions.activated_time_embedding);
+        let time = conditions.activated_time_embedding.clone();
         pass.checkpoint()?;
-        let mut x = self.first.forward(x, time);
+        let mut x = self.first.forward(x, Some(&time));
         for (attention, resnet) in &self.rest {
             pass.checkpoint()?;
             let slicing = pass.attention_slicing();
-            x = attention.forward(x, &conditions.encoder_hidden_states, slicing);
+            x = attention.forward(x, conditions, slicing);
             pass.checkpoint()?;
-            x = resnet.forward(x, time);
+            x = resnet.forward(x, Some(&time));
         }
         pass.show(format_args!("mid_block"), &x);
         Ok(x)
@@ -262,29 +286,43 @@ impl UpBlock2D {
         }
     }
 
-    /// Takes one skip connection from the end of `skips` for each layer.
-    pub(crate) fn forward(
+    /// The number of layers, at least two.
+    pub(crate) fn layers(&self) -> usize {
+        self.resnets.len()
+    }
+
+    /// One layer, which takes a skip connection from the end of `skips`.
+    pub(crate) fn layer(
         &self,
         mut x: Tensor<4>,
-        conditions: &Conditions,
+        conditions: &mut Conditions<'_>,
         skips: &mut Vec<Tensor<4>>,
+        (level, layer): (usize, usize),
+        pass: &mut ForwardPass<'_>,
+    ) -> Result<Tensor<4>, Cancelled> {
+        pass.checkpoint()?;
+        if let Some(skip) = skips.pop() {
+            x = feature_map::cat(x, skip);
+        }
+        x = self.resnets[layer].forward(x, Some(&conditions.activated_time_embedding));
+        pass.show(format_args!("up_blocks.{level}.resnets.{layer}"), &x);
+        if let Some(attention) = self.attentions.get(layer) {
+            pass.checkpoint()?;
+            let slicing = pass.attention_slicing();
+            x = attention.forward(x, conditions, slicing);
+            pass.show(format_args!("up_blocks.{level}.attentions.{layer}"), &x);
+        }
+        Ok(x)
+    }
+
+    /// What follows the layers; `skips` are those of the levels to come.
+    pub(crate) fn upsample(
+        &self,
+        mut x: Tensor<4>,
+        skips: &[Tensor<4>],
         level: usize,
         pass: &mut ForwardPass<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
-        for (layer, resnet) in self.resnets.iter().enumerate() {
-            pass.checkpoint()?;
-            if let Some(skip) = skips.pop() {
-                x = feature_map::cat(x, skip);
-            }
-            x = resnet.forward(x, Some(&conditions.activated_time_embedding));
-            pass.show(format_args!("up_blocks.{level}.resnets.{layer}"), &x);
-            if let Some(attention) = self.attentions.get(layer) {
-                pass.checkpoint()?;
-                let slicing = pass.attention_slicing();
-                x = attention.forward(x, &conditions.encoder_hidden_states, slicing);
-                pass.show(format_args!("up_blocks.{level}.attentions.{layer}"), &x);
-            }
-        }
         if let Some(upsampler) = &self.upsampler {
             pass.checkpoint()?;
             // The skip's size and not twice the own: they differ where the latent's size is not a

@@ -4,7 +4,6 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use emberbrush_layers::{
     activation::Activation,
     conv::{Conv2d, Kernel},
-    feature_map,
     forward_pass::ForwardPass,
     interrupt::Cancelled,
     weights::{WeightError, Weights},
@@ -14,6 +13,7 @@ use crate::{
     blocks::{Builder, Conditions, DownBlock2D, MidBlock2D},
     config::{AdditionEmbedType, UNet2DConditionConfig},
     levels::{ContractingLevels, error},
+    savings::Economy,
     timestep_embedding::{TimestepEmbedding, Timesteps},
     unet_2d_condition::{AddedConditions, InputError, UNetInput},
 };
@@ -33,6 +33,7 @@ pub(crate) struct ContractingPath {
     mid_block: Option<MidBlock2D>,
     skip_channels: Vec<usize>,
     mid_channels: usize,
+    transformer_blocks: usize,
     device: Device,
     dtype: FloatDType,
 }
@@ -43,8 +44,6 @@ pub(crate) struct Contracted {
     pub(crate) x: Tensor<4>,
     /// The outputs of the first convolution and of each layer of the way down.
     pub(crate) skips: Vec<Tensor<4>>,
-    /// What the blocks were conditioned on.
-    pub(crate) conditions: Conditions,
 }
 
 /// Embeds [`AddedConditions`].
@@ -62,7 +61,7 @@ impl ContractingPath {
         weights: &Weights<'_>,
     ) -> Result<Self, WeightError> {
         let first = levels.down[0].channels;
-        let builder = Builder { config, time_embed_dim: time_embed_dim(config, first) };
+        let builder = Builder::new(config, time_embed_dim(config, first), 0);
         let mut down_blocks = Vec::with_capacity(levels.down.len());
         let mut inputs = first;
         let last = levels.down.len() - 1;
@@ -101,6 +100,7 @@ impl ContractingPath {
             mid_block,
             skip_channels: levels.skip_channels(),
             mid_channels: levels.mid.channels,
+            transformer_blocks: builder.transformer_blocks(),
             device: weights.device().clone(),
             dtype: weights.dtype(),
         })
@@ -130,6 +130,11 @@ impl ContractingPath {
     /// Channels of [`Contracted::x`].
     pub(crate) fn mid_channels(&self) -> usize {
         self.mid_channels
+    }
+
+    /// The number of its transformer blocks.
+    pub(crate) fn transformer_blocks(&self) -> usize {
+        self.transformer_blocks
     }
 
     /// Whether the shapes of an input fit; `network` is for messages.
@@ -192,14 +197,14 @@ impl ContractingPath {
         )
     }
 
-    /// `hint` is added to what the first convolution makes of the sample,
+    /// What the blocks are conditioned on, and what the first convolution makes of the sample,
     /// `[batch, block_out_channels[0], height, width]`.
-    pub(crate) fn forward(
+    pub(crate) fn enter<'a>(
         &self,
         input: UNetInput<'_>,
-        hint: Option<Tensor<4>>,
+        economy: Economy<'a>,
         pass: &mut ForwardPass<'_>,
-    ) -> Result<Contracted, Cancelled> {
+    ) -> Result<(Tensor<4>, Conditions<'a>), Cancelled> {
         pass.checkpoint()?;
         let mut x = input.sample;
         let time_embedding =
@@ -207,24 +212,30 @@ impl ContractingPath {
         let conditions = Conditions {
             activated_time_embedding: self.activation.forward(time_embedding),
             encoder_hidden_states: input.encoder_hidden_states,
+            economy,
         };
         if self.center_input_sample {
             x = x * 2.0 - 1.0;
         }
-        x = self.conv_in.forward(x);
-        if let Some(hint) = hint {
-            x = feature_map::add(x, hint);
-        }
-        pass.show(format_args!("conv_in"), &x);
+        Ok((self.conv_in.forward(x), conditions))
+    }
 
+    /// The blocks, of what the first convolution made.
+    pub(crate) fn descend(
+        &self,
+        mut x: Tensor<4>,
+        conditions: &mut Conditions<'_>,
+        pass: &mut ForwardPass<'_>,
+    ) -> Result<Contracted, Cancelled> {
+        pass.show(format_args!("conv_in"), &x);
         let mut skips = vec![x.clone()];
         for (level, block) in self.down_blocks.iter().enumerate() {
-            x = block.forward(x, &conditions, &mut skips, level, pass)?;
+            x = block.forward(x, conditions, &mut skips, level, pass)?;
         }
         if let Some(block) = &self.mid_block {
-            x = block.forward(x, &conditions, pass)?;
+            x = block.forward(x, conditions, pass)?;
         }
-        Ok(Contracted { x, skips, conditions })
+        Ok(Contracted { x, skips })
     }
 
     /// The time embedding and what is added to it, `[batch, time_embed_dim]`.

@@ -20,6 +20,9 @@ pub(crate) struct Level {
     pub(crate) layers: usize,
     /// Transformer blocks after each residual block; empty without cross-attention.
     pub(crate) transformer_layers: Vec<usize>,
+    /// Whether it has the highest resolution of all levels with transformers, where there are the
+    /// most tokens.
+    pub(crate) is_finest: bool,
 }
 
 /// The levels of the way down and the middle, which ControlNets have too.
@@ -69,6 +72,8 @@ impl Values {
         let cross_attention_dim = each("cross_attention_dim", &config.cross_attention_dim, count)?;
         let only_cross = each("only_cross_attention", &config.only_cross_attention, count)?;
         let transformers = each(TRANSFORMERS_KEY, &config.transformer_layers_per_block, count)?;
+        let has_transformers = |kind: &DownBlockType| *kind == DownBlockType::CrossAttnDownBlock2D;
+        let finest = config.down_block_types.iter().position(has_transformers);
         let plain = |level: usize| {
             sizes(&[
                 ("block_out_channels", channels[level]),
@@ -83,6 +88,7 @@ impl Values {
                 only_cross_attention: only_cross[level],
                 layers: layers[level],
                 transformer_layers: Vec::new(),
+                is_finest: finest == Some(level),
             })
         };
         let plain = (0..count).map(plain).collect::<Result<_, WeightError>>()?;

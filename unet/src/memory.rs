@@ -11,7 +11,54 @@ use crate::{
     levels::{ContractingLevels, Level, Levels, in_file},
 };
 
+/// What evaluations keep for those after them, see [`crate::EvaluationCache`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeptTensors {
+    /// What the deep part of the network puts out.
+    pub deep_features: bool,
+    /// What each cross-attention puts out.
+    pub cross_attention: bool,
+}
+
 impl UNet2DConditionConfig {
+    /// What an [`crate::EvaluationCache`] holds for samples `[batch, _, height, width]` and a text of
+    /// so many tokens.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that the network could not be built from.
+    pub fn trace_kept(
+        &self,
+        trace: &Trace,
+        [batch, _, height, width]: [usize; 4],
+        text_tokens: usize,
+        kept: KeptTensors,
+    ) -> Result<Vec<Traced>, WeightError> {
+        let Levels { contracting, up } =
+            Levels::new(self).map_err(|error| in_file("unet/config.json", error))?;
+        let mut held = Vec::new();
+        if let Some(last) = up.last().filter(|_| kept.deep_features) {
+            // The part that ControlNets added is no larger.
+            held.extend((0..2).map(|_| trace.tensor([batch, last.channels, height, width])));
+        }
+        let halved = |depth: usize, side: usize| side.div_ceil(1 << depth);
+        let mut keep = |level: &Level, depth: usize| {
+            let tokens = halved(depth, height) * halved(depth, width);
+            let tensor = |tokens: usize| trace.tensor([batch, level.channels, tokens, 1]);
+            for _ in 0..level.transformer_layers.iter().sum() {
+                held.extend([tensor(text_tokens), tensor(text_tokens)]);
+                held.extend(kept.cross_attention.then(|| tensor(tokens)));
+            }
+        };
+        let deepest = contracting.down.len().saturating_sub(1);
+        contracting.down.iter().enumerate().for_each(|(depth, level)| keep(level, depth));
+        if self.mid_block_type == Some(MidBlockType::UNetMidBlock2DCrossAttn) {
+            keep(&contracting.mid, deepest);
+        }
+        up.iter().rev().enumerate().for_each(|(depth, level)| keep(level, depth));
+        Ok(held)
+    }
+
     /// Follows [`crate::UNet2DConditionModel::forward`].
     ///
     /// # Shapes

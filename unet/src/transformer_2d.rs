@@ -10,6 +10,8 @@ use emberbrush_layers::{
     weights::{WeightError, Weights},
 };
 
+use crate::{blocks::Conditions, token_merging::TokenMerge};
+
 const GROUP_NORM_EPSILON: f64 = 1e-6;
 const LAYER_NORM_EPSILON: f64 = 1e-5;
 
@@ -24,6 +26,10 @@ pub(crate) struct Transformer2DOptions {
     pub(crate) layers: usize,
     pub(crate) norm_num_groups: usize,
     pub(crate) upcast_attention: bool,
+    /// Whether tokens may be merged in its self-attention.
+    pub(crate) merges_tokens: bool,
+    /// The number of the first of its blocks among all of the network's.
+    pub(crate) first_block: usize,
 }
 
 /// Self-attention, attention to the text and a feed-forward network, each behind a layer
@@ -37,10 +43,17 @@ struct BasicTransformerBlock {
     norm3: LayerNorm,
     ff: FeedForward,
     only_cross_attention: bool,
+    merges_tokens: bool,
+    /// Its number among all blocks of the network.
+    index: usize,
 }
 
 impl BasicTransformerBlock {
-    fn new(weights: &Weights<'_>, options: Transformer2DOptions) -> Result<Self, WeightError> {
+    fn new(
+        weights: &Weights<'_>,
+        index: usize,
+        options: Transformer2DOptions,
+    ) -> Result<Self, WeightError> {
         let Transformer2DOptions { channels, only_cross_attention, .. } = options;
         let norm = |name| LayerNorm::new(&weights.at(name), channels, LAYER_NORM_EPSILON);
         let attention = |name, context_channels| {
@@ -64,6 +77,8 @@ impl BasicTransformerBlock {
             norm3: norm("norm3")?,
             ff: FeedForward::new(&weights.at("ff"), channels)?,
             only_cross_attention,
+            merges_tokens: options.merges_tokens,
+            index,
         })
     }
 
@@ -73,19 +88,68 @@ impl BasicTransformerBlock {
         self.ff.reload(&weights.at("ff"))
     }
 
+    /// `size` is the height and width of the feature map whose pixels the tokens are.
     fn forward(
         &self,
         x: Tensor<3>,
-        encoder_hidden_states: &Tensor<3>,
+        size: [usize; 2],
+        conditions: &mut Conditions<'_>,
         slicing: AttentionSlicing,
     ) -> Tensor<3> {
-        let normed = self.norm1.forward(x.clone());
-        let context =
-            if self.only_cross_attention { encoder_hidden_states.clone() } else { normed.clone() };
-        let x = self.attn1.forward_onto(normed, context, x, slicing);
-        let normed = self.norm2.forward(x.clone());
-        let x = self.attn2.forward_onto(normed, encoder_hidden_states.clone(), x, slicing);
+        let x = self.attend_to_itself(x, size, conditions, slicing);
+        let x = self.attend_to_text(x, conditions, slicing);
         self.ff.forward_onto(self.norm3.forward(x.clone()), x)
+    }
+
+    fn attend_to_itself(
+        &self,
+        x: Tensor<3>,
+        size: [usize; 2],
+        conditions: &Conditions<'_>,
+        slicing: AttentionSlicing,
+    ) -> Tensor<3> {
+        let context = |normed: &Tensor<3>| {
+            self.attn1.keys_and_values(match self.only_cross_attention {
+                true => conditions.encoder_hidden_states.clone(),
+                false => normed.clone(),
+            })
+        };
+        let ratio = conditions.economy.token_merging();
+        let merge = if self.merges_tokens { TokenMerge::new(&x, size, ratio) } else { None };
+        let normed = self.norm1.forward(x.clone());
+        match merge {
+            None => {
+                let context = context(&normed);
+                self.attn1.forward_onto(normed, context, x, slicing)
+            }
+            Some(merge) => {
+                let normed = merge.merge(normed);
+                let context = context(&normed);
+                let attended = self.attn1.forward(normed, context, slicing);
+                feature_map::add(merge.unmerge(attended), x)
+            }
+        }
+    }
+
+    fn attend_to_text(
+        &self,
+        x: Tensor<3>,
+        conditions: &mut Conditions<'_>,
+        slicing: AttentionSlicing,
+    ) -> Tensor<3> {
+        let Conditions { encoder_hidden_states: text, economy, .. } = conditions;
+        if let Some(attended) = economy.attended(self.index) {
+            return feature_map::add(x, attended);
+        }
+        let normed = self.norm2.forward(x.clone());
+        let context =
+            economy.keys_and_values(self.index, || self.attn2.keys_and_values(text.clone()));
+        if economy.reuses_cross_attention() {
+            let attended = self.attn2.forward(normed, context, slicing);
+            economy.keep_attended(self.index, attended.clone());
+            return feature_map::add(x, attended);
+        }
+        self.attn2.forward_onto(normed, context, x, slicing)
     }
 }
 
@@ -116,7 +180,10 @@ impl Transformer2DModel {
             )?,
             proj_in: Linear::new(&weights.at("proj_in"), channels, channels)?,
             transformer_blocks: (0..options.layers)
-                .map(|layer| BasicTransformerBlock::new(&blocks.at(layer), options))
+                .map(|layer| {
+                    let index = options.first_block + layer;
+                    BasicTransformerBlock::new(&blocks.at(layer), index, options)
+                })
                 .collect::<Result<_, _>>()?,
             proj_out: Linear::new(&weights.at("proj_out"), channels, channels)?,
         })
@@ -135,18 +202,17 @@ impl Transformer2DModel {
     /// # Shapes
     ///
     /// - x and output: `[batch, channels, height, width]`
-    /// - encoder_hidden_states: `[batch, tokens, cross_attention_dim]`
     pub(crate) fn forward(
         &self,
         x: Tensor<4>,
-        encoder_hidden_states: &Tensor<3>,
+        conditions: &mut Conditions<'_>,
         slicing: AttentionSlicing,
     ) -> Tensor<4> {
         let [_, _, height, width] = x.dims();
         let tokens = feature_map::to_tokens(self.norm.forward(x.clone()));
         let mut tokens = self.proj_in.forward(tokens);
         for block in &self.transformer_blocks {
-            tokens = block.forward(tokens, encoder_hidden_states, slicing);
+            tokens = block.forward(tokens, [height, width], conditions, slicing);
         }
         let tokens = self.proj_out.forward_onto(tokens, feature_map::to_tokens(x));
         feature_map::from_tokens(tokens, [height, width])

@@ -13,11 +13,12 @@ use emberbrush_layers::{
 use thiserror::Error;
 
 use crate::{
-    blocks::{Builder, UpBlock2D},
+    blocks::{Builder, Conditions, UpBlock2D},
     config::UNet2DConditionConfig,
     contracting_path::{Contracted, ContractingPath, time_embed_dim},
     controlnet::ControlNetOutput,
     levels::{Levels, in_file},
+    savings::{Economy, EvaluationCache, KeptFeatures, Savings},
 };
 
 /// What one evaluation takes. Tensors are on the network's device and in its type.
@@ -89,7 +90,8 @@ impl UNet2DConditionModel {
         let levels = Levels::new(config)?;
         let contracting_path = ContractingPath::new(config, &levels.contracting, weights)?;
         let first = levels.contracting.down[0].channels;
-        let builder = Builder { config, time_embed_dim: time_embed_dim(config, first) };
+        let blocks = contracting_path.transformer_blocks();
+        let builder = Builder::new(config, time_embed_dim(config, first), blocks);
 
         let mut skips = contracting_path.skip_channels().to_vec();
         let mut inputs = levels.contracting.mid.channels;
@@ -200,7 +202,32 @@ impl UNet2DConditionModel {
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
         let pass = ForwardPass::new(checkpoint);
-        self.run(input, &mut pass.with_attention_slicing(self.attention_slicing))
+        let mut pass = pass.with_attention_slicing(self.attention_slicing);
+        self.run(input, Economy::default(), &mut pass)
+    }
+
+    /// [`UNet2DConditionModel::forward`] that leaves something out, or nothing but what was computed
+    /// before. `cache` is that of a row of
+    /// evaluations of as many samples of one size with one text, new at its beginning.
+    ///
+    /// # Errors
+    ///
+    /// `checkpoint`, which is called before each block that is run, asked to stop.
+    ///
+    /// # Panics
+    ///
+    /// Shapes that [`UNet2DConditionModel::check`] would refuse, and a cache of another network or
+    /// another row.
+    pub fn forward_saving(
+        &self,
+        input: UNetInput<'_>,
+        savings: Savings,
+        cache: &mut EvaluationCache,
+        checkpoint: &mut Checkpoint<'_>,
+    ) -> Result<Tensor<4>, Cancelled> {
+        let pass = ForwardPass::new(checkpoint);
+        let mut pass = pass.with_attention_slicing(self.attention_slicing);
+        self.run(input, Economy::new(savings, cache), &mut pass)
     }
 
     /// [`UNet2DConditionModel::forward`] that shows the outputs of inner blocks.
@@ -210,31 +237,76 @@ impl UNet2DConditionModel {
         checkpoint: &mut Checkpoint<'_>,
         observe: &mut Observe<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
-        self.run(input, &mut ForwardPass::observed(checkpoint, observe))
+        self.run(input, Economy::default(), &mut ForwardPass::observed(checkpoint, observe))
     }
 
     fn run(
         &self,
         mut input: UNetInput<'_>,
+        economy: Economy<'_>,
         pass: &mut ForwardPass<'_>,
     ) -> Result<Tensor<4>, Cancelled> {
         let residuals = input.residuals.take();
-        let Contracted { mut x, mut skips, conditions } =
-            self.contracting_path.forward(input, None, pass)?;
+        let deep = economy.deep_features();
+        let (x, mut conditions) = self.contracting_path.enter(input, economy, pass)?;
+        let x = match deep {
+            Some(deep) => self.shallow(x, deep, &mut conditions, pass)?,
+            None => self.whole(x, residuals, &mut conditions, pass)?,
+        };
+
+        pass.checkpoint()?;
+        if pass.is_observed() {
+            pass.show(format_args!("conv_norm_out"), &self.conv_norm_out.forward(x.clone()));
+        }
+        let x = self.conv_norm_out.forward_activated(x, self.config.act_fn);
+        Ok(self.conv_out.forward(x))
+    }
+
+    /// All blocks, of what the first convolution made.
+    fn whole(
+        &self,
+        x: Tensor<4>,
+        residuals: Option<ControlNetOutput>,
+        conditions: &mut Conditions<'_>,
+        pass: &mut ForwardPass<'_>,
+    ) -> Result<Tensor<4>, Cancelled> {
+        let Contracted { mut x, mut skips } = self.contracting_path.descend(x, conditions, pass)?;
+        let kept = residuals.as_ref().filter(|_| conditions.economy.keeps_deep_features());
+        let first_residual = kept.and_then(|added| added.down.first().cloned());
         if let Some(ControlNetOutput { down, mid }) = residuals {
             let pairs = skips.into_iter().zip(down);
             skips = pairs.map(|(skip, residual)| feature_map::add(skip, residual)).collect();
             x = feature_map::add(x, mid);
         }
         for (level, block) in self.up_blocks.iter().enumerate() {
-            x = block.forward(x, &conditions, &mut skips, level, pass)?;
+            for layer in 0..block.layers() {
+                // The first skip connection is the last to be used.
+                if skips.len() == 1 {
+                    conditions.economy.keep_deep_features(&x, first_residual.clone());
+                }
+                x = block.layer(x, conditions, &mut skips, (level, layer), pass)?;
+            }
+            x = block.upsample(x, &skips, level, pass)?;
         }
+        Ok(x)
+    }
 
-        pass.checkpoint()?;
-        if pass.is_observed() {
-            pass.show(format_args!("conv_norm_out"), &self.conv_norm_out.forward(x.clone()));
-        }
-        x = self.conv_norm_out.forward_activated(x, self.config.act_fn);
-        Ok(self.conv_out.forward(x))
+    /// The last layer alone, of what the first convolution made and what the layers before it did in
+    /// an earlier evaluation.
+    fn shallow(
+        &self,
+        x: Tensor<4>,
+        deep: KeptFeatures,
+        conditions: &mut Conditions<'_>,
+        pass: &mut ForwardPass<'_>,
+    ) -> Result<Tensor<4>, Cancelled> {
+        let skip = match deep.residual {
+            Some(residual) => feature_map::add(x, residual),
+            None => x,
+        };
+        let level = self.up_blocks.len() - 1;
+        let block = &self.up_blocks[level];
+        let place = (level, block.layers() - 1);
+        block.layer(deep.x, conditions, &mut vec![skip], place, pass)
     }
 }

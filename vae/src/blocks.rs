@@ -89,7 +89,8 @@ impl MidAttention {
         let tokens = self.group_norm.forward_pooled(x.clone(), statistics);
         let tokens = feature_map::to_tokens(tokens);
         let shortcut = feature_map::to_tokens(x);
-        let tokens = self.attention.forward_onto(tokens.clone(), tokens, shortcut, slicing);
+        let context = self.attention.keys_and_values(tokens.clone());
+        let tokens = self.attention.forward_onto(tokens, context, shortcut, slicing);
         feature_map::from_tokens(tokens, [height, width])
     }
 }

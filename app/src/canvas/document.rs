@@ -358,6 +358,7 @@ pub(super) mod tests {
             schedule: Schedule::Automatic,
             compat: Default::default(),
             conditioning: Default::default(),
+            fewer_operations: Default::default(),
             seed: 5,
             rng: RngSource::Torch,
             count: 3,

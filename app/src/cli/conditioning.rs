@@ -19,10 +19,6 @@ pub(crate) struct ConditioningArguments {
     /// How much of the contrast that guidance adds is taken back, from 0 to 1 [default: 0].
     #[arg(long, value_name = "X")]
     guidance_rescale: Option<f64>,
-    /// After which share of the steps, from 0 to 1, the negative prompt is left out: the rest run
-    /// the UNet for one prompt instead of two and are not guided [default: 1, never].
-    #[arg(long, value_name = "X")]
-    skip_negative_after: Option<f64>,
     /// The seed whose noise is mixed in with --variation-strength; picture k has this + k, and all
     /// have one --seed [default: a random one].
     #[arg(long, value_name = "N")]
@@ -48,7 +44,6 @@ impl ConditioningArguments {
             negative_2: self.negative_2.clone().or(base.negative_2),
             clip_skip: self.clip_skip.unwrap_or(base.clip_skip),
             guidance_rescale: self.guidance_rescale.unwrap_or(base.guidance_rescale),
-            skip_negative_after: self.skip_negative_after.unwrap_or(base.skip_negative_after),
             variation_seed: self.variation_seed.unwrap_or(seed),
             variation_strength: strength,
             size_conditions: base.size_conditions,

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     cli::BenchArguments,
-    commands::batch_bench,
+    commands::{batch_bench, savings_bench},
     interruption::Interruption,
     model,
     report::{object, println},
@@ -36,6 +36,9 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
     if let Some(pictures) = arguments.pictures {
         return batch_bench::run(arguments, pictures, interruption);
     }
+    if let Some(pictures) = arguments.savings {
+        return savings_bench::run(arguments, pictures, interruption);
+    }
     let started = Instant::now();
     let (mut pipeline, _) = model::load(&arguments.model)?;
     pipeline.synchronise()?;
@@ -56,6 +59,7 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
         schedule: Schedule::Automatic,
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,

@@ -11,4 +11,5 @@ pub(crate) mod models;
 pub(crate) mod plan;
 pub(crate) mod previews;
 pub(crate) mod prompt;
+pub(crate) mod savings_bench;
 pub(crate) mod settings;

@@ -338,6 +338,7 @@ mod tests {
                 schedule: Schedule::Automatic,
                 compat: Default::default(),
                 conditioning: Default::default(),
+                fewer_operations: Default::default(),
                 seed: 1,
                 rng: RngSource::Torch,
                 count,

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use emberbrush_pipeline::{
-    request::{ConditioningOptions, Control, GenerationRequest, LATENT_CELL, Mode},
+    request::{
+        ConditioningOptions, Control, FewerOperations, GenerationRequest, LATENT_CELL, Mode,
+    },
     rng::RngSource,
     schedulers::{Compat, Sampler, Schedule},
 };
@@ -36,6 +38,9 @@ pub struct GenerationSettings {
     /// What the model is told beside the prompts, and how it is guided.
     #[serde(default)]
     pub conditioning: ConditioningOptions,
+    /// What may be left out for nearly the same picture.
+    #[serde(default)]
+    pub fewer_operations: FewerOperations,
     /// Number of denoising steps.
     pub steps: u32,
     /// Weight of the prompt.
@@ -73,6 +78,7 @@ impl GenerationSettings {
             schedule: defaults.schedule,
             compat: defaults.compat,
             conditioning: defaults.conditioning.clone(),
+            fewer_operations: defaults.fewer_operations,
             steps: defaults.steps,
             guidance: defaults.guidance_scale,
             width: defaults.width,
@@ -122,6 +128,7 @@ impl GenerationSettings {
             schedule: self.schedule,
             compat: self.compat,
             conditioning: self.conditioning.clone(),
+            fewer_operations: self.fewer_operations,
             seed: self.seed,
             rng: self.rng,
             count: self.count,
@@ -180,6 +187,7 @@ impl GenerationSettings {
             schedule: request.schedule,
             compat: request.compat,
             conditioning: request.conditioning.clone(),
+            fewer_operations: request.fewer_operations,
             steps: request.steps,
             guidance: request.guidance_scale,
             width: request.width,
@@ -260,6 +268,7 @@ mod tests {
             schedule: Schedule::Automatic,
             compat: Compat::default(),
             conditioning: ConditioningOptions::default(),
+            fewer_operations: Default::default(),
             steps: 20,
             guidance: 5.0,
             width: 128,
@@ -287,6 +296,12 @@ mod tests {
             variation_seed: 3,
             variation_strength: 0.25,
             ..ConditioningOptions::default()
+        };
+        made.fewer_operations = FewerOperations {
+            skip_negative_after: 0.75,
+            deep_cache: 3,
+            token_merging: 0.5,
+            reuse_cross_attention_after: 0.25,
         };
         made.adapters.lora = vec![LoraChoice::On("ink:0.5:1".parse().unwrap())];
         made.control = two_controlnets();

@@ -414,6 +414,7 @@ mod tests {
             schedule: Schedule::Automatic,
             compat: Default::default(),
             conditioning: Default::default(),
+            fewer_operations: Default::default(),
             seed: 5,
             rng: RngSource::Torch,
             count: 1,

@@ -11,6 +11,7 @@ use super::{
     UNetConditioning,
     control::{RunShare, Steering},
     guidance::Guidance,
+    savings::{BatchSavings, RunSavings},
 };
 use crate::{
     error::PipelineError,
@@ -34,6 +35,16 @@ pub enum Denoising<'a> {
         /// What the latents may become.
         predicted_original: &'a Tensor<4>,
     },
+}
+
+/// What the UNet predicts something of.
+struct Prediction<'a> {
+    /// `[pictures, channels, height, width]`
+    input: &'a Tensor<4>,
+    timestep: f64,
+    conditioning: &'a StepConditioning,
+    guidance: &'a Guidance,
+    steering: Steering<'a>,
 }
 
 impl DiffusionPipeline {
@@ -95,8 +106,10 @@ impl DiffusionPipeline {
         let inpainting = (!inpainting.is_empty()).then(|| joined(inpainting));
         let guidance = self.guidance(requests, conditioning, &latents.device());
         let control = self.control(requests, control_maps)?;
-        let skip_after =
-            requests.first().map_or(1.0, |request| request.conditioning.skip_negative_after);
+        let fewer_operations =
+            requests.first().map(|request| request.fewer_operations).unwrap_or_default();
+        let skip_after = fewer_operations.skip_negative_after;
+        let mut savings = RunSavings::new(fewer_operations);
         let unguided = conditioning.without_negative().filter(|_| skip_after < 1.0).map(|rest| {
             (rest, Guidance { classifier_free: None, embedding: guidance.embedding.clone() })
         });
@@ -125,17 +138,21 @@ impl DiffusionPipeline {
             let texts = conditioning.texts_at(position as u32);
             let step_conditioning = match current.take() {
                 Some((now, step_conditioning)) if now == texts => step_conditioning,
-                _ => conditioning.of_texts(&texts),
+                _ => {
+                    savings.begin_prompts();
+                    conditioning.of_texts(&texts)
+                }
             };
             let steering = Steering { control: &control, share, has_negative: false };
-            let mut output = self.predict(
-                &input,
+            let prediction = Prediction {
+                input: &input,
                 timestep,
-                &step_conditioning,
+                conditioning: &step_conditioning,
                 guidance,
                 steering,
-                &mut || on_progress(Denoising::Checkpoint),
-            )?;
+            };
+            let checkpoint = &mut || on_progress(Denoising::Checkpoint);
+            let mut output = self.predict(prediction, &mut savings, checkpoint)?;
             current = Some((texts, step_conditioning));
             if known.iter().any(Option::is_some) {
                 let held = known.iter().enumerate().map(|(picture, known)| {
@@ -180,16 +197,14 @@ impl DiffusionPipeline {
         Ok(latents)
     }
 
-    /// What the UNet predicts at a step, guided where it is to be.
+    /// What the UNet predicts, guided where it is to be.
     fn predict(
         &self,
-        input: &Tensor<4>,
-        timestep: f64,
-        conditioning: &StepConditioning,
-        guidance: &Guidance,
-        steering: Steering<'_>,
+        prediction: Prediction<'_>,
+        savings: &mut RunSavings,
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Tensor<4>, PipelineError> {
+        let Prediction { input, timestep, conditioning, guidance, steering } = prediction;
         let input = input.clone().cast(DType::from(self.device.activation_dtype(self.dtype)));
         let pictures = input.dims()[0];
         let mut outputs = Vec::new();
@@ -198,7 +213,14 @@ impl DiffusionPipeline {
             let sample = joined(vec![input.clone(); times]);
             let has_negative = place == 0 && guidance.classifier_free.is_some();
             let steering = Steering { has_negative, ..steering };
-            let output = self.evaluate(sample, timestep, batch, guidance, steering, checkpoint)?;
+            let mut input = self.unet_input(sample, &timestep, batch, guidance)?;
+            let savings = savings.of_batch(place, steering.share);
+            if savings.runs_deep_part() {
+                input.residuals = steering.residuals(&input, checkpoint)?;
+            }
+            let BatchSavings { savings, cache } = savings;
+            let output = self.unet.forward_saving(input, savings, cache, checkpoint)?;
+            let output = output.cast(DType::F32);
             let part = |place| output.clone().narrow(0, place * pictures, pictures);
             outputs.extend((0..times).map(part));
         }
@@ -209,19 +231,17 @@ impl DiffusionPipeline {
         })
     }
 
-    /// One evaluation of the UNet.
-    fn evaluate(
+    /// What one evaluation of the UNet takes.
+    fn unet_input<'a>(
         &self,
         sample: Tensor<4>,
-        timestep: f64,
-        conditioning: &UNetConditioning,
+        timestep: &'a f64,
+        conditioning: &'a UNetConditioning,
         guidance: &Guidance,
-        steering: Steering<'_>,
-        checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<Tensor<4>, PipelineError> {
-        let mut input = UNetInput {
+    ) -> Result<UNetInput<'a>, PipelineError> {
+        let input = UNetInput {
             sample,
-            timesteps: &[timestep],
+            timesteps: std::slice::from_ref(timestep),
             encoder_hidden_states: conditioning.encoder_hidden_states.clone(),
             added: conditioning.added.as_ref().map(|added| AddedConditions {
                 text_embeds: added.text_embeds.clone(),
@@ -230,12 +250,12 @@ impl DiffusionPipeline {
             timestep_cond: guidance.embedding.clone(),
             residuals: None,
         };
-        self.unet.check(&input).map_err(|error| PipelineError::Model {
-            model: self.name.clone(),
-            reason: error.to_string(),
-        })?;
-        input.residuals = steering.residuals(&input, checkpoint)?;
-        Ok(self.unet.forward(input, checkpoint)?.cast(DType::F32))
+        match self.unet.check(&input) {
+            Ok(()) => Ok(input),
+            Err(error) => {
+                Err(PipelineError::Model { model: self.name.clone(), reason: error.to_string() })
+            }
+        }
     }
 }
 

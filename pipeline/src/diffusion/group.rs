@@ -20,7 +20,7 @@ use crate::{
     adapters::AdapterSelection,
     error::PipelineError,
     progress::{ProgressEvent, Stage, begin, tell},
-    request::{ControlUnit, GenerationRequest, Mode},
+    request::{ControlUnit, FewerOperations, GenerationRequest, Mode},
     schedulers::{Compat, Sampler, Schedule},
 };
 
@@ -34,7 +34,7 @@ pub struct GroupShape {
     schedule: Schedule,
     compat: Compat,
     uses_guidance: bool,
-    skip_negative_after: f64,
+    fewer_operations: FewerOperations,
     /// How many prompts `AND` joins.
     prompts: usize,
     /// Chunks of the prompts. A picture of fewer would be another one with more.
@@ -87,7 +87,7 @@ impl DiffusionPipeline {
             schedule: request.schedule,
             compat: request.compat,
             uses_guidance: plan.negative.is_some(),
-            skip_negative_after: request.conditioning.skip_negative_after,
+            fewer_operations: request.fewer_operations,
             prompts: plan.positives.len(),
             chunks: plan.chunks,
             strength,

@@ -13,6 +13,7 @@ mod latent_blending;
 mod load;
 mod memory_settings;
 mod prompt_plan;
+mod savings;
 mod seeded_noise;
 mod soft_inpainting;
 mod text_encoders;

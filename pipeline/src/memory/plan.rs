@@ -286,7 +286,7 @@ impl MemoryPlan {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use emberbrush_text_encoder::ClipTextConfig;
-    use emberbrush_unet::{ControlNetConfig, UNet2DConditionConfig, config::PerLevel};
+    use emberbrush_unet::{ControlNetConfig, KeptTensors, UNet2DConditionConfig, config::PerLevel};
     use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig};
 
     use super::*;
@@ -326,7 +326,13 @@ mod tests {
 
     fn workload(side: u32, encodes: bool) -> Workload {
         let pass = Pass { width: side, height: side, encodes };
-        Workload { passes: vec![pass], enlargement: None, guided: true, picture_bytes: 0 }
+        Workload {
+            passes: vec![pass],
+            enlargement: None,
+            guided: true,
+            kept: KeptTensors::default(),
+            picture_bytes: 0,
+        }
     }
 
     fn space(kernels: Kernels, gibibytes: Option<f64>) -> MemorySpace {
@@ -396,6 +402,23 @@ mod tests {
         // One map, for both halves of guidance.
         let map = 320 * 64 * 64 * 4;
         assert!((map..2 * map).contains(&(two.1 - one.1)), "{one:?} {two:?}");
+    }
+
+    /// Of a guided batch at 512²: what goes into the last residual block, and with it what
+    /// ControlNets add; and the outputs of 16 cross-attentions, five on each of three levels, of
+    /// which each holds half as much as the one above, and one in the middle.
+    #[test]
+    fn what_evaluations_keep_counts() {
+        let denoising = |deep_features: bool, cross_attention: bool| {
+            let kept = KeptTensors { deep_features, cross_attention };
+            let workload = Workload { kept, ..workload(512, false) };
+            plan(&workload, 1, space(CPU, None)).unwrap().stages[2].working_bytes
+        };
+        let none = denoising(false, false);
+        let finest = 2 * 4096 * 320 * 4;
+        assert_eq!(denoising(true, false) - none, 2 * finest);
+        let blocks = 5 * finest + 5 * finest / 2 + 5 * finest / 4 + finest / 16;
+        assert_eq!(denoising(false, true) - none, blocks);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Planning the runs of one checkpoint.
 
 use burn::tensor::FloatDType;
+use emberbrush_unet::KeptTensors;
 
 use super::{KeptWeights, MemoryPlan, MemorySettings, MemorySpace, ModelMemory, Workload};
 use crate::{
@@ -85,8 +86,13 @@ impl MemoryPlanner {
     ///
     /// [`PipelineError::Memory`] where its weights alone do not fit.
     pub fn check_loading(&self) -> Result<(), PipelineError> {
-        let nothing =
-            Workload { passes: Vec::new(), enlargement: None, guided: false, picture_bytes: 0 };
+        let nothing = Workload {
+            passes: Vec::new(),
+            enlargement: None,
+            guided: false,
+            kept: KeptTensors::default(),
+            picture_bytes: 0,
+        };
         self.plan(&nothing, MemorySettings::FULL).map(drop)
     }
 }

@@ -183,6 +183,7 @@ impl Run<'_> {
             .collect();
         let (_maps, residuals) = self.controlnets(&trace, &text, pictures, (width, height))?;
         let sample = trace.tensor([batch, config.in_channels, height, width]);
+        let _kept = config.trace_kept(&trace, sample.dims, tokens, self.workload.kept)?;
         config.trace(&trace, sample, &text, residuals)?;
         let conversion = self.model.controlnets.iter().map(|(_, weights)| weights.conversion_bytes);
         Ok(trace.peak().max(conversion.max().unwrap_or(0)))

@@ -1,12 +1,13 @@
 //! What a request asks of the networks.
 
+use emberbrush_unet::KeptTensors;
 use emberbrush_upscaler::RrdbNetConfig;
 use image::GenericImageView;
 
 use crate::{
     checkpoint::CheckpointError,
     editing::{LatentInterpolation, Sources, UpscalerFile, enlarged},
-    request::{GenerationRequest, Mode},
+    request::{FewerOperations, GenerationRequest, Mode},
 };
 
 /// Bytes of a pixel with three f32 channels.
@@ -48,6 +49,8 @@ pub struct Workload {
     pub enlargement: Option<Enlargement>,
     /// Whether the UNet evaluates the negative prompt together with the prompt.
     pub guided: bool,
+    /// What the UNet keeps from one evaluation to the next.
+    pub kept: KeptTensors,
     /// Bytes of pictures outside of the networks, which are held all the time.
     pub picture_bytes: u64,
 }
@@ -116,6 +119,12 @@ impl Workload {
                 })
             }
         };
-        Ok(Self { passes, enlargement, guided: request.uses_guidance(), picture_bytes })
+        let FewerOperations { deep_cache, reuse_cross_attention_after, .. } =
+            request.fewer_operations;
+        let kept = KeptTensors {
+            deep_features: deep_cache > 1,
+            cross_attention: reuse_cross_attention_after < 1.0,
+        };
+        Ok(Self { passes, enlargement, guided: request.uses_guidance(), kept, picture_bytes })
     }
 }

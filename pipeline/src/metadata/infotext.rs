@@ -7,7 +7,10 @@ use regex::Regex;
 
 use super::{
     ImageSettings, Program, control,
-    write::{COMPAT, GUIDANCE_RESCALE, INPAINT_NOT_MASKED, ONLY_MASKED, SKIP_NEGATIVE_AFTER},
+    write::{
+        COMPAT, DEEP_CACHE, GUIDANCE_RESCALE, INPAINT_NOT_MASKED, ONLY_MASKED,
+        REUSE_CROSS_ATTENTION_AFTER, SKIP_NEGATIVE_AFTER, TOKEN_MERGING,
+    },
 };
 use crate::{
     diffusion::SoftInpainting,
@@ -167,6 +170,11 @@ fn read_pair(settings: &mut ImageSettings, key: &str, value: &str) {
         "Variation seed strength" => settings.set_number("variation-strength", key, value),
         GUIDANCE_RESCALE => settings.set_number("guidance-rescale", key, value),
         SKIP_NEGATIVE_AFTER => settings.set_number("skip-negative-after", key, value),
+        DEEP_CACHE => settings.set_integer("deep-cache", key, value),
+        TOKEN_MERGING => settings.set_number("token-merging", key, value),
+        REUSE_CROSS_ATTENTION_AFTER => {
+            settings.set_number("reuse-cross-attention-after", key, value);
+        }
         COMPAT => match value.parse::<Compat>() {
             Ok(compat) => settings.set("compat", compat.name()),
             Err(_) => settings.not_read(key, value),

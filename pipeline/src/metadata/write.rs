@@ -11,8 +11,8 @@ use crate::{
     diffusion::SoftInpainting,
     prompt::PromptSyntax,
     request::{
-        ConditioningOptions, GenerationRequest, HiresFix, Inpaint, MaskArea, MaskMode,
-        MaskedContent, Mode, Upscale, network_name,
+        ConditioningOptions, FewerOperations, GenerationRequest, HiresFix, Inpaint, MaskArea,
+        MaskMode, MaskedContent, Mode, Upscale, network_name,
     },
     rng::RngSource,
     schedulers::Compat,
@@ -35,8 +35,18 @@ pub(super) const COMPAT: &str = "Compat";
 
 /// This program's key for the rescale of guidance.
 pub(super) const GUIDANCE_RESCALE: &str = "Guidance rescale";
+
 /// The key of the share of a run after which the negative prompt is left out.
 pub(super) const SKIP_NEGATIVE_AFTER: &str = "Skip negative after";
+
+/// This program's key of the evaluations of which one runs the deep part of the UNet.
+pub(super) const DEEP_CACHE: &str = "Deep cache";
+
+/// A1111's key of the share of tokens that are merged.
+pub(super) const TOKEN_MERGING: &str = "Token merging ratio";
+
+/// This program's key of the share of a run after which cross-attention is reused.
+pub(super) const REUSE_CROSS_ATTENTION_AFTER: &str = "Reuse cross attention after";
 
 /// What this program is, in the texts that it writes.
 const VERSION: &str = concat!("emberbrush ", env!("CARGO_PKG_VERSION"));
@@ -153,6 +163,7 @@ fn parameters_of_batch(
     let hashes = with.adapter_hashes.pairs().into_iter();
     pairs.extend(hashes.map(|(key, hashes)| (key, quoted(&hashes))));
     pairs.extend(of_conditioning(&request.conditioning));
+    pairs.extend(of_fewer_operations(&request.fewer_operations));
     if request.compat != Compat::default() {
         pairs.push((COMPAT, request.compat.to_string()));
     }
@@ -177,7 +188,7 @@ fn parameters_of_batch(
 }
 
 /// What A1111 says of how the model is guided, where it is not as ever (`processing.py`); the
-/// rescale of guidance and leaving out the negative prompt are no part of A1111. SDXL's second prompts are in this program's own JSON
+/// rescale of guidance is no part of A1111. SDXL's second prompts are in this program's own JSON
 /// only.
 fn of_conditioning(options: &ConditioningOptions) -> Vec<(&'static str, String)> {
     let mut pairs = Vec::new();
@@ -191,8 +202,24 @@ fn of_conditioning(options: &ConditioningOptions) -> Vec<(&'static str, String)>
     if options.guidance_rescale > 0.0 {
         pairs.push((GUIDANCE_RESCALE, options.guidance_rescale.to_string()));
     }
-    if options.skip_negative_after < 1.0 {
-        pairs.push((SKIP_NEGATIVE_AFTER, options.skip_negative_after.to_string()));
+    pairs
+}
+
+/// What of the operations is left out, where something is; of this A1111 has the merging of tokens.
+fn of_fewer_operations(fewer: &FewerOperations) -> Vec<(&'static str, String)> {
+    let mut pairs = Vec::new();
+    if fewer.skip_negative_after < 1.0 {
+        pairs.push((SKIP_NEGATIVE_AFTER, fewer.skip_negative_after.to_string()));
+    }
+    if fewer.deep_cache > 1 {
+        pairs.push((DEEP_CACHE, fewer.deep_cache.to_string()));
+    }
+    if fewer.token_merging > 0.0 {
+        pairs.push((TOKEN_MERGING, fewer.token_merging.to_string()));
+    }
+    if fewer.reuse_cross_attention_after < 1.0 {
+        let share = fewer.reuse_cross_attention_after.to_string();
+        pairs.push((REUSE_CROSS_ATTENTION_AFTER, share));
     }
     pairs
 }

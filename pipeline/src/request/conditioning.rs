@@ -22,10 +22,6 @@ pub struct ConditioningOptions {
     /// How much of the standard deviation of guided noise is brought back to that of the prompt's,
     /// from 0 to 1 (Lin et al., arXiv:2305.08891, section 3.4).
     pub guidance_rescale: f64,
-    /// The share of a run's evaluations of the UNet, from 0 to 1, after which the negative prompt is
-    /// left out: what remains is not guided and runs the UNet for half as many prompts. 1 leaves it in to the end.
-    /// Prompts that `AND` joins keep it.
-    pub skip_negative_after: f64,
     /// The seed of the noise that is mixed in with a strength above 0; image k has this + k.
     pub variation_seed: u64,
     /// How far the first noise goes from that of `seed` to that of `variation_seed`, from 0 to 1.
@@ -53,7 +49,6 @@ impl Default for ConditioningOptions {
             negative_2: None,
             clip_skip: 1,
             guidance_rescale: 0.0,
-            skip_negative_after: 1.0,
             variation_seed: 0,
             variation_strength: 0.0,
             size_conditions: None,
@@ -92,7 +87,6 @@ impl ConditioningOptions {
         }
         for (name, share) in [
             ("guidance rescale", self.guidance_rescale),
-            ("share after which the negative prompt is left out", self.skip_negative_after),
             ("variation strength", self.variation_strength),
         ] {
             if !(0.0..=1.0).contains(&share) {

@@ -141,6 +141,7 @@ mod tests {
             schedule: Schedule::Automatic,
             compat: Default::default(),
             conditioning: Default::default(),
+            fewer_operations: Default::default(),
             seed: 0,
             rng: RngSource::Torch,
             count: 1,

@@ -283,6 +283,7 @@ pub fn defaults() -> GenerationRequest {
         schedule: Schedule::Automatic,
         compat: Default::default(),
         conditioning: Default::default(),
+        fewer_operations: Default::default(),
         seed: 0,
         rng: RngSource::Torch,
         count: 1,

@@ -14,6 +14,7 @@ pub use config::{ChannelOrder, ControlNetConfig};
 use emberbrush_layers::{
     attention::AttentionSlicing,
     conv::{Conv2d, Kernel},
+    feature_map,
     forward_pass::ForwardPass,
     interrupt::{Cancelled, Checkpoint},
     weights::{WeightError, Weights},
@@ -22,6 +23,7 @@ use emberbrush_layers::{
 use crate::{
     contracting_path::{Contracted, ContractingPath},
     levels::{ContractingLevels, error},
+    savings::Economy,
     unet_2d_condition::{InputError, UNetInput},
 };
 
@@ -166,8 +168,11 @@ impl ControlNetModel {
     ) -> Result<ControlNetOutput, Cancelled> {
         let pass = ForwardPass::new(checkpoint);
         let mut pass = pass.with_attention_slicing(self.attention_slicing);
-        let Contracted { x, skips, .. } =
-            self.contracting_path.forward(input, Some(embedded_map), &mut pass)?;
+        let (x, mut conditions) =
+            self.contracting_path.enter(input, Economy::default(), &mut pass)?;
+        let x = feature_map::add(x, embedded_map);
+        let Contracted { x, skips } =
+            self.contracting_path.descend(x, &mut conditions, &mut pass)?;
         pass.checkpoint()?;
         let down = skips.into_iter().zip(&self.down_projections);
         let output = ControlNetOutput {
