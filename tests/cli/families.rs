@@ -300,3 +300,28 @@ fn a_single_file_is_planned_and_inspected_as_its_folder() {
     }
     workshop.run(&["inspect", "nowhere.ckpt"]).assert_refused(&["nowhere.ckpt", "no such file"]);
 }
+
+/// Without flags pictures are made as those who distilled the checkpoint say, and flags go before.
+#[test]
+fn checkpoints_of_few_steps_choose_their_settings() {
+    let families = Families::read();
+    for (name, sampler, cfg) in [("sd15-lcm", "lcm", 8.5), ("sdxl-turbo", "euler-a", 1.0)] {
+        let workshop = Workshop::new();
+        let checkpoint = families.families[name].checkpoint(name);
+        // The name tells of Turbo; the configuration of the other.
+        std::fs::rename(&*checkpoint, workshop.path(name)).unwrap();
+        let settings = |more: &[&str]| -> Value {
+            let file = format!("{}.png", more.len());
+            let arguments = ["generate", "a cat", "--model", name, "-o", &file];
+            workshop.run(&[&arguments, &SMALL[..], more].concat()).succeeded();
+            let run = workshop.run(&["settings", &file, "--json"]).succeeded();
+            serde_json::from_str(&run.stdout()).unwrap()
+        };
+        let own = settings(&[]);
+        assert_eq!(own["steps"], 4, "{name}: {own}");
+        assert_eq!(own["sampler"], sampler, "{name}: {own}");
+        assert_eq!(own["cfg"], cfg, "{name}: {own}");
+        let other = settings(&["--steps", "2", "--cfg", "3"]);
+        assert_eq!((&other["steps"], &other["cfg"]), (&2.into(), &3.0.into()), "{name}: {other}");
+    }
+}
