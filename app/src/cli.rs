@@ -28,7 +28,7 @@ use emberbrush_pipeline::{
     memory::MemorySettings,
     picture::{Effort, FileFormat, PngCompression},
     prompt::PromptSyntax,
-    request::{ConditioningOptions, FieldError, GenerationRequest, Mode},
+    request::{FieldError, GenerationRequest, Mode},
     rng::RngSource,
     schedulers::{Compat, Sampler, Schedule},
 };
@@ -437,24 +437,15 @@ impl Defaults {
     /// A request that states nothing itself.
     pub(crate) fn request(&self) -> GenerationRequest {
         let CheckpointDefaults { recommended, sampler, native_side, .. } = self.checkpoint;
+        let base = GenerationRequest::new("");
         GenerationRequest {
-            mode: Mode::TextToImage,
-            prompt: String::new(),
-            negative_prompt: String::new(),
             width: recommended.width.unwrap_or(native_side),
             height: recommended.height.unwrap_or(native_side),
-            steps: recommended.steps.unwrap_or(20),
-            guidance_scale: recommended.guidance_scale.unwrap_or(7.5),
+            steps: recommended.steps.unwrap_or(base.steps),
+            guidance_scale: recommended.guidance_scale.unwrap_or(base.guidance_scale),
             sampler,
-            schedule: Schedule::Automatic,
-            compat: Compat::default(),
-            conditioning: ConditioningOptions::default(),
-            fewer_operations: Default::default(),
             seed: self.random_seed,
-            rng: RngSource::Torch,
-            count: 1,
-            adapters: Default::default(),
-            control: Default::default(),
+            ..base
         }
     }
 }

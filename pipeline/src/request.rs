@@ -91,6 +91,31 @@ pub struct GenerationRequest {
 }
 
 impl GenerationRequest {
+    /// One picture from words alone, 512 pixels on a side, in 20 steps of DPM++ 2M with a guidance
+    /// scale of 7.5 and seed 0. What a checkpoint recommends is in
+    /// [`CheckpointDefaults`](crate::diffusion::CheckpointDefaults).
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            mode: Mode::TextToImage,
+            prompt: prompt.into(),
+            negative_prompt: String::new(),
+            width: 512,
+            height: 512,
+            steps: 20,
+            guidance_scale: 7.5,
+            sampler: Sampler::Dpmpp2m,
+            schedule: Schedule::Automatic,
+            compat: Compat::default(),
+            conditioning: ConditioningOptions::default(),
+            fewer_operations: FewerOperations::default(),
+            seed: 0,
+            rng: RngSource::Torch,
+            count: 1,
+            adapters: AdapterSelection::default(),
+            control: Control::default(),
+        }
+    }
+
     /// Refuses what no model can do, before anything is loaded.
     pub fn check(&self) -> Result<(), PipelineError> {
         for (name, side) in [("width", self.width), ("height", self.height)] {

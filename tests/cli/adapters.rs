@@ -7,7 +7,8 @@ mod program;
 use std::{fs, path::PathBuf};
 
 use emberbrush_tests::{
-    Golden, checkpoint, fixtures,
+    Golden, checkpoint, fixtures, pipeline_case,
+    runs::{self, furthest},
     single_file::{read_safetensors, write_torch_dictionary},
     values,
 };
@@ -57,10 +58,6 @@ fn golden(name: &str) -> RgbImage {
     RgbImage::from_raw(64, 64, values.into_iter().map(|value| value as u8).collect()).unwrap()
 }
 
-fn furthest(one: &RgbImage, other: &RgbImage) -> u8 {
-    one.as_raw().iter().zip(other.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
-}
-
 /// A safetensors file of f32 tensors.
 fn write_file(path: &std::path::Path, tensors: &[(&str, &[usize], f32)]) {
     let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
@@ -82,11 +79,9 @@ fn write_file(path: &std::path::Path, tensors: &[(&str, &[usize], f32)]) {
 
 #[test]
 fn every_kind_gives_the_picture_of_diffusers() {
-    let cases = fs::read(fixtures().join("goldens/adapters.json")).unwrap();
-    let cases: Value = serde_json::from_slice(&cases).unwrap();
     let model = checkpoint("sd15-tiny");
     let folder = fixtures().join("checkpoints/lora");
-    for case in cases["cases"].as_array().unwrap() {
+    for case in runs::cases("adapters") {
         let name = case["name"].as_str().unwrap();
         let workshop = Workshop::new();
         let mut more = vec!["--model", text(&model), "-o", "out.png", "--lora-dir", text(&folder)];
@@ -264,10 +259,7 @@ fn inversion(name: &str) -> PathBuf {
 
 /// A picture of `pipelines.safetensors`, made with the flags of its case.
 fn case_of_pipelines(name: &str, more: &[&str], workshop: &Workshop) -> u8 {
-    let index = fs::read(fixtures().join("goldens/pipelines.json")).unwrap();
-    let index: Value = serde_json::from_slice(&index).unwrap();
-    let case = index["cases"].as_array().unwrap().iter().find(|case| case["name"] == name);
-    let case = case.unwrap();
+    let (case, expected) = pipeline_case(name);
     let model = checkpoint(case["checkpoint"].as_str().unwrap());
     let text_of = |key: &str| case[key].as_str().unwrap_or_default();
     let (steps, cfg) =
@@ -280,10 +272,7 @@ fn case_of_pipelines(name: &str, more: &[&str], workshop: &Workshop) -> u8 {
         more,
     ];
     workshop.run(&flags.concat()).succeeded();
-    let golden = Golden::open("pipelines", &burn::tensor::Device::flex());
-    let values = values(&golden.tensor::<4>(&format!("{name}.image")));
-    let bytes = values.iter().map(|value| (value * 255.0).round_ties_even() as u8).collect();
-    furthest(&picture(workshop, "out.png"), &RgbImage::from_raw(64, 64, bytes).unwrap())
+    furthest(&picture(workshop, "out.png"), &expected)
 }
 
 #[test]

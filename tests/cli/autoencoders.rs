@@ -6,7 +6,7 @@ mod program;
 
 use burn::tensor::Device;
 use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
-use emberbrush_tests::{CheckpointFolder, Golden, checkpoint, fixtures};
+use emberbrush_tests::{CheckpointFolder, Golden, checkpoint, fixtures, runs::furthest};
 use image::{GrayImage, RgbImage};
 use program::{Workshop, text};
 use safetensors::{Dtype, tensor::TensorView};
@@ -50,9 +50,7 @@ fn kind(kind: &str) -> &'static [&'static str] {
 #[track_caller]
 fn assert_golden(workshop: &Workshop, file: &str, golden: &str) {
     let image = image::open(workshop.path(file)).unwrap().to_rgb8();
-    let expected = bytes(golden);
-    assert_eq!(image.as_raw().len(), expected.len());
-    let furthest = image.as_raw().iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    let furthest = furthest(&image, &bytes(golden));
     assert!(furthest <= 1, "{golden}: {furthest} grey levels");
 }
 
@@ -262,8 +260,8 @@ fn previews_are_written_for_each_step() {
     draw(&["--vae", &tiny, "-o", "decoded.png"]).succeeded();
     let last = image::open(workshop.path("tiny/3-005.png")).unwrap().to_rgb8();
     let decoded = image::open(workshop.path("decoded.png")).unwrap().to_rgb8();
-    let furthest = last.as_raw().iter().zip(decoded.as_raw()).map(|(a, b)| a.abs_diff(*b)).max();
-    assert!(furthest <= Some(1), "{furthest:?}");
+    let furthest = furthest(&last, &decoded);
+    assert!(furthest <= 1, "{furthest} grey levels");
 
     draw(&["--previews", "none", "--preview-decoder", &decoders("kl-ldm.safetensors")])
         .assert_refused(&["kl-ldm.safetensors", "small autoencoder"]);

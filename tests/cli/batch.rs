@@ -12,6 +12,7 @@ use std::{
 };
 
 use emberbrush_pipeline::metadata;
+use emberbrush_tests::runs::furthest;
 use program::{Workshop, text};
 use serde_json::Value;
 
@@ -213,9 +214,7 @@ fn wrong_job_files_are_refused_before_anything_is_made() {
 /// How far two pictures are apart, in grey levels.
 fn difference(a: &Path, b: &Path) -> u8 {
     let [a, b] = [a, b].map(|path| image::open(path).unwrap().to_rgb8());
-    assert_eq!(a.dimensions(), b.dimensions());
-    let bytes = a.as_raw().iter().zip(b.as_raw());
-    bytes.map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+    furthest(&a, &b)
 }
 
 #[test]

@@ -11,10 +11,10 @@ use std::{
 
 use emberbrush_pipeline::{metadata, picture};
 use emberbrush_tests::{
-    CheckpointFolder, Golden, checkpoint, controlnet, fixtures,
+    CheckpointFolder, Golden, checkpoint, controlnet, fixtures, runs,
     single_file::{read_safetensors, write_torch_dictionary},
 };
-use image::{GrayImage, RgbImage};
+use image::GrayImage;
 use program::{Workshop, text};
 use safetensors::{SafeTensors, tensor::TensorView};
 use serde_json::{Map, Value, json};
@@ -25,28 +25,21 @@ fn golden() -> Golden {
     Golden::open("controlnet", &burn::tensor::Device::flex())
 }
 
-fn bytes(key: &str) -> Vec<u8> {
-    golden().data(key).convert::<u8>().try_to_vec().unwrap()
-}
-
 /// A folder with the goldens' pictures.
 fn workshop() -> Workshop {
     let workshop = Workshop::new();
     for name in ["image", "lines", "colours"] {
-        let image = RgbImage::from_raw(64, 64, bytes(&format!("{name}_u8"))).unwrap();
-        image.save(workshop.path(&format!("{name}.png"))).unwrap();
+        golden()
+            .colours(&format!("{name}_u8"))
+            .save(workshop.path(&format!("{name}.png")))
+            .unwrap();
     }
-    let mask = GrayImage::from_raw(64, 64, bytes("mask_u8")).unwrap();
-    mask.save(workshop.path("mask.png")).unwrap();
+    golden().greys("mask_u8").save(workshop.path("mask.png")).unwrap();
     workshop
 }
 
 fn case(name: &str) -> Value {
-    let index: Value =
-        serde_json::from_slice(&std::fs::read(fixtures().join("goldens/controlnet.json")).unwrap())
-            .unwrap();
-    let cases = index["cases"].as_array().unwrap();
-    cases.iter().find(|case| case["name"] == name).unwrap().clone()
+    runs::case("controlnet", name)
 }
 
 fn plain(name: &str) -> CheckpointFolder {
@@ -66,12 +59,7 @@ fn arguments(case: &Value) -> Vec<String> {
     arguments.push(format!("--steps={}", case["num_inference_steps"]));
     arguments.push(format!("--cfg={}", case["guidance_scale"]));
     arguments.push(format!("--seed={}", case["seed"]));
-    let sampler = match case["scheduler"].as_str().unwrap() {
-        "DDIMScheduler" => "ddim",
-        "EulerDiscreteScheduler" => "euler",
-        other => panic!("{other}"),
-    };
-    arguments.push(format!("--sampler={sampler}"));
+    arguments.push(format!("--sampler={}", runs::sampler(case)));
     for (flag, key) in [
         ("weight", "controlnet_conditioning_scale"),
         ("start", "control_guidance_start"),
@@ -101,9 +89,7 @@ fn arguments(case: &Value) -> Vec<String> {
 #[track_caller]
 fn assert_golden(name: &str, path: &Path) {
     let image = picture::read(path).unwrap().pixels.into_rgb8();
-    let expected = bytes(&format!("{name}.image_u8"));
-    assert_eq!(image.as_raw().len(), expected.len(), "{name}");
-    let furthest = image.as_raw().iter().zip(expected).map(|(a, b)| a.abs_diff(b)).max().unwrap();
+    let furthest = runs::furthest(&image, &golden().bytes(&format!("{name}.image_u8")));
     assert!(furthest <= 1, "{name}: {furthest} grey levels");
 }
 

@@ -7,6 +7,7 @@ mod program;
 
 use std::path::Path;
 
+use emberbrush_tests::runs::furthest;
 use program::Workshop;
 use serde::Deserialize;
 
@@ -31,9 +32,7 @@ fn the_default_model_draws_what_diffusers_draws() {
             .succeeded();
         let ours = image::open(workshop.path(&file)).unwrap().to_rgb8();
         let theirs = image::open(fixtures.join(&file)).unwrap().to_rgb8();
-        assert_eq!(ours.dimensions(), theirs.dimensions(), "{name}");
-        let pairs = ours.as_raw().iter().zip(theirs.as_raw());
-        let furthest = pairs.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        let furthest = furthest(&ours, &theirs);
         assert!(furthest <= 1, "{name}: {furthest} grey levels");
     }
     assert_eq!(cases.len(), 3);

@@ -6,9 +6,12 @@ mod program;
 
 use emberbrush_pipeline::{
     picture::{FileFormat, Picture, encode},
-    schedulers::Sampler,
+    request::GenerationRequest,
 };
-use emberbrush_tests::{checkpoint, fixtures};
+use emberbrush_tests::{
+    checkpoint,
+    runs::{self, furthest},
+};
 use image::{DynamicImage, GrayImage, RgbImage};
 use program::{Workshop, text};
 use serde_json::Value;
@@ -17,44 +20,34 @@ fn golden() -> emberbrush_tests::Golden {
     emberbrush_tests::Golden::open("pipelines", &burn::tensor::Device::flex())
 }
 
-fn bytes(key: &str) -> Vec<u8> {
-    golden().data(key).convert::<u8>().try_to_vec().unwrap()
-}
-
 /// A folder with the golden picture as `image.png` and its mask as `mask.png`.
 fn workshop() -> Workshop {
     let workshop = Workshop::new();
-    let image = RgbImage::from_raw(64, 64, bytes("image_u8_hwc")).unwrap();
-    image.save(workshop.path("image.png")).unwrap();
-    let mask = GrayImage::from_raw(64, 64, bytes("mask_u8_hw")).unwrap();
-    mask.save(workshop.path("mask.png")).unwrap();
+    golden().colours("image_u8_hwc").save(workshop.path("image.png")).unwrap();
+    golden().greys("mask_u8_hw").save(workshop.path("mask.png")).unwrap();
     workshop
 }
 
 /// Every case that was given no latents: the seed alone decides.
 #[test]
 fn raw_pictures_are_those_of_diffusers() {
-    let index: Value =
-        serde_json::from_slice(&std::fs::read(fixtures().join("goldens/pipelines.json")).unwrap())
-            .unwrap();
     let mut compared = 0;
-    for (place, case) in (9000..).zip(index["cases"].as_array().unwrap()) {
+    for (place, case) in (9000..).zip(runs::cases("pipelines")) {
         if !case["latents"].is_null() {
             continue;
         }
         let name = case["name"].as_str().unwrap();
-        let sampler = Sampler::from_class_name(case["scheduler"].as_str().unwrap()).unwrap();
-        let karras = case["scheduler_overrides"]["use_karras_sigmas"] == Value::Bool(true);
+        let GenerationRequest { sampler, schedule, .. } = runs::request(&case, 0);
         let workshop = workshop();
         let model = checkpoint(case["checkpoint"].as_str().unwrap());
         let (seed, steps) = (format!("{place}"), case["num_inference_steps"].to_string());
         let (cfg, strength) = (case["guidance_scale"].to_string(), case["strength"].to_string());
-        let sampler = sampler.to_string();
+        let (sampler, schedule) = (sampler.to_string(), schedule.to_string());
         let mut arguments = vec!["generate", case["prompt"].as_str().unwrap()];
         arguments.extend(["--negative", case["negative_prompt"].as_str().unwrap()]);
         arguments.extend(["--model", text(&model), "--device", "cpu", "--steps", &steps]);
         arguments.extend(["--cfg", &cfg, "--sampler", &sampler, "--seed", &seed]);
-        arguments.extend(["--schedule", if karras { "karras" } else { "automatic" }]);
+        arguments.extend(["--schedule", &schedule]);
         arguments.extend(["--init", "image.png", "--raw", "--strength", &strength]);
         if name.contains("inpaint") {
             arguments.extend(["--mask", "mask.png"]);
@@ -62,9 +55,7 @@ fn raw_pictures_are_those_of_diffusers() {
         arguments.extend(["-o", "out.png"]);
         workshop.run(&arguments).succeeded();
         let image = image::open(workshop.path("out.png")).unwrap().to_rgb8();
-        let expected = bytes(&format!("{name}.image_u8"));
-        let furthest =
-            image.as_raw().iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+        let furthest = furthest(&image, &golden().bytes(&format!("{name}.image_u8")));
         assert!(furthest <= 1, "{name}: {furthest} grey levels");
         compared += 1;
     }
@@ -187,7 +178,7 @@ fn what_cannot_be_done_is_refused() {
 /// A PNG of the golden picture with a colour profile.
 fn with_profile(profile: &[u8]) -> Vec<u8> {
     let picture = Picture {
-        pixels: RgbImage::from_raw(64, 64, bytes("image_u8_hwc")).unwrap().into(),
+        pixels: golden().colours("image_u8_hwc").into(),
         icc_profile: Some(profile.to_vec()),
     };
     encode(&picture, FileFormat::Png, &[]).unwrap()

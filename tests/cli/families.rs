@@ -10,7 +10,7 @@ use std::path::Path;
 use emberbrush_tests::{
     checkpoint,
     families::{Families, Family, Starts, write_start},
-    pipeline_case,
+    pipeline_case, runs,
     single_file::{
         CheckpointFile, StoredTensor, Tensors, read_safetensors, single_file, single_file_tensors,
         write_hollow, write_safetensors, write_torch,
@@ -30,8 +30,7 @@ fn furthest(workshop: &Workshop, arguments: &[&str], expected: &[u8]) -> u8 {
     let run = workshop.run(&[&["generate"], arguments, &SMALL, &more].concat()).succeeded();
     assert!(!run.stderr().contains("unused"), "{}", run.stderr());
     let image = image::open(workshop.path("out.png")).unwrap().to_rgb8();
-    assert_eq!(image.as_raw().len(), expected.len());
-    image.as_raw().iter().zip(expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+    runs::furthest(&image, expected)
 }
 
 /// The arguments for a family's picture, apart from the checkpoint.

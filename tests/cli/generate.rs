@@ -4,33 +4,16 @@
 
 mod program;
 
-use emberbrush_tests::{checkpoint, fixtures};
-use image::RgbImage;
+use emberbrush_tests::{
+    checkpoint, pipeline_case,
+    runs::{self, furthest},
+};
 use program::{Workshop, text};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// A size that is quick, whatever the model in the box was trained for.
 const SMALL: [&str; 4] = ["--width", "64", "--height", "64"];
-
-/// The golden pictures, one case after another.
-fn golden_image(name: &str) -> RgbImage {
-    let golden = emberbrush_tests::Golden::open("pipelines", &burn::tensor::Device::flex());
-    let values = emberbrush_tests::values(&golden.tensor::<4>(&format!("{name}.image")));
-    let bytes = values.iter().map(|value| (value * 255.0).round_ties_even() as u8).collect();
-    RgbImage::from_raw(64, 64, bytes).unwrap()
-}
-
-fn cases() -> Vec<Value> {
-    let text = std::fs::read(fixtures().join("goldens/pipelines.json")).unwrap();
-    let index: Value = serde_json::from_slice(&text).unwrap();
-    index["cases"].as_array().unwrap().clone()
-}
-
-fn furthest(one: &RgbImage, other: &RgbImage) -> u8 {
-    assert_eq!(one.dimensions(), other.dimensions());
-    one.as_raw().iter().zip(other.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
-}
 
 /// Every text-to-image case without noise in its steps: seed 7 gives the initial latents.
 #[test]
@@ -42,7 +25,7 @@ fn seed_7_gives_the_pictures_of_diffusers() {
         ("DPMSolverMultistepScheduler", "dpmpp-2m"),
     ];
     let mut compared = Vec::new();
-    for case in cases() {
+    for case in runs::cases("pipelines") {
         let name = case["name"].as_str().unwrap().to_owned();
         let plain = case["pipeline"].as_str().unwrap().trim_end_matches("Pipeline");
         let overrides = case["scheduler_overrides"].as_object().unwrap();
@@ -95,7 +78,7 @@ fn seed_7_gives_the_pictures_of_diffusers() {
             ])
             .succeeded();
         let image = image::open(workshop.path("out.png")).unwrap().to_rgb8();
-        let furthest = furthest(&image, &golden_image(&name));
+        let furthest = furthest(&image, &pipeline_case(&name).1);
         assert!(furthest <= 1, "{name}: {furthest} grey levels");
         compared.push(name);
     }

@@ -6,7 +6,7 @@ mod program;
 
 use std::path::Path;
 
-use emberbrush_tests::checkpoint;
+use emberbrush_tests::{checkpoint, runs::furthest};
 use program::{Run, Workshop, text};
 use serde_json::Value;
 
@@ -144,7 +144,7 @@ fn weights_in_half_precision_draw_nearly_the_same_and_a_round_trip_is_exact() {
     let pixels = |name: &str| image::open(workshop.path(name)).unwrap().into_rgb8().into_raw();
     let (exact, half, full) = (pixels("a.png"), pixels("b.png"), pixels("c.png"));
     assert_eq!(half, full, "the same weights in another type");
-    let furthest = exact.iter().zip(&half).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    let furthest = furthest(&exact, &half);
     assert!(furthest <= 16, "{furthest}");
 
     convert("half", "f32", "full").assert_refused(&["full", "it exists"]);

@@ -11,6 +11,7 @@ use emberbrush_layers::weights::Weights;
 use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
 use emberbrush_tests::{
     fixtures,
+    runs::furthest,
     single_file::{read_safetensors, write_torch_dictionary},
     values,
 };
@@ -62,11 +63,6 @@ fn whole(name: &str, picture: &RgbImage) -> RgbImage {
             |channel: usize| (values[start + channel].clamp(0.0, 1.0) * 255.0).round() as u8;
         image::Rgb([value(0), value(1), value(2)])
     })
-}
-
-fn furthest(one: &RgbImage, other: &RgbImage) -> u8 {
-    assert_eq!(one.dimensions(), other.dimensions());
-    one.as_raw().iter().zip(other.as_raw()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
 }
 
 const ONLY: [&str; 8] =

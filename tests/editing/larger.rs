@@ -14,8 +14,7 @@ use emberbrush_pipeline::{
         Extension, GenerationRequest, HiresFix, HiresUpscaler, InitImage, Mode, Outpaint,
         ResizeMode, Upscale, Upscaler,
     },
-    rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    schedulers::Sampler,
 };
 use emberbrush_tests::{CheckpointFolder, checkpoint};
 use image::{DynamicImage, GenericImageView, ImageBuffer, RgbImage};
@@ -31,22 +30,13 @@ fn pipeline() -> (CheckpointFolder, DiffusionPipeline) {
 fn request(mode: Mode) -> GenerationRequest {
     GenerationRequest {
         mode,
-        prompt: "a cat".to_owned(),
-        negative_prompt: String::new(),
         width: 64,
         height: 64,
         steps: 4,
         guidance_scale: 1.0,
         sampler: Sampler::Ddim,
-        schedule: Schedule::Automatic,
-        compat: Default::default(),
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
         seed: 1,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
+        ..GenerationRequest::new("a cat")
     }
 }
 

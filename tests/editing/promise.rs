@@ -13,8 +13,7 @@ use emberbrush_pipeline::{
     request::{
         GenerationRequest, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode,
     },
-    rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    schedulers::Sampler,
 };
 use emberbrush_tests::{CheckpointFolder, checkpoint};
 use image::{DynamicImage, GrayImage, ImageBuffer};
@@ -66,22 +65,13 @@ fn inpaint() -> Inpaint {
 fn request(inpaint: Inpaint) -> GenerationRequest {
     GenerationRequest {
         mode: Mode::Inpaint(inpaint),
-        prompt: String::new(),
-        negative_prompt: String::new(),
         width: 64,
         height: 48,
         steps: 2,
         guidance_scale: 1.0,
         sampler: Sampler::Ddim,
-        schedule: Schedule::Automatic,
-        compat: Default::default(),
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
         seed: 1,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
+        ..GenerationRequest::new("")
     }
 }
 

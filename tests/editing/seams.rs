@@ -13,8 +13,6 @@ use emberbrush_pipeline::{
     request::{
         GenerationRequest, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode,
     },
-    rng::RngSource,
-    schedulers::Schedule,
 };
 use emberbrush_tests::{checkpoint, fixtures};
 use image::{GrayImage, RgbImage};
@@ -90,22 +88,13 @@ fn fill(pipeline: &mut DiffusionPipeline, strength: f64, prompt: &str) {
         let (width, height) = sources.working_size(&mode, defaults.native_side);
         let request = GenerationRequest {
             mode,
-            prompt: prompt.to_owned(),
-            negative_prompt: String::new(),
             width,
             height,
             steps: 8,
             guidance_scale: defaults.recommended.guidance_scale.unwrap_or(7.5),
             sampler: defaults.sampler,
-            schedule: Schedule::Automatic,
-            compat: Default::default(),
-            conditioning: Default::default(),
-            fewer_operations: Default::default(),
             seed: 1,
-            rng: RngSource::Torch,
-            count: 1,
-            adapters: Default::default(),
-            control: Default::default(),
+            ..GenerationRequest::new(prompt)
         };
         let go_on = &mut |_| ControlFlow::Continue(());
         let filled = editing::edit(pipeline, &request, Some(&sources), 0, go_on).unwrap().picture;

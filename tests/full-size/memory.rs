@@ -13,9 +13,8 @@ use emberbrush_pipeline::{
     diffusion::{DiffusionPipeline, VaeTiling},
     memory::{MemoryPlanner, peak_resident_bytes, resident_bytes},
     progress::ProgressEvent,
-    request::{GenerationRequest, Mode},
-    rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    request::GenerationRequest,
+    schedulers::Sampler,
 };
 
 const GIB: f64 = (1_u64 << 30) as f64;
@@ -46,23 +45,12 @@ fn load() -> DiffusionPipeline {
 fn prediction_is_within_a_fifth(side: u32) {
     forget_peak();
     let request = GenerationRequest {
-        mode: Mode::TextToImage,
-        prompt: "a photo of a cat".to_owned(),
-        negative_prompt: String::new(),
         width: side,
         height: side,
         steps: 1,
         guidance_scale: 7.5,
         sampler: Sampler::Ddim,
-        schedule: Schedule::Automatic,
-        compat: Default::default(),
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
-        seed: 0,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
+        ..GenerationRequest::new("a photo of a cat")
     };
     let mut pipeline = load();
     let plan = pipeline.plan_memory(&request, None, 1).unwrap().unwrap();

@@ -10,9 +10,9 @@ use emberbrush_pipeline::{
     device::{self, ComputeDtype, DeviceChoice},
     diffusion::{Denoising, DiffusionPipeline, NoiseSource, SeededNoise},
     prompt::PromptSyntax,
-    request::{GenerationRequest, Mode},
+    request::GenerationRequest,
     rng::RngSource,
-    schedulers::{Compat, SamplerOptions, Schedule, SchedulerConfig, build_with},
+    schedulers::{Compat, SamplerOptions, SchedulerConfig, build_with},
 };
 use emberbrush_tests::{Golden, PIPELINE_TOLERANCE, assert_close, checkpoint, fixtures};
 use serde_json::Value;
@@ -38,23 +38,14 @@ fn pipeline() -> DiffusionPipeline {
 
 fn request(prompt: &str, negative: &str, sampler: &str, steps: u32) -> GenerationRequest {
     GenerationRequest {
-        mode: Mode::TextToImage,
-        prompt: prompt.to_owned(),
         negative_prompt: negative.to_owned(),
         width: 64,
         height: 64,
         steps,
-        guidance_scale: 7.5,
         sampler: sampler.parse().unwrap(),
-        schedule: Schedule::Automatic,
         compat: Compat::A1111,
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
-        adapters: Default::default(),
-        control: Default::default(),
-        seed: 0,
         rng: RngSource::Philox,
-        count: 1,
+        ..GenerationRequest::new(prompt)
     }
 }
 

@@ -2,52 +2,30 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::{ops::ControlFlow, path::PathBuf};
+use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 use emberbrush_pipeline::{
     checkpoint::folder,
     device::{self, ComputeDtype, DeviceChoice},
-    diffusion::{
-        DiffusionPipeline, GroupMember, ImageInput, LatentBlending, LatentContent, MaskInput,
-        StartingImage,
-    },
+    diffusion::{DiffusionPipeline, GroupMember, ImageInput, StartingImage},
     editing::{self, Sources},
-    picture::{self, Mask, MaskSource, Picture},
     progress::ProgressEvent,
-    request::{
-        Control, GenerationRequest, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode,
-        ResizeMode,
-    },
+    request::{Control, GenerationRequest, Mode},
     rng::{NoiseGenerator, RngSource},
-    schedulers::{Sampler, Schedule},
 };
 use emberbrush_tests::{
-    CheckpointFolder, Golden, PIPELINE_TOLERANCE, assert_close, checkpoint, controlnet, fixtures,
+    CheckpointFolder, Golden, PIPELINE_TOLERANCE, assert_close, checkpoint, controlnet,
     relative_difference,
+    runs::{self, furthest},
 };
-use image::{DynamicImage, GrayImage, Rgb32FImage, RgbImage};
+use image::{DynamicImage, Rgb32FImage};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-fn cases() -> Vec<Value> {
-    let text = std::fs::read(fixtures().join("goldens/controlnet.json")).unwrap();
-    let index: Value = serde_json::from_slice(&text).unwrap();
-    index["cases"].as_array().unwrap().clone()
-}
-
-fn bytes(golden: &Golden, key: &str) -> Vec<u8> {
-    golden.data(key).convert::<u8>().try_to_vec().unwrap()
-}
-
-fn colours(golden: &Golden, key: &str) -> RgbImage {
-    RgbImage::from_raw(64, 64, bytes(golden, key)).unwrap()
-}
-
-fn mask(golden: &Golden) -> Picture {
-    let pixels = GrayImage::from_raw(64, 64, bytes(golden, "mask_u8")).unwrap();
-    Picture::new(DynamicImage::ImageLuma8(pixels))
-}
+/// The picture that cases start from, and its mask.
+const IMAGE: &str = "image_u8";
+const MASK: &str = "mask_u8";
 
 /// A case with its files laid out.
 struct Bench {
@@ -68,7 +46,7 @@ impl Bench {
         let nets = nets.collect();
         let maps = TempDir::new().unwrap();
         for name in ["lines", "colours"] {
-            let map = colours(&golden, &format!("{name}_u8"));
+            let map = golden.colours(&format!("{name}_u8"));
             map.save(maps.path().join(format!("{name}.png"))).unwrap();
         }
         let checkpoint = checkpoint(case["checkpoint"].as_str().unwrap());
@@ -76,11 +54,11 @@ impl Bench {
     }
 
     fn of(name: &str) -> Self {
-        Self::new(cases().into_iter().find(|case| case["name"] == name).unwrap())
+        Self::new(runs::case("controlnet", name))
     }
 
     fn name(&self) -> &str {
-        self.case["name"].as_str().unwrap()
+        runs::name(&self.case)
     }
 
     fn pipeline(&self) -> DiffusionPipeline {
@@ -110,83 +88,30 @@ impl Bench {
         .unwrap()
     }
 
-    fn mode(&self) -> Mode {
-        let pipeline = self.case["pipeline"].as_str().unwrap();
-        let init = || InitImage {
-            init: PathBuf::from("image.png"),
-            strength: self.case["strength"].as_f64().unwrap(),
-            resize: ResizeMode::Stretch,
-            raw: true,
-        };
-        if pipeline.contains("Img2Img") {
-            return Mode::ImageToImage(init());
-        }
-        if !pipeline.contains("Inpaint") {
-            return Mode::TextToImage;
-        }
-        Mode::Inpaint(Inpaint {
-            image: init(),
-            mask: PathBuf::from("mask.png"),
-            invert_mask: false,
-            mask_mode: MaskMode::Hard,
-            mask_grow: 0,
-            feather: 0,
-            mask_blur: 0.0,
-            masked_content: MaskedContent::Original,
-            mask_area: MaskArea::Whole,
-            mask_padding: 0,
-            match_colours: false,
-        })
-    }
-
     fn request(&self) -> GenerationRequest {
-        let case = &self.case;
-        GenerationRequest {
-            mode: self.mode(),
-            prompt: case["prompt"].as_str().unwrap().to_owned(),
-            negative_prompt: case["negative_prompt"].as_str().unwrap().to_owned(),
-            width: 64,
-            height: 64,
-            steps: case["num_inference_steps"].as_u64().unwrap() as u32,
-            guidance_scale: case["guidance_scale"].as_f64().unwrap(),
-            sampler: Sampler::from_class_name(case["scheduler"].as_str().unwrap()).unwrap(),
-            schedule: Schedule::Automatic,
-            seed: case["seed"].as_u64().unwrap(),
-            rng: RngSource::Torch,
-            count: 1,
-            adapters: Default::default(),
-            compat: Default::default(),
-            conditioning: Default::default(),
-            fewer_operations: Default::default(),
-            control: self.control(),
-        }
+        let seed = self.case["seed"].as_u64().unwrap();
+        GenerationRequest { seed, control: self.control(), ..runs::request(&self.case, 0) }
     }
 
     fn sources(&self, request: &GenerationRequest) -> Option<Sources> {
         request.mode.init()?;
-        let image = Picture::new(DynamicImage::ImageRgb8(colours(&self.golden, "image_u8")));
-        Some(Sources::new(&request.mode, image, Some(&mask(&self.golden))).unwrap())
+        let (image, mask) = (self.golden.picture(IMAGE), self.golden.mask(MASK));
+        Some(Sources::new(&request.mode, image, Some(&mask)).unwrap())
     }
 
     fn input(&self, request: &GenerationRequest) -> Option<ImageInput> {
-        let init = request.mode.init()?;
-        let mask = matches!(request.mode, Mode::Inpaint(_)).then(|| {
-            let mask: Mask =
-                picture::mask_from(&mask(&self.golden), (64, 64), false, MaskSource::Grey).unwrap();
-            MaskInput { mask, content: LatentContent::Image, blending: LatentBlending::Nearest }
-        });
-        let image = DynamicImage::ImageRgb8(colours(&self.golden, "image_u8")).to_rgb32f();
+        let is_inpainting = matches!(request.mode, Mode::Inpaint(_));
         Some(ImageInput {
-            image: StartingImage::Pixels(image),
-            strength: init.strength,
-            mask,
+            image: StartingImage::Pixels(self.golden.picture(IMAGE).to_raw()),
+            strength: request.mode.init()?.strength,
+            mask: is_inpainting.then(|| runs::mask_input(&self.golden.mask(MASK))),
             first_pass: None,
         })
     }
 
     fn maps(&self) -> Vec<Rgb32FImage> {
         let maps = self.case["maps"].as_array().unwrap().iter();
-        maps.map(|name| colours(&self.golden, &format!("{}_u8", name.as_str().unwrap())))
+        maps.map(|name| self.golden.colours(&format!("{}_u8", name.as_str().unwrap())))
             .map(|map| DynamicImage::ImageRgb8(map).to_rgb32f())
             .collect()
     }
@@ -209,14 +134,9 @@ impl Bench {
     }
 }
 
-fn furthest(one: &[u8], other: &[u8]) -> u8 {
-    assert_eq!(one.len(), other.len());
-    one.iter().zip(other).map(|(one, other)| one.abs_diff(*other)).max().unwrap()
-}
-
 #[test]
 fn runs_equal_those_of_diffusers() {
-    let cases = cases();
+    let cases = runs::cases("controlnet");
     assert_eq!(cases.len(), 15, "cases");
     for case in cases {
         let bench = Bench::new(case);
@@ -228,7 +148,7 @@ fn runs_equal_those_of_diffusers() {
         let without = bench.latents(&mut pipeline, &uncontrolled);
         assert!(relative_difference(&without, &expected) > 0.05, "{name}: nothing is steered");
         let image = bench.edited(&mut pipeline, &request);
-        let furthest = furthest(&image, &bytes(&bench.golden, &format!("{name}.image_u8")));
+        let furthest = furthest(&image, &bench.golden.bytes(&format!("{name}.image_u8")));
         assert!(furthest <= 1, "{name}: {furthest} grey levels");
     }
 }

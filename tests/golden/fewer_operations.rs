@@ -10,9 +10,8 @@ use emberbrush_pipeline::{
     device::{self, ComputeDtype, DeviceChoice},
     diffusion::{Denoising, DenoisingStart, DiffusionPipeline},
     prompt::PromptSyntax,
-    request::{FewerOperations, GenerationRequest, Mode},
-    rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    request::{FewerOperations, GenerationRequest},
+    schedulers::Sampler,
 };
 use emberbrush_tests::{
     Golden, NETWORK_TOLERANCE, UNetCase, assert_close, checkpoint, load_in, relative_difference,
@@ -163,23 +162,14 @@ fn load_checkpoint(name: &str) -> DiffusionPipeline {
 
 fn request(prompt: &str, guidance_scale: f64, skip_negative_after: f64) -> GenerationRequest {
     let mut request = GenerationRequest {
-        mode: Mode::TextToImage,
-        prompt: prompt.to_owned(),
         negative_prompt: "blur".to_owned(),
         width: 64,
         height: 64,
         steps: STEPS as u32,
         guidance_scale,
         sampler: Sampler::Ddim,
-        schedule: Schedule::Automatic,
-        compat: Default::default(),
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
         seed: 5,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
+        ..GenerationRequest::new(prompt)
     };
     request.fewer_operations.skip_negative_after = skip_negative_after;
     request

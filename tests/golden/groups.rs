@@ -12,10 +12,9 @@ use emberbrush_pipeline::{
     progress::{ProgressEvent, Stage},
     prompt::PromptSyntax,
     request::{GenerationRequest, HiresFix, Mode, Upscaler},
-    rng::RngSource,
     schedulers::{Sampler, Schedule},
 };
-use emberbrush_tests::checkpoint;
+use emberbrush_tests::{checkpoint, runs};
 use image::{DynamicImage, GrayImage, RgbImage};
 use serde_json::{Value, json};
 
@@ -36,23 +35,14 @@ fn default_model() -> CheckpointFiles {
 /// Requests that differ in everything that pictures of a group may differ in.
 fn requests(sampler: Sampler, side: u32) -> Vec<GenerationRequest> {
     let request = |prompt: &str, negative: &str, guidance_scale, seed| GenerationRequest {
-        mode: Mode::TextToImage,
-        prompt: prompt.to_owned(),
         negative_prompt: negative.to_owned(),
         width: side,
         height: side,
         steps: 4,
         guidance_scale,
         sampler,
-        schedule: Schedule::Automatic,
-        compat: Default::default(),
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
         seed,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
+        ..GenerationRequest::new(prompt)
     };
     vec![
         request("a (red:1.3) apple", "", 3.0, 1),
@@ -84,9 +74,7 @@ fn at_once(pipeline: &mut DiffusionPipeline, requests: &[GenerationRequest]) -> 
 }
 
 fn assert_near(name: &str, picture: &RgbImage, alone: &RgbImage) {
-    let bytes = picture.as_raw().iter().zip(alone.as_raw());
-    let furthest = bytes.map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-    assert_eq!(picture.dimensions(), alone.dimensions());
+    let furthest = runs::furthest(picture, alone);
     assert!(furthest <= 1, "{name}: {furthest} grey levels");
 }
 

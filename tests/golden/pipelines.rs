@@ -11,17 +11,15 @@ use emberbrush_pipeline::{
     device::{self, ComputeDtype, DeviceChoice},
     diffusion::{Denoising, DiffusionPipeline},
     progress::ProgressEvent,
-    request::{ConditioningOptions, GenerationRequest, Mode, SizeConditions},
+    request::{GenerationRequest, Mode},
     rng::RngSource,
-    schedulers::{Sampler, Schedule},
 };
-use emberbrush_tests::{Golden, PIPELINE_TOLERANCE, assert_close, checkpoint, fixtures};
+use emberbrush_tests::{Golden, PIPELINE_TOLERANCE, assert_close, checkpoint, fixtures, runs};
 use serde_json::Value;
 
 /// Whether a case of `pipelines.json` starts from words alone; `editing.rs` has the others.
 fn is_text_to_image(case: &Value) -> bool {
-    let pipeline = case["pipeline"].as_str().unwrap();
-    !pipeline.contains("Img2Img") && !pipeline.contains("Inpaint")
+    runs::mode(case) == Mode::TextToImage
 }
 
 /// The adapters of a case; files whose name is the word of an embedding are put into `folder`.
@@ -45,64 +43,7 @@ fn adapters(case: &Value, folder: &Path) -> AdapterSelection {
 }
 
 fn cases() -> Vec<Value> {
-    let text = std::fs::read(fixtures().join("goldens/pipelines.json")).unwrap();
-    let index: Value = serde_json::from_slice(&text).unwrap();
-    index["cases"].as_array().unwrap().clone()
-}
-
-fn sampler(case: &Value) -> Sampler {
-    Sampler::from_class_name(case["scheduler"].as_str().unwrap()).unwrap()
-}
-
-/// What diffusers' pipelines take beside the prompts.
-fn conditioning(case: &Value) -> ConditioningOptions {
-    let text = |key: &str| case[key].as_str().map(str::to_owned);
-    let pair = |key: &str| -> Option<(u32, u32)> {
-        let number = |place: usize| case[key][place].as_u64().map(|number| number as u32);
-        // Heights and tops come first there.
-        Some((number(1)?, number(0)?))
-    };
-    let sizes = pair("original_size").map(|original| SizeConditions {
-        original,
-        crop: pair("crops_coords_top_left").unwrap(),
-        target: pair("target_size").unwrap(),
-    });
-    ConditioningOptions {
-        prompt_2: text("prompt_2"),
-        negative_2: text("negative_prompt_2"),
-        clip_skip: case["clip_skip"].as_u64().unwrap_or(0) as u32 + 1,
-        guidance_rescale: case["guidance_rescale"].as_f64().unwrap_or(0.0),
-        size_conditions: sizes,
-        ..ConditioningOptions::default()
-    }
-}
-
-/// The request for picture `index` of the case's batch.
-fn request(case: &Value, index: usize) -> GenerationRequest {
-    let text = |key: &str| match &case[key] {
-        Value::Array(each) => each[index].as_str().unwrap().to_owned(),
-        one => one.as_str().unwrap_or_default().to_owned(),
-    };
-    let number = |key: &str| case[key].as_u64().unwrap() as u32;
-    let karras = case["scheduler_overrides"]["use_karras_sigmas"] == Value::Bool(true);
-    GenerationRequest {
-        mode: Mode::TextToImage,
-        prompt: text("prompt"),
-        negative_prompt: text("negative_prompt"),
-        width: number("width"),
-        height: number("height"),
-        steps: number("num_inference_steps"),
-        guidance_scale: case["guidance_scale"].as_f64().unwrap(),
-        sampler: sampler(case),
-        schedule: if karras { Schedule::Karras } else { Schedule::Automatic },
-        compat: Default::default(),
-        conditioning: conditioning(case),
-        seed: 0,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
-    }
+    runs::cases("pipelines")
 }
 
 /// Writes the case's scheduler settings into the checkpoint, as diffusers' `from_config` takes
@@ -128,7 +69,8 @@ fn replay(case: &Value, index: usize, device: DeviceChoice) {
             .unwrap();
     assert_eq!(report.unused_keys, [""; 0], "{name}");
 
-    let request = GenerationRequest { adapters: adapters(case, &folder), ..request(case, index) };
+    let request =
+        GenerationRequest { adapters: adapters(case, &folder), ..runs::request(case, index) };
     assert!(pipeline.use_adapters(&request.adapters).unwrap().is_empty(), "{name}: unused keys");
     let mut draws = vec![pick::<4>(&golden, case["latents"].as_str().unwrap(), 0, index)];
     for draw in 0..case["noise_sources"].as_array().unwrap().len() {
@@ -222,8 +164,8 @@ fn images_of_one_request_equal_those_made_alone() {
             .unwrap()
             .0
     };
-    let case = cases().into_iter().find(|case| case["name"] == "sd15_euler_a").unwrap();
-    let request = GenerationRequest { seed: 40, count: 3, steps: 2, ..request(&case, 0) };
+    let case = runs::case("pipelines", "sd15_euler_a");
+    let request = GenerationRequest { seed: 40, count: 3, steps: 2, ..runs::request(&case, 0) };
     let mut pipeline = load();
     let third = (0..3)
         .map(|index| {
@@ -243,10 +185,10 @@ fn a_cancelled_run_stops_at_the_next_block() {
     let (mut pipeline, _) =
         DiffusionPipeline::load(&folder::locate(&folder).unwrap(), device, ComputeDtype::Auto)
             .unwrap();
-    let case = cases().into_iter().find(|case| case["name"] == "sd15_ddim").unwrap();
+    let case = runs::case("pipelines", "sd15_ddim");
     let mut asked = 0;
     let error = pipeline
-        .generate(&request(&case, 0), 0, &mut |event| {
+        .generate(&runs::request(&case, 0), 0, &mut |event| {
             if let ProgressEvent::Step { .. } = event {
                 panic!("a step was finished after the cancel");
             }
@@ -263,7 +205,7 @@ fn a_cancelled_run_stops_at_the_next_block() {
 #[test]
 fn text_to_image_on_wgpu_equals_diffusers() {
     emberbrush_tests::with_adapter(|| {
-        let case = cases().into_iter().find(|case| case["name"] == "sd15_ddim").unwrap();
+        let case = runs::case("pipelines", "sd15_ddim");
         replay(&case, 0, DeviceChoice::Wgpu);
     });
 }
@@ -276,8 +218,8 @@ fn a_seed_alone_gives_the_picture_of_diffusers() {
     let (mut pipeline, _) =
         DiffusionPipeline::load(&folder::locate(&folder).unwrap(), device, ComputeDtype::Auto)
             .unwrap();
-    let case = cases().into_iter().find(|case| case["name"] == "sd15_ddim").unwrap();
-    let request = GenerationRequest { seed: 7, ..request(&case, 0) };
+    let case = runs::case("pipelines", "sd15_ddim");
+    let request = GenerationRequest { seed: 7, ..runs::request(&case, 0) };
     let image = pipeline.generate(&request, 0, &mut |_| ControlFlow::Continue(())).unwrap();
     let expected = emberbrush_tests::values(&golden.tensor::<4>("sd15_ddim.image"));
     for (byte, value) in image.as_raw().iter().zip(expected) {

@@ -10,9 +10,8 @@ use emberbrush_pipeline::{
     device::{self, ComputeDtype, DeviceChoice},
     diffusion::{DiffusionPipeline, UNetConditioning},
     prompt::PromptSyntax,
-    request::{GenerationRequest, Mode},
-    rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    request::GenerationRequest,
+    schedulers::Sampler,
 };
 use emberbrush_tests::{checkpoint, values};
 
@@ -29,23 +28,13 @@ fn pipeline(name: &str, syntax: PromptSyntax) -> DiffusionPipeline {
 
 fn encode(pipeline: &mut DiffusionPipeline, prompt: &str, negative: &str) -> UNetConditioning {
     let request = GenerationRequest {
-        mode: Mode::TextToImage,
-        prompt: prompt.to_owned(),
         negative_prompt: negative.to_owned(),
         width: 64,
         height: 64,
         steps: 1,
         guidance_scale: 7.5,
         sampler: Sampler::Ddim,
-        schedule: Schedule::Automatic,
-        compat: Default::default(),
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
-        seed: 0,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
+        ..GenerationRequest::new(prompt)
     };
     let conditioning = pipeline.encode_prompt(&request, &mut || ControlFlow::Continue(())).unwrap();
     conditioning.at(1).batches.remove(0)

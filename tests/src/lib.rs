@@ -4,6 +4,7 @@
 
 pub mod families;
 pub mod hub_server;
+pub mod runs;
 pub mod single_file;
 mod unet_case;
 
@@ -139,11 +140,8 @@ impl Golden {
 }
 
 /// A case of `goldens/pipelines.json`, and its picture as bytes `[64, 64, 3]`.
-pub fn pipeline_case(name: &str) -> (serde_json::Value, Vec<u8>) {
-    let text = std::fs::read(fixtures().join("goldens/pipelines.json")).expect("pipelines.json");
-    let index: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-    let cases = index["cases"].as_array().expect("cases");
-    let case = cases.iter().find(|case| case["name"] == name).expect("case").clone();
+pub fn pipeline_case(name: &str) -> (Value, Vec<u8>) {
+    let case = runs::case("pipelines", name);
     let golden = Golden::open("pipelines", &Device::flex());
     let picture = values(&golden.tensor::<4>(&format!("{name}.image")));
     (case, picture.iter().map(|value| (value * 255.0).round_ties_even() as u8).collect())

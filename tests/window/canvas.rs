@@ -28,9 +28,8 @@ use emberbrush_pipeline::{
     metadata,
     picture::{self, FileFormat, Picture, Rectangle},
     prompt::PromptReading,
-    request::{GenerationRequest, Mode},
-    rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    request::GenerationRequest,
+    schedulers::Sampler,
 };
 use emberbrush_tests::egui_kittest::{Harness, kittest::Queryable};
 use image::{DynamicImage, Rgb, Rgb32FImage, RgbImage};
@@ -58,23 +57,11 @@ impl Engine for FakeEngine {
             is_device_new: false,
             dtype: "f32".to_owned(),
             defaults: GenerationRequest {
-                mode: Mode::TextToImage,
-                prompt: String::new(),
-                negative_prompt: String::new(),
                 width: 64,
                 height: 64,
                 steps: 4,
                 guidance_scale: 3.0,
-                sampler: Sampler::Dpmpp2m,
-                schedule: Schedule::Automatic,
-                compat: Default::default(),
-                conditioning: Default::default(),
-                fewer_operations: Default::default(),
-                seed: 0,
-                rng: RngSource::Torch,
-                count: 1,
-                adapters: Default::default(),
-                control: Default::default(),
+                ..GenerationRequest::new("")
             },
             native_side: 64,
             prompts: PromptReader::new(|_| Ok(PromptReading::default())),

@@ -299,11 +299,7 @@ fn integer(picture: Picture) -> Picture {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 pub(super) mod tests {
-    use emberbrush_pipeline::{
-        request::{GenerationRequest, Mode},
-        rng::RngSource,
-        schedulers::{Sampler, Schedule},
-    };
+    use emberbrush_pipeline::{request::GenerationRequest, schedulers::Sampler};
     use image::{ColorType, ImageBuffer, Rgba};
     use proptest::prelude::*;
 
@@ -347,23 +343,15 @@ pub(super) mod tests {
 
     pub(in crate::canvas) fn request() -> GenerationRequest {
         GenerationRequest {
-            mode: Mode::TextToImage,
-            prompt: "a red apple".to_owned(),
             negative_prompt: "blur".to_owned(),
             width: 64,
             height: 64,
             steps: 2,
             guidance_scale: 3.0,
             sampler: Sampler::Ddim,
-            schedule: Schedule::Automatic,
-            compat: Default::default(),
-            conditioning: Default::default(),
-            fewer_operations: Default::default(),
             seed: 5,
-            rng: RngSource::Torch,
             count: 3,
-            adapters: Default::default(),
-            control: Default::default(),
+            ..GenerationRequest::new("a red apple")
         }
     }
 

@@ -6,9 +6,9 @@ use emberbrush_pipeline::{
     diffusion::{Denoising, DiffusionPipeline},
     error::PipelineError,
     memory,
-    request::{GenerationRequest, Mode},
-    rng::{NoiseGenerator, RngSource},
-    schedulers::{Sampler, Schedule},
+    request::GenerationRequest,
+    rng::NoiseGenerator,
+    schedulers::Sampler,
 };
 use serde_json::json;
 
@@ -47,8 +47,6 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
     let recommended = pipeline.recommended();
     let side = pipeline.native_side();
     let request = GenerationRequest {
-        mode: Mode::TextToImage,
-        prompt: "a photo of a cat".to_owned(),
         negative_prompt: "blurry, low quality".to_owned(),
         width: arguments.width.or(recommended.width).unwrap_or(side),
         height: arguments.height.or(recommended.height).unwrap_or(side),
@@ -56,15 +54,7 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
         steps: arguments.steps.saturating_add(1),
         guidance_scale: 7.5,
         sampler: Sampler::Ddim,
-        schedule: Schedule::Automatic,
-        compat: Default::default(),
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
-        seed: 0,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
+        ..GenerationRequest::new("a photo of a cat")
     };
     if arguments.steps == 0 {
         return Err(PipelineError::Request(

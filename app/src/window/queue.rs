@@ -315,11 +315,7 @@ pub enum Direction {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use emberbrush_pipeline::{
-        request::Mode,
-        rng::RngSource,
-        schedulers::{Sampler, Schedule},
-    };
+    use emberbrush_pipeline::schedulers::Sampler;
 
     use super::*;
 
@@ -327,23 +323,14 @@ mod tests {
         NewJob {
             origin: Origin::Prompt,
             request: GenerationRequest {
-                mode: Mode::TextToImage,
-                prompt: prompt.to_owned(),
-                negative_prompt: String::new(),
                 width: 64,
                 height: 64,
                 steps: 2,
                 guidance_scale: 1.0,
                 sampler: Sampler::Euler,
-                schedule: Schedule::Automatic,
-                compat: Default::default(),
-                conditioning: Default::default(),
-                fewer_operations: Default::default(),
                 seed: 1,
-                rng: RngSource::Torch,
                 count,
-                adapters: Default::default(),
-                control: Default::default(),
+                ..GenerationRequest::new(prompt)
             },
             model: ModelSource::InTheBox,
             vae: None,

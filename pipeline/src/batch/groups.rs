@@ -124,31 +124,17 @@ fn groups<'a, S: PartialEq>(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{
-        request::Mode,
-        rng::RngSource,
-        schedulers::{Sampler, Schedule},
-    };
+    use crate::schedulers::Sampler;
 
     fn item(index: usize, width: u32) -> Item {
         let request = GenerationRequest {
-            mode: Mode::TextToImage,
-            prompt: String::new(),
-            negative_prompt: String::new(),
             width,
             height: 64,
             steps: 2,
             guidance_scale: 1.0,
             sampler: Sampler::Euler,
-            schedule: Schedule::Automatic,
-            compat: Default::default(),
-            conditioning: Default::default(),
-            fewer_operations: Default::default(),
             seed: 5,
-            rng: RngSource::Torch,
-            count: 1,
-            adapters: Default::default(),
-            control: Default::default(),
+            ..GenerationRequest::new("")
         };
         Item { index, line: 1, request, file: String::new(), model: 0 }
     }

@@ -395,31 +395,17 @@ fn sync_folder(folder: &Path) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{
-        request::Mode,
-        rng::RngSource,
-        schedulers::{Sampler, Schedule},
-    };
+    use crate::schedulers::Sampler;
 
     fn item(index: usize) -> Item {
         let request = GenerationRequest {
-            mode: Mode::TextToImage,
-            prompt: "a, \"b\"".to_owned(),
-            negative_prompt: String::new(),
             width: 64,
             height: 64,
             steps: 2,
             guidance_scale: 1.0,
             sampler: Sampler::Euler,
-            schedule: Schedule::Automatic,
-            compat: Default::default(),
-            conditioning: Default::default(),
-            fewer_operations: Default::default(),
             seed: 5,
-            rng: RngSource::Torch,
-            count: 1,
-            adapters: Default::default(),
-            control: Default::default(),
+            ..GenerationRequest::new("a, \"b\"")
         };
         Item { index, line: 1, request, file: format!("{index}.png"), model: 0 }
     }

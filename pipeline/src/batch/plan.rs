@@ -363,12 +363,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{
-        prompt::NoWildcards,
-        request::Mode,
-        rng::RngSource,
-        schedulers::{Sampler, Schedule},
-    };
+    use crate::{prompt::NoWildcards, schedulers::Sampler};
 
     fn stated(stated: &StatedModel, steps: u32) -> JobModel {
         let path = stated.model.as_deref().unwrap_or("model").trim_start_matches("./");
@@ -381,23 +376,12 @@ mod tests {
             path: Some(PathBuf::from(path)),
             name: path.trim_start_matches("models/").to_owned(),
             base: GenerationRequest {
-                mode: Mode::TextToImage,
-                prompt: String::new(),
-                negative_prompt: String::new(),
                 width: 64,
                 height: 64,
                 steps,
                 guidance_scale: 1.0,
                 sampler: Sampler::Euler,
-                schedule: Schedule::Automatic,
-                compat: Default::default(),
-                conditioning: Default::default(),
-                fewer_operations: Default::default(),
-                seed: 0,
-                rng: RngSource::Torch,
-                count: 1,
-                adapters: Default::default(),
-                control: Default::default(),
+                ..GenerationRequest::new("")
             },
         }
     }

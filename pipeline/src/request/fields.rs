@@ -122,32 +122,10 @@ impl GenerationRequest {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{
-        request::Mode,
-        rng::RngSource,
-        schedulers::{Sampler, Schedule},
-    };
+    use crate::{request::Mode, schedulers::Sampler};
 
     fn base() -> GenerationRequest {
-        GenerationRequest {
-            mode: Mode::TextToImage,
-            prompt: String::new(),
-            negative_prompt: String::new(),
-            width: 512,
-            height: 512,
-            steps: 20,
-            guidance_scale: 7.5,
-            sampler: Sampler::Euler,
-            schedule: Schedule::Automatic,
-            compat: Default::default(),
-            conditioning: Default::default(),
-            fewer_operations: Default::default(),
-            seed: 0,
-            rng: RngSource::Torch,
-            count: 1,
-            adapters: Default::default(),
-            control: Control::default(),
-        }
+        GenerationRequest { sampler: Sampler::Euler, ..GenerationRequest::new("") }
     }
 
     fn with(fields: Value) -> Result<GenerationRequest, FieldError> {

@@ -32,8 +32,7 @@ use emberbrush_pipeline::{
     progress::Stage,
     prompt::{PromptReading, PromptSyntax, RunSteps, schedule},
     request::{GenerationRequest, Mode},
-    rng::RngSource,
-    schedulers::{Sampler, Schedule},
+    schedulers::Sampler,
 };
 use emberbrush_tests::egui_kittest::{Harness, HarnessBuilder, kittest::Queryable};
 use image::{DynamicImage, Rgb, RgbImage, imageops::FilterType};
@@ -272,23 +271,11 @@ fn made_with() -> MadeWith {
 /// What the fake checkpoint recommends.
 pub fn defaults() -> GenerationRequest {
     GenerationRequest {
-        mode: Mode::TextToImage,
-        prompt: String::new(),
-        negative_prompt: String::new(),
         width: 128,
         height: 128,
         steps: 4,
         guidance_scale: 5.0,
-        sampler: Sampler::Dpmpp2m,
-        schedule: Schedule::Automatic,
-        compat: Default::default(),
-        conditioning: Default::default(),
-        fewer_operations: Default::default(),
-        seed: 0,
-        rng: RngSource::Torch,
-        count: 1,
-        adapters: Default::default(),
-        control: Default::default(),
+        ..GenerationRequest::new("")
     }
 }
 
