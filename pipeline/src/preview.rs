@@ -7,24 +7,46 @@ use emberbrush_layers::{
     interrupt::{Cancelled, Checkpoint},
     weights::Weights,
 };
-use emberbrush_vae::{AutoencoderConfig, DecoderTiny, TinyNaming};
+use emberbrush_vae::{AutoencoderConfig, AutoencoderTinyConfig, DecoderTiny, TinyNaming};
 use image::{Rgb, RgbImage};
 use serde::Deserialize;
 
 use crate::{
     checkpoint::{
-        CheckpointError, files::CheckpointFiles, folder::Family, vae_override::VaeOverride,
+        CheckpointError, component::ComponentWeights, files::CheckpointFiles, folder::Family,
+        vae_override::VaeOverride,
     },
     device::OpenDevice,
+    memory::PreviewMemory,
 };
 
 /// The small autoencoder (TAESD), which shows unfinished pictures at their full size.
 #[derive(Debug)]
 pub struct PreviewDecoder {
     decoder: DecoderTiny,
+    size: PreviewMemory,
 }
 
 impl PreviewDecoder {
+    /// What the decoder in the file or folder at `path` takes of memory, which is not loaded for it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`load`](Self::load).
+    pub(crate) fn memory(
+        path: &Path,
+        checkpoint: &CheckpointFiles,
+        latent_channels: usize,
+    ) -> Result<PreviewMemory, CheckpointError> {
+        let (config, source) = open(path, checkpoint, latent_channels)?;
+        Ok(PreviewMemory::new(config, &source))
+    }
+
+    /// What it takes of memory.
+    pub(crate) fn size(&self) -> &PreviewMemory {
+        &self.size
+    }
+
     /// Loads the decoder in the file or folder at `path` for the latents of `checkpoint`.
     ///
     /// # Errors
@@ -36,27 +58,10 @@ impl PreviewDecoder {
         latent_channels: usize,
         device: &OpenDevice,
     ) -> Result<Self, CheckpointError> {
-        let vae = VaeOverride::open(path, checkpoint)?;
-        let unsupported = |reason: String| CheckpointError::Unsupported {
-            path: path.display().to_string(),
-            reason,
-        };
-        let AutoencoderConfig::Tiny(config) = vae.config() else {
-            return Err(unsupported(
-                "previews are decoded by a small autoencoder (TAESD), and this is a large one"
-                    .to_owned(),
-            ));
-        };
-        if config.latent_channels != latent_channels {
-            return Err(unsupported(format!(
-                "this autoencoder is for latents of {} channels, and the checkpoint's have \
-                 {latent_channels}",
-                config.latent_channels
-            )));
-        }
-        let source = vae.weights()?;
+        let (config, source) = open(path, checkpoint, latent_channels)?;
         let weights = Weights::new(&source, &device.device, FloatDType::F32);
-        Ok(Self { decoder: DecoderTiny::new(config, &weights, TinyNaming::Diffusers)? })
+        let decoder = DecoderTiny::new(&config, &weights, TinyNaming::Diffusers)?;
+        Ok(Self { decoder, size: PreviewMemory::new(config, &source) })
     }
 
     /// Turns latents into a picture.
@@ -82,6 +87,31 @@ impl PreviewDecoder {
         };
         Ok(values.try_to_vec::<f32>().ok().and_then(bytes))
     }
+}
+
+/// The configuration and weights of the small autoencoder at `path`.
+fn open(
+    path: &Path,
+    checkpoint: &CheckpointFiles,
+    latent_channels: usize,
+) -> Result<(AutoencoderTinyConfig, ComponentWeights), CheckpointError> {
+    let vae = VaeOverride::open(path, checkpoint)?;
+    let unsupported =
+        |reason: String| CheckpointError::Unsupported { path: path.display().to_string(), reason };
+    let AutoencoderConfig::Tiny(config) = vae.config() else {
+        return Err(unsupported(
+            "previews are decoded by a small autoencoder (TAESD), and this is a large one"
+                .to_owned(),
+        ));
+    };
+    if config.latent_channels != latent_channels {
+        return Err(unsupported(format!(
+            "this autoencoder is for latents of {} channels, and the checkpoint's have \
+             {latent_channels}",
+            config.latent_channels
+        )));
+    }
+    Ok((config.clone(), vae.weights()?))
 }
 
 /// A linear map from four latent channels to red, green and blue in 0..=1.

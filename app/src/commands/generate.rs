@@ -9,7 +9,7 @@ use emberbrush_pipeline::{
     diffusion::{CheckpointDefaults, DiffusionPipeline},
     editing::{self, GroupPicture, Sources, UpscalerFile},
     error::PipelineError,
-    memory::MemoryPlan,
+    memory::{MemoryPlan, PlanContext},
     metadata::{self, MadeWith, ModelHash},
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Recount},
@@ -56,7 +56,12 @@ impl Prepared {
         let (sources_read, wanted) = (sources.as_ref(), arguments.wanted_memory());
         editing::check_control(&request, sources_read)?;
         let side = checkpoint.native_side;
-        let plan = found.planner.plan_request(&request, sources_read, side, wanted);
+        let context = PlanContext {
+            prompt_syntax: syntax,
+            adapter_folders: arguments.adapters.folders(),
+            preview_decoder: arguments.previews.preview_decoder.clone(),
+        };
+        let plan = found.planner.plan_request(&request, sources_read, side, &context, wanted);
         Ok(Self { found, sources, request, plan, syntax })
     }
 }

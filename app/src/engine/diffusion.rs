@@ -93,7 +93,7 @@ fn memory_forecaster(pipeline: &DiffusionPipeline) -> MemoryForecaster {
         return MemoryForecaster::unknown();
     };
     let (native_side, wanted) = (pipeline.native_side(), *pipeline.wanted_memory());
-    MemoryForecaster::new(move |request| {
+    MemoryForecaster::new(move |request, context| {
         let of_plan = |plan: &MemoryPlan, fits| MemoryForecast {
             peak: plan.peak_bytes(),
             budget: plan.budget.map(|budget| budget.bytes),
@@ -101,11 +101,11 @@ fn memory_forecaster(pipeline: &DiffusionPipeline) -> MemoryForecaster {
             fits,
         };
         let wanted = MemorySettings { batch: 1, ..wanted };
-        match planner.plan_request(request, None, native_side, wanted) {
+        match planner.plan_request(request, None, native_side, context, wanted) {
             Ok(plan) => of_plan(&plan, true),
             Err(PipelineError::Memory(refused)) => of_plan(&refused.plan, false),
             // What is wrong with the request is told by the run itself.
-            Err(_) => MemoryForecaster::unknown().forecast(request),
+            Err(_) => MemoryForecaster::unknown().forecast(request, context),
         }
     })
 }

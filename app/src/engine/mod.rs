@@ -12,6 +12,7 @@ use emberbrush_pipeline::{
     adapters::{AdapterFolders, AdapterSelection, UnusedKeys},
     checkpoint::folder::Family,
     device::{DeviceChoice, DeviceInfo},
+    memory::PlanContext,
     metadata::{EMBERBRUSH, PARAMETERS},
     picture::{FileFormat, Picture},
     progress::Stage,
@@ -215,24 +216,26 @@ pub struct MemoryForecast {
 
 /// Foretells the memory of runs of a checkpoint.
 #[derive(Clone)]
-pub struct MemoryForecaster(Arc<dyn Fn(&GenerationRequest) -> MemoryForecast + Send + Sync>);
+pub struct MemoryForecaster(Arc<Forecast>);
+
+type Forecast = dyn Fn(&GenerationRequest, &PlanContext) -> MemoryForecast + Send + Sync;
 
 impl MemoryForecaster {
     /// Foretells with a function.
     pub fn new(
-        forecast: impl Fn(&GenerationRequest) -> MemoryForecast + Send + Sync + 'static,
+        forecast: impl Fn(&GenerationRequest, &PlanContext) -> MemoryForecast + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(forecast))
     }
 
     /// Knows nothing, and so sees no trouble.
     pub fn unknown() -> Self {
-        Self::new(|_| MemoryForecast { peak: 0, budget: None, savings: Vec::new(), fits: true })
+        Self::new(|_, _| MemoryForecast { peak: 0, budget: None, savings: Vec::new(), fits: true })
     }
 
     /// The memory that a request will take.
-    pub fn forecast(&self, request: &GenerationRequest) -> MemoryForecast {
-        (self.0)(request)
+    pub fn forecast(&self, request: &GenerationRequest, context: &PlanContext) -> MemoryForecast {
+        (self.0)(request, context)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use egui::{Id, RichText, Ui};
 use emberbrush_pipeline::{
-    adapters::AdapterSelection,
+    memory::PlanContext,
+    prompt::PromptSyntax,
     request::{ConditioningOptions, ControlPreprocess, GenerationRequest, LATENT_CELL},
 };
 
@@ -21,13 +22,15 @@ impl Window {
     pub(super) fn memory_note(&mut self, ui: &mut Ui) {
         let ModelState::Ready(model) = &self.model else { return };
         let wanted = what_takes_memory(self.settings.request());
+        let context = self.plan_context();
         let id = Id::unique("memory");
-        let cached = ui.data(|data| data.get_temp::<(GenerationRequest, MemoryForecast)>(id));
+        let cached = ui.data(|data| data.get_temp::<ForecastOf>(id));
         let forecast = match cached {
-            Some((of, forecast)) if of == wanted => forecast,
+            Some(((of, with), forecast)) if of == wanted && with == context => forecast,
             _ => {
-                let forecast = model.memory.forecast(&wanted);
-                ui.data_mut(|data| data.insert_temp(id, (wanted, forecast.clone())));
+                let forecast = model.memory.forecast(&wanted, &context);
+                let kept: ForecastOf = ((wanted, context), forecast.clone());
+                ui.data_mut(|data| data.insert_temp(id, kept));
                 forecast
             }
         };
@@ -59,25 +62,41 @@ impl Window {
     /// The largest size of the same proportions that fits into memory.
     fn smaller_size(&self) -> Option<(u32, u32)> {
         let ModelState::Ready(model) = &self.model else { return None };
-        let request = self.settings.request();
+        let request = what_takes_memory(self.settings.request());
+        let context = self.plan_context();
         let side = |side: u32, part: u32| (side * part / 8 / LATENT_CELL).max(1) * LATENT_CELL;
         (1..8).rev().map(|part| (side(request.width, part), side(request.height, part))).find(
             |&(width, height)| {
-                model.memory.forecast(&GenerationRequest { width, height, ..request.clone() }).fits
+                let request = GenerationRequest { width, height, ..request.clone() };
+                model.memory.forecast(&request, &context).fits
             },
         )
     }
+
+    /// What decides the memory of a run beside its request.
+    fn plan_context(&self) -> PlanContext {
+        PlanContext {
+            prompt_syntax: PromptSyntax::Weighted,
+            adapter_folders: self.preferences.adapter_folders(),
+            preview_decoder: self.preferences.preview_decoder_in_use().cloned(),
+        }
+    }
 }
 
-/// The request without what makes no difference to memory, so that typing and dragging do not have
-/// it foretold again.
+/// A request and what decides its memory beside it, with the forecast for them.
+type ForecastOf = ((GenerationRequest, PlanContext), MemoryForecast);
+
+/// The request without what makes little difference to memory, so that typing and dragging do not
+/// have it foretold again.
 fn what_takes_memory(mut request: GenerationRequest) -> GenerationRequest {
     request.prompt.clear();
     request.negative_prompt.clear();
     request.seed = 0;
     request.conditioning = ConditioningOptions::default();
-    // Merged into weights that are there already.
-    request.adapters = AdapterSelection::default();
+    request.adapters.embedding.clear();
+    for lora in &mut request.adapters.lora {
+        (lora.unet, lora.text) = (1.0, 1.0);
+    }
     for unit in &mut request.control.0 {
         (unit.weight, unit.start, unit.end, unit.guess) = (1.0, 0.0, 1.0, false);
         unit.preprocess = ControlPreprocess::None;

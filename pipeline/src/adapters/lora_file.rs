@@ -120,6 +120,11 @@ impl LoraFile {
         &self.path
     }
 
+    /// The size of the file in bytes; 0 where it cannot be told any more.
+    pub fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+
     /// The hash by which A1111 knows it: the one that its trainer wrote into it, or that of its
     /// tensors. `None` where the file cannot be read any more.
     pub fn hash(&self) -> Option<String> {

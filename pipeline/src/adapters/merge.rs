@@ -10,6 +10,7 @@ use emberbrush_layers::{
 
 use super::{
     AdapterError,
+    folders::FoundLora,
     lora_file::{AdaptedLayer, LoraFile, finite_numbers},
     names::{AdaptedNetwork, LayerNames},
 };
@@ -23,6 +24,13 @@ pub struct WeightedLora {
     pub unet: f64,
     /// The weight in the text encoders.
     pub text: f64,
+}
+
+impl WeightedLora {
+    /// An adapter that was found, and its file.
+    pub fn new(found: &FoundLora, file: Arc<LoraFile>) -> Self {
+        Self { file, unet: found.unet, text: found.text }
+    }
 }
 
 /// What adapters change in the networks of one checkpoint.
@@ -45,8 +53,15 @@ pub struct UnusedKeys {
 /// What adapters change in one network.
 #[derive(Debug, Clone, Default)]
 pub struct NetworkMerge {
-    /// By the published key of the weight, in the order of merging.
-    changes: BTreeMap<String, Vec<Change>>,
+    /// By the published key of the weight.
+    weights: BTreeMap<String, ChangedWeight>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct ChangedWeight {
+    elements: u64,
+    /// In the order of merging.
+    changes: Vec<Change>,
 }
 
 #[derive(Debug, Clone)]
@@ -108,10 +123,12 @@ impl Merge {
                     AdaptedNetwork::TextEncoder | AdaptedNetwork::TextEncoder2 => lora.text,
                 };
                 if weight != 0.0 {
-                    let changes = &mut networks.entry(network).or_default().changes;
+                    let weights = &mut networks.entry(network).or_default().weights;
                     let change =
                         Change { file: Arc::clone(&lora.file), layer: index, network, weight };
-                    changes.entry(target.key.clone()).or_default().push(change);
+                    let changed = weights.entry(target.key.clone()).or_default();
+                    changed.elements = target.shape.iter().map(|&side| side as u64).product();
+                    changed.changes.push(change);
                 }
             }
             if !fits {
@@ -140,24 +157,30 @@ impl Merge {
 impl NetworkMerge {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.weights.is_empty()
     }
 
     /// The keys of all weights that change.
     pub fn keys(&self) -> impl Iterator<Item = &String> {
-        self.changes.keys()
+        self.weights.keys()
+    }
+
+    /// The numbers of elements of all weights that change.
+    pub fn elements(&self) -> impl Iterator<Item = u64> {
+        self.weights.values().map(|changed| changed.elements)
     }
 
     /// The keys of the weights that are others with `other` than with this.
     pub fn difference<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a String> {
-        let is_same = |key: &String| match (self.changes.get(key), other.changes.get(key)) {
-            (Some(ours), Some(theirs)) => {
-                ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(a, b)| a.is_same(b))
+        let is_same = |key: &String| match (self.weights.get(key), other.weights.get(key)) {
+            (Some(ChangedWeight { changes, .. }), Some(theirs)) => {
+                let pairs = || changes.iter().zip(&theirs.changes);
+                changes.len() == theirs.changes.len() && pairs().all(|(a, b)| a.is_same(b))
             }
             _ => false,
         };
-        let theirs = other.changes.keys().filter(|key| !self.changes.contains_key(*key));
-        self.changes.keys().chain(theirs).filter(move |key| !is_same(key))
+        let theirs = other.weights.keys().filter(|key| !self.weights.contains_key(*key));
+        self.weights.keys().chain(theirs).filter(move |key| !is_same(key))
     }
 }
 
@@ -181,14 +204,14 @@ impl WeightSource for AdaptedWeights<'_> {
     }
 
     fn read(&self, key: &str) -> Result<TensorData, WeightError> {
-        let Some(changes) = self.merge.changes.get(key) else { return self.source.read(key) };
+        let Some(changed) = self.merge.weights.get(key) else { return self.source.read(key) };
         let shape = self.source.shape(key).unwrap_or_default();
         let rows = shape.first().copied().unwrap_or(1);
         let columns = shape.iter().skip(1).product();
         let base = finite_numbers(self.source, key)?;
         let place = (self.device, DType::F32);
         let mut weight = Tensor::<2>::from_data(TensorData::new(base, [rows, columns]), place);
-        for change in changes {
+        for change in &changed.changes {
             let Some(layer) = change.layer() else { continue };
             let difference = change.file.difference(layer, &weight, change.network)?;
             weight = weight + difference * change.weight;
@@ -203,7 +226,7 @@ impl WeightSource for AdaptedWeights<'_> {
     }
 
     fn stored(&self, key: &str) -> Result<StoredTensor, WeightError> {
-        if self.merge.changes.contains_key(key) {
+        if self.merge.weights.contains_key(key) {
             self.read(key).map(StoredTensor::from)
         } else {
             self.source.stored(key)

@@ -8,6 +8,11 @@
 
 use std::collections::HashMap;
 
+use emberbrush_layers::weights::WeightSource;
+use emberbrush_unet::keys::{LdmLayout, ldm_name};
+
+use crate::checkpoint::{CheckpointError, component::ComponentWeights, files::CheckpointFiles};
+
 /// The network that a layer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AdaptedNetwork {
@@ -166,6 +171,32 @@ pub struct LayerNames {
 }
 
 impl LayerNames {
+    /// The layers of these networks of a checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Where a configuration or the header of a weight file cannot be read.
+    pub fn read(
+        files: &CheckpointFiles,
+        networks: &[AdaptedNetwork],
+    ) -> Result<Self, CheckpointError> {
+        let mut names = Self::default();
+        for &network in networks {
+            let component = network.component();
+            let source = ComponentWeights::open(files, component)?;
+            let layout = match network {
+                UNet => LdmLayout::of(&files.json(&format!("{component}/config.json"))?),
+                TextEncoder | TextEncoder2 => None,
+            };
+            for header in source.headers() {
+                let shape = source.shape(header.key).unwrap_or_default();
+                let ldm = layout.as_ref().and_then(|layout| ldm_name(header.key, layout));
+                names.add(network, header.key, &shape, ldm.as_deref());
+            }
+        }
+        Ok(names)
+    }
+
     /// Takes in a tensor of a network by its published key and, where there is one, the name that
     /// another layout has for it. Only weights of linear layers and convolutions are adapted.
     pub fn add(

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use emberbrush_text_encoder::prompt::{Prompt, PromptSyntax};
@@ -15,8 +15,9 @@ use crate::{
         FoundLora, LayerNames, LoraFile, LoraSelection, MAX_LORA_WEIGHT, Merge, NetworkMerge,
         UnusedKeys, WeightedLora,
     },
-    checkpoint::CheckpointError,
+    checkpoint::{CheckpointError, files::CheckpointFiles},
     error::PipelineError,
+    memory::AdapterMemory,
     metadata::AdapterHashes,
     request::GenerationRequest,
 };
@@ -47,7 +48,7 @@ pub(super) struct Adapters {
     /// Weights that a merge which failed may have changed or not.
     unsure: BTreeMap<AdaptedNetwork, BTreeSet<String>>,
     /// Read when the first adapter is merged.
-    names: Option<LayerNames>,
+    names: OnceLock<LayerNames>,
     /// Every embedding that was read.
     embeddings: Mutex<Vec<Arc<Embedding>>>,
 }
@@ -101,35 +102,53 @@ impl DiffusionPipeline {
         if self.adapters.are(&found) {
             return Ok(Vec::new());
         }
-        let mut loras = Vec::with_capacity(found.len());
-        for lora in found {
-            let file = self.adapters.open(&lora.file)?;
-            loras.push((lora, file));
-        }
-        let weighted: Vec<WeightedLora> = loras
-            .iter()
-            .map(|(lora, file)| WeightedLora {
-                file: Arc::clone(file),
-                unet: lora.unet,
-                text: lora.text,
-            })
-            .collect();
-        let merge = if weighted.is_empty() {
-            Merge::default()
-        } else {
-            let names = match self.adapters.names.take() {
-                Some(names) => names,
-                None => self.components.layer_names(&self.adapted_networks())?,
-            };
-            let names = self.adapters.names.insert(names);
-            Merge::new(&weighted, names, &self.name)?
-        };
+        let (loras, merge) = self.read_adapters(found)?;
         for network in self.adapted_networks() {
             self.merge(network, merge.network(network))?;
         }
         self.adapters.loras = loras;
         self.kept_prompts.clear();
         Ok(merge.unused_keys)
+    }
+
+    /// Opens adapters and finds what they change.
+    fn read_adapters(
+        &self,
+        found: Vec<FoundLora>,
+    ) -> Result<(Vec<(FoundLora, Arc<LoraFile>)>, Merge), PipelineError> {
+        let mut loras = Vec::with_capacity(found.len());
+        for lora in found {
+            let file = self.adapters.open(&lora.file)?;
+            loras.push((lora, file));
+        }
+        if loras.is_empty() {
+            return Ok((loras, Merge::default()));
+        }
+        let weighted: Vec<_> =
+            loras.iter().map(|(lora, file)| WeightedLora::new(lora, Arc::clone(file))).collect();
+        let names = match self.adapters.names.get() {
+            Some(names) => names,
+            None => {
+                let read = LayerNames::read(self.components.files(), &self.adapted_networks())?;
+                self.adapters.names.get_or_init(|| read)
+            }
+        };
+        let merge = Merge::new(&weighted, names, &self.name)?;
+        Ok((loras, merge))
+    }
+
+    /// What the adapters of a request take of memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`use_adapters`](Self::use_adapters).
+    pub(super) fn adapter_memory(
+        &self,
+        request: &GenerationRequest,
+    ) -> Result<AdapterMemory, PipelineError> {
+        let found = self.adapters.folders.find_loras(&self.adapters_of(request)?)?;
+        let (loras, merge) = self.read_adapters(found)?;
+        Ok(AdapterMemory::new(&merge, loras.iter().map(|(_, file)| file.as_ref())))
     }
 
     /// The adapters of a request: those that it lists, and then those that its prompt names.
@@ -141,17 +160,7 @@ impl DiffusionPipeline {
         &self,
         request: &GenerationRequest,
     ) -> Result<AdapterSelection, PipelineError> {
-        let mut adapters = request.adapters.clone();
-        if self.prompt_syntax == PromptSyntax::Weighted {
-            let prompt = Prompt::read(&request.prompt)
-                .map_err(|error| PipelineError::Request(error.to_string()))?;
-            adapters.lora.extend(prompt.loras.into_iter().map(|lora| LoraSelection {
-                file: lora.name.into(),
-                unet: lora.unet.clamp(-MAX_LORA_WEIGHT, MAX_LORA_WEIGHT),
-                text: lora.text_encoder.clamp(-MAX_LORA_WEIGHT, MAX_LORA_WEIGHT),
-            }));
-        }
-        Ok(adapters)
+        selected(request, self.prompt_syntax)
     }
 
     /// The embeddings that a request selects, and those of the folder that its prompts name.
@@ -234,6 +243,54 @@ impl DiffusionPipeline {
         }
         read
     }
+}
+
+/// The adapters that a request lists, and then those that its prompt names.
+///
+/// # Errors
+///
+/// Where the prompt cannot be read.
+fn selected(
+    request: &GenerationRequest,
+    syntax: PromptSyntax,
+) -> Result<AdapterSelection, PipelineError> {
+    let mut adapters = request.adapters.clone();
+    if syntax == PromptSyntax::Weighted {
+        let prompt = Prompt::read(&request.prompt)
+            .map_err(|error| PipelineError::Request(error.to_string()))?;
+        adapters.lora.extend(prompt.loras.into_iter().map(|lora| LoraSelection {
+            file: lora.name.into(),
+            unet: lora.unet.clamp(-MAX_LORA_WEIGHT, MAX_LORA_WEIGHT),
+            text: lora.text_encoder.clamp(-MAX_LORA_WEIGHT, MAX_LORA_WEIGHT),
+        }));
+    }
+    Ok(adapters)
+}
+
+/// What the adapters of a request take of memory with a checkpoint that is not loaded.
+///
+/// # Errors
+///
+/// Adapters that are not found, broken or for another model.
+pub(crate) fn adapter_memory(
+    files: &CheckpointFiles,
+    folders: &AdapterFolders,
+    request: &GenerationRequest,
+    syntax: PromptSyntax,
+) -> Result<AdapterMemory, PipelineError> {
+    let found = folders.find_loras(&selected(request, syntax)?)?;
+    if found.is_empty() {
+        return Ok(AdapterMemory::default());
+    }
+    let mut loras = Vec::with_capacity(found.len());
+    for lora in &found {
+        loras.push(WeightedLora::new(lora, Arc::new(LoraFile::open(&lora.file.path)?)));
+    }
+    let has =
+        |network: &AdaptedNetwork| files.contains(&format!("{}/config.json", network.component()));
+    let networks: Vec<_> = AdaptedNetwork::ALL.into_iter().filter(has).collect();
+    let merge = Merge::new(&loras, &LayerNames::read(files, &networks)?, &files.name())?;
+    Ok(AdapterMemory::new(&merge, loras.iter().map(|lora| lora.file.as_ref())))
 }
 
 /// The texts in which embeddings may be named.

@@ -4,15 +4,14 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use burn::tensor::{Device, FloatDType};
-use emberbrush_layers::weights::{WeightError, WeightSource, Weights};
+use emberbrush_layers::weights::{WeightError, Weights};
 use emberbrush_text_encoder::{Tokenizer, TokenizerSettings};
-use emberbrush_unet::keys::{LdmLayout, ldm_name};
 use emberbrush_vae::AutoencoderConfig;
 use serde::de::DeserializeOwned;
 
 use super::adapters::Merged;
 use crate::{
-    adapters::{AdaptedNetwork, AdaptedWeights, LayerNames},
+    adapters::AdaptedWeights,
     checkpoint::{
         CheckpointError, component::ComponentWeights, files::CheckpointFiles,
         vae_override::VaeOverride,
@@ -115,25 +114,9 @@ impl Components {
         &self.merged
     }
 
-    /// The layers of networks by the names that adapters have for them.
-    pub(super) fn layer_names(
-        &self,
-        networks: &[AdaptedNetwork],
-    ) -> Result<LayerNames, CheckpointError> {
-        let mut names = LayerNames::default();
-        for &network in networks {
-            let source = ComponentWeights::open(&self.files, network.component())?;
-            let layout = match network {
-                AdaptedNetwork::UNet => LdmLayout::of(&self.config(network.component())?),
-                AdaptedNetwork::TextEncoder | AdaptedNetwork::TextEncoder2 => None,
-            };
-            for header in source.headers() {
-                let shape = source.shape(header.key).unwrap_or_default();
-                let ldm = layout.as_ref().and_then(|layout| ldm_name(header.key, layout));
-                names.add(network, header.key, &shape, ldm.as_deref());
-            }
-        }
-        Ok(names)
+    /// The files of the checkpoint.
+    pub(super) fn files(&self) -> &CheckpointFiles {
+        &self.files
     }
 
     /// Tensors of the files that belong to no network.

@@ -341,7 +341,8 @@ impl DiffusionPipeline {
         let is_guided = self.uses_negative_prompt(request);
         let words = self.words_of(request)?;
         let syntax = self.prompt_syntax;
-        let plan = PromptPlan::new(request, steps, syntax, &self.text, is_guided, &words)
+        let chunks_of = |texts: &PromptTexts| self.text.chunks(texts, syntax, &words);
+        let plan = PromptPlan::new(request, steps, syntax, is_guided, &words, chunks_of)
             .map_err(|error| PipelineError::Request(error.to_string()))?;
         if plan.positives.len() > 1 && self.is_told_guidance() {
             return Err(PipelineError::Request(format!(

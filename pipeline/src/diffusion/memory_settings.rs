@@ -10,7 +10,9 @@ use crate::{
     device::{ComputeDtype, OpenDevice},
     editing::Sources,
     error::PipelineError,
-    memory::{MemoryPlan, MemoryPlanner, MemorySettings, TextEncoderUse, retry_with_less},
+    memory::{
+        Additions, MemoryPlan, MemoryPlanner, MemorySettings, TextEncoderUse, retry_with_less,
+    },
     progress::{ProgressEvent, tell},
     request::GenerationRequest,
 };
@@ -61,7 +63,8 @@ impl DiffusionPipeline {
     ///
     /// # Errors
     ///
-    /// [`PipelineError::Memory`] where it cannot fit.
+    /// [`PipelineError::Memory`] where it cannot fit, and where a prompt, an adapter or a ControlNet cannot be
+    /// read.
     pub fn plan_memory(
         &self,
         request: &GenerationRequest,
@@ -71,7 +74,12 @@ impl DiffusionPipeline {
         let Some(planner) = &self.memory else { return Ok(None) };
         let batch = u32::try_from(batch).unwrap_or(u32::MAX);
         let wanted = MemorySettings { batch, ..self.wanted_memory };
-        planner.plan_request(request, sources, self.native_side, wanted).map(Some)
+        let additions = Additions {
+            prompts: self.prompt_plan(request, None)?.size(),
+            adapters: self.adapter_memory(request)?,
+            preview: self.preview_decoder.as_ref().map(|(_, decoder)| decoder.size().clone()),
+        };
+        planner.plan_with(request, sources, self.native_side, additions, wanted).map(Some)
     }
 
     /// Plans a run of `batch` pictures at once and makes it, again with less each time that the

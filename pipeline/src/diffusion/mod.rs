@@ -20,6 +20,7 @@ mod text_encoders;
 mod vae_tiling;
 mod vocabulary;
 
+pub(crate) use adapters::adapter_memory;
 pub use components::load_tokenizer;
 pub use conditioning::{
     Conditioning, EncodedPrompts, PooledText, PromptsAhead, StepConditioning, UNetConditioning,
@@ -30,6 +31,7 @@ pub use group::{GroupMember, GroupShape};
 pub use image_input::{DenoisingStart, ImageInput, LatentContent, MaskInput, StartingImage};
 pub use latent_blending::LatentBlending;
 pub use load::LoadReport;
+pub(crate) use prompt_plan::prompt_size;
 pub use seeded_noise::SeededNoise;
 pub use soft_inpainting::SoftInpainting;
 pub use vae_tiling::VaeTiling;

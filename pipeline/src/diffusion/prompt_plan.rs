@@ -6,11 +6,11 @@ use emberbrush_text_encoder::prompt::{
     Prompt, PromptError, PromptSyntax, RunSteps, ScheduledText, Subprompt, schedule,
 };
 
-use super::{
-    text_encoders::{PromptTexts, TextEncoders},
-    vocabulary::Words,
+use super::{components::load_tokenizer, text_encoders::PromptTexts, vocabulary::Words};
+use crate::{
+    checkpoint::files::CheckpointFiles, error::PipelineError, memory::PromptSize,
+    request::GenerationRequest, schedulers::Compat,
 };
-use crate::{request::GenerationRequest, schedulers::Compat};
 
 /// Texts, each with the last step, from 1, for which it holds.
 #[derive(Debug, Clone)]
@@ -94,9 +94,9 @@ impl PromptPlan {
         request: &GenerationRequest,
         steps: RunSteps,
         syntax: PromptSyntax,
-        encoders: &TextEncoders,
         is_guided: bool,
         words: &Words,
+        chunks_of: impl Fn(&PromptTexts) -> usize,
     ) -> Result<Self, PromptError> {
         let options = &request.conditioning;
         let subprompts = match syntax {
@@ -134,8 +134,7 @@ impl PromptPlan {
         let count = |texts: &[&Timed<PromptTexts>]| {
             let distinct: BTreeSet<_> =
                 texts.iter().flat_map(|texts| texts.0.iter().map(|(_, texts)| texts)).collect();
-            let counts = distinct.into_iter().map(|texts| encoders.chunks(texts, syntax, words));
-            counts.max().unwrap_or(1)
+            distinct.into_iter().map(&chunks_of).max().unwrap_or(1)
         };
         let all: Vec<_> = positives.iter().map(|(texts, _)| texts).collect();
         let mut chunks = ChunkCounts {
@@ -149,6 +148,56 @@ impl PromptPlan {
         }
         Ok(Self { negative, positives, chunks, words: words.clone() })
     }
+
+    /// How long the prompts are.
+    pub(super) fn size(&self) -> PromptSize {
+        let ChunkCounts { negative, positive } = self.chunks;
+        let texts = |prompt: &Timed<PromptTexts>| prompt.0.len();
+        let positives: usize = self.positives.iter().map(|(prompt, _)| texts(prompt)).sum();
+        PromptSize {
+            prompts: self.positives.len(),
+            negative_chunks: negative,
+            positive_chunks: positive,
+            encoded_chunks: positives * positive
+                + self.negative.as_ref().map_or(0, texts) * negative,
+        }
+    }
+}
+
+/// How long the prompts of a request are for a checkpoint that is not loaded. Names of embeddings
+/// are taken as the words that they are made of.
+///
+/// # Errors
+///
+/// Where a prompt or the checkpoint's tokenizer cannot be read.
+pub(crate) fn prompt_size(
+    files: &CheckpointFiles,
+    request: &GenerationRequest,
+    syntax: PromptSyntax,
+) -> Result<PromptSize, PipelineError> {
+    let options = &request.conditioning;
+    let second = [&options.prompt_2, &options.negative_2].into_iter().flatten();
+    if [&request.prompt, &request.negative_prompt].into_iter().chain(second).all(String::is_empty) {
+        return Ok(PromptSize::SHORT);
+    }
+    let mut tokenizers = Vec::new();
+    for name in ["tokenizer", "tokenizer_2"] {
+        // The refiner has the second alone.
+        if files.contains(&format!("{name}/vocab.json"))
+            || files.contains(&format!("{name}/tokenizer.json"))
+        {
+            tokenizers.push(load_tokenizer(files, name)?);
+        }
+    }
+    let chunks_of = |texts: &PromptTexts| {
+        let parts = tokenizers.iter().zip(texts.each());
+        let counts = parts.map(|(tokenizer, text)| tokenizer.encode_chunks(text, syntax).len());
+        counts.max().unwrap_or(1)
+    };
+    let (steps, is_guided) = (run_steps(request, None), request.uses_guidance());
+    PromptPlan::new(request, steps, syntax, is_guided, &Words::default(), chunks_of)
+        .map(|plan| plan.size())
+        .map_err(|error| PipelineError::Request(error.to_string()))
 }
 
 /// What both text encoders read over the steps.

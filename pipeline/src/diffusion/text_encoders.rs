@@ -109,7 +109,7 @@ pub(super) struct PromptTexts {
 
 impl PromptTexts {
     /// What each encoder reads.
-    fn each(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn each(&self) -> impl Iterator<Item = &str> {
         [&self.first, self.second.as_ref().unwrap_or(&self.first)].into_iter().map(String::as_str)
     }
 }

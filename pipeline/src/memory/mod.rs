@@ -3,6 +3,7 @@
 //! A [`MemoryPlan`] is worked out before a checkpoint is loaded, from its configuration files, the
 //! headers of its weight files and the shapes of what is asked for.
 
+mod additions;
 mod model;
 mod plan;
 mod planner;
@@ -11,7 +12,9 @@ mod process;
 mod retry;
 mod workload;
 
-pub use model::{KeptWeights, ModelMemory, NetworkWeights};
+pub(crate) use additions::Additions;
+pub use additions::{AdapterMemory, PlanContext, PromptSize};
+pub use model::{KeptWeights, ModelMemory, NetworkWeights, PreviewMemory};
 pub use plan::{
     Budget, InsufficientMemory, MemoryPlan, MemorySettings, MemorySpace, StepDown, TextEncoderUse,
 };

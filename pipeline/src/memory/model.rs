@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use emberbrush_text_encoder::ClipTextConfig;
 use emberbrush_unet::{ControlNetConfig, UNet2DConditionConfig};
-use emberbrush_vae::AutoencoderConfig;
+use emberbrush_vae::{AutoencoderConfig, AutoencoderTinyConfig};
 
+use super::AdapterMemory;
 use crate::checkpoint::{
     CheckpointError,
     component::{ComponentWeights, TensorHeader},
@@ -62,6 +63,21 @@ impl NetworkWeights {
     }
 }
 
+/// A small autoencoder's decoder, which shows unfinished pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PreviewMemory {
+    pub(super) config: AutoencoderTinyConfig,
+    pub(super) weights: NetworkWeights,
+}
+
+impl PreviewMemory {
+    /// The sizes of its weights in f32.
+    pub(crate) fn new(config: AutoencoderTinyConfig, source: &ComponentWeights) -> Self {
+        let is_decoder = |key: &str| key.starts_with("decoder.");
+        Self { config, weights: sum(source, F32_BYTES, KeptWeights::Converted, is_decoder) }
+    }
+}
+
 /// The networks of a checkpoint: their configurations, and the sizes of their weights.
 #[derive(Debug, Clone)]
 pub struct ModelMemory {
@@ -73,6 +89,10 @@ pub struct ModelMemory {
     pub(super) vae_config: AutoencoderConfig,
     pub(super) decoder: NetworkWeights,
     pub(super) encoder: NetworkWeights,
+    /// What shows unfinished pictures.
+    pub(super) preview: Option<PreviewMemory>,
+    /// What is merged into the weights.
+    pub(super) adapters: AdapterMemory,
     /// Bytes of weights that are part of the program, which is in memory as far as it was read.
     pub(super) embedded_bytes: u64,
     pub(super) kept: KeptWeights,
@@ -137,6 +157,8 @@ impl ModelMemory {
             vae_config,
             decoder: sum(&vae_weights, F32_BYTES, kept, |key| !belongs_to_encoder(key)),
             encoder: sum(&vae_weights, F32_BYTES, kept, belongs_to_encoder),
+            preview: None,
+            adapters: AdapterMemory::default(),
             embedded_bytes,
             kept,
         })
@@ -164,6 +186,28 @@ impl ModelMemory {
             self.controlnets.push((files.config().clone(), weights));
         }
         Ok(self)
+    }
+
+    /// The same checkpoint with these adapters merged into it, and this to show unfinished pictures.
+    pub(super) fn with_additions(
+        self,
+        adapters: AdapterMemory,
+        preview: Option<PreviewMemory>,
+    ) -> Self {
+        Self { adapters, preview, ..self }
+    }
+
+    /// What merged weights take beside those of the files; on a GPU they replace them.
+    pub(super) fn merged_bytes(&self, elements: u64) -> u64 {
+        match self.kept {
+            KeptWeights::AsStored => elements.saturating_mul(F32_BYTES),
+            KeptWeights::Converted => 0,
+        }
+    }
+
+    /// Bytes of the decoder of previews.
+    pub(super) fn preview_bytes(&self) -> u64 {
+        self.preview.as_ref().map_or(0, |preview| preview.weights.bytes())
     }
 
     /// Bytes of the ControlNets once loaded.

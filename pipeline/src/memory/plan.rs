@@ -287,10 +287,12 @@ impl MemoryPlan {
 mod tests {
     use emberbrush_text_encoder::ClipTextConfig;
     use emberbrush_unet::{ControlNetConfig, KeptTensors, UNet2DConditionConfig, config::PerLevel};
-    use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig};
+    use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig, AutoencoderTinyConfig};
 
     use super::*;
-    use crate::memory::{KeptWeights, NetworkWeights, Pass, RunStage};
+    use crate::memory::{
+        AdapterMemory, KeptWeights, NetworkWeights, Pass, PreviewMemory, PromptSize, RunStage,
+    };
 
     const GIB: u64 = 1 << 30;
 
@@ -319,6 +321,8 @@ mod tests {
             vae_config: AutoencoderConfig::Kl(AutoencoderKlConfig::published()),
             decoder: weights(49_490_199, 4),
             encoder: weights(34_163_664, 4),
+            preview: None,
+            adapters: AdapterMemory::default(),
             embedded_bytes: 0,
             kept: KeptWeights::Converted,
         }
@@ -331,6 +335,7 @@ mod tests {
             enlargement: None,
             guided: true,
             kept: KeptTensors::default(),
+            prompts: PromptSize::SHORT,
             picture_bytes: 0,
         }
     }
@@ -433,6 +438,77 @@ mod tests {
         };
         assert_eq!(denoising(true, true), denoising(false, false));
         assert!(denoising(true, false) > denoising(true, true) * 3 / 2);
+    }
+
+    /// The most that denoising holds beside weights, with a workload and a model that are changed.
+    fn denoising(change: impl FnOnce(&mut Workload, &mut ModelMemory)) -> u64 {
+        let (mut workload, mut model) = (workload(512, false), model(4));
+        change(&mut workload, &mut model);
+        let space = space(CPU, None);
+        let plan = MemoryPlan::new(&model, &workload, MemorySettings::FULL, &space).unwrap();
+        let stage = plan.stages.iter().find(|stage| stage.stage == RunStage::Denoise).unwrap();
+        stage.working_bytes
+    }
+
+    #[test]
+    fn prompts_that_and_joins_are_guided_at_any_scale() {
+        let unguided = |workload: &mut Workload| workload.guided = false;
+        let alone = denoising(|workload, _| unguided(workload));
+        let joined = denoising(|workload, _| {
+            unguided(workload);
+            workload.prompts = PromptSize { prompts: 3, encoded_chunks: 4, ..PromptSize::SHORT };
+        });
+        let guided = denoising(|_, _| {});
+        assert!(joined > guided && guided > alone * 3 / 2, "{alone} {guided} {joined}");
+    }
+
+    #[test]
+    fn long_prompts_cost_their_keys_and_values() {
+        let chunks = |negative_chunks, positive_chunks| {
+            denoising(|workload, _| {
+                let encoded_chunks = negative_chunks + positive_chunks;
+                workload.prompts =
+                    PromptSize { prompts: 1, negative_chunks, positive_chunks, encoded_chunks };
+            })
+        };
+        // Each chunk is held encoded, and once more for both halves of guidance.
+        let chunk = 77 * 768 * 4;
+        let (short, long) = (chunks(1, 1), chunks(200, 200));
+        assert!(long - short > 2 * 2 * 199 * chunk, "{short} {long}");
+        assert!(chunks(1, 2) < short, "halves of another length are evaluated one by one");
+    }
+
+    #[test]
+    fn previews_cost_where_they_take_more_than_the_unet() {
+        let config = AutoencoderTinyConfig::default();
+        let weights = NetworkWeights { kept_bytes: 4_900_000, ..NetworkWeights::default() };
+        let preview = Some(PreviewMemory { config, weights });
+        let (without, with) =
+            (denoising(|_, _| {}), denoising(|_, model| model.preview = preview.clone()));
+        // Three times 64 channels of the picture.
+        let picture = 64 * 512 * 512 * 4;
+        assert!(with >= without && with > 3 * picture && with < without + 3 * picture, "{with}");
+    }
+
+    #[test]
+    fn adapters_are_held_beside_the_file_and_on_a_gpu_in_its_place() {
+        let adapters = AdapterMemory {
+            text_elements: 1000,
+            unet_elements: 2000,
+            largest: 500,
+            file_bytes: 77,
+        };
+        let weights = |kept| {
+            let mut model = model(4);
+            (model.adapters, model.kept) = (adapters, kept);
+            let (workload, settings) = (workload(512, false), MemorySettings::FULL);
+            let plan = MemoryPlan::new(&model, &workload, settings, &space(CPU, None)).unwrap();
+            assert_eq!(plan.stages[1].stage, RunStage::MergeAdapters);
+            assert_eq!(plan.stages[1].working_bytes, 4 * 500 * 4);
+            plan.stages[3].weight_bytes - plan.stages[0].weight_bytes
+        };
+        assert_eq!(weights(KeptWeights::AsStored), 3000 * 4 + 77);
+        assert_eq!(weights(KeptWeights::Converted), 0);
     }
 
     #[test]

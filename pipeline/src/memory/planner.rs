@@ -3,12 +3,17 @@
 use burn::tensor::FloatDType;
 use emberbrush_unet::KeptTensors;
 
-use super::{KeptWeights, MemoryPlan, MemorySettings, MemorySpace, ModelMemory, Workload};
+use super::{
+    Additions, KeptWeights, MemoryPlan, MemorySettings, MemorySpace, ModelMemory, PlanContext,
+    PromptSize, Workload,
+};
 use crate::{
     checkpoint::{files::CheckpointFiles, vae_override::VaeOverride},
     device::{ComputeDtype, DeviceKind, OpenDevice},
+    diffusion::{adapter_memory, prompt_size},
     editing::Sources,
     error::PipelineError,
+    preview::PreviewDecoder,
     request::GenerationRequest,
 };
 
@@ -16,6 +21,7 @@ use crate::{
 /// loaded, so that what is free then is known.
 #[derive(Debug, Clone)]
 pub struct MemoryPlanner {
+    files: CheckpointFiles,
     model: ModelMemory,
     space: MemorySpace,
 }
@@ -44,39 +50,57 @@ impl MemoryPlanner {
             _ => KeptWeights::Converted,
         };
         let model = ModelMemory::read(files, vae, element_bytes, kept)?;
-        Ok(Self { model, space: MemorySpace::now(&device.info, limit) })
+        let space = MemorySpace::now(&device.info, limit);
+        Ok(Self { files: files.clone(), model, space })
     }
 
-    /// Plans a run: [`MemoryPlan::new`].
+    /// Plans the run of a request with the checkpoint not loaded. `sources` are the pictures that it starts
+    /// from, `native_side` is the checkpoint's.
     ///
     /// # Errors
     ///
-    /// Those of [`MemoryPlan::new`].
-    pub fn plan(
-        &self,
-        workload: &Workload,
-        wanted: MemorySettings,
-    ) -> Result<MemoryPlan, PipelineError> {
-        MemoryPlan::new(&self.model, workload, wanted, &self.space)
-    }
-
-    /// Plans the run of a request. `sources` are the pictures that it starts from, `native_side` is the
-    /// checkpoint's.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`MemoryPlan::new`], and where a ControlNet cannot be read or does not fit the
-    /// checkpoint.
+    /// Those of [`MemoryPlan::new`], and where a prompt cannot be read, or an adapter, a ControlNet or the
+    /// decoder of previews cannot be read or does not fit the checkpoint.
     pub fn plan_request(
         &self,
         request: &GenerationRequest,
         sources: Option<&Sources>,
         native_side: u32,
+        context: &PlanContext,
+        wanted: MemorySettings,
+    ) -> Result<MemoryPlan, PipelineError> {
+        let syntax = context.prompt_syntax;
+        let additions = Additions {
+            prompts: prompt_size(&self.files, request, syntax)?,
+            adapters: adapter_memory(&self.files, &context.adapter_folders, request, syntax)?,
+            preview: match &context.preview_decoder {
+                None => None,
+                Some(path) => {
+                    let channels = self.model.vae_config.latent_channels();
+                    Some(PreviewDecoder::memory(path, &self.files, channels)?)
+                }
+            },
+        };
+        self.plan_with(request, sources, native_side, additions, wanted)
+    }
+
+    /// Plans the run of a request of which it is known what it adds to the checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`MemoryPlan::new`], and where a ControlNet cannot be read or does not fit the
+    /// checkpoint.
+    pub(crate) fn plan_with(
+        &self,
+        request: &GenerationRequest,
+        sources: Option<&Sources>,
+        native_side: u32,
+        Additions { prompts, adapters, preview }: Additions,
         wanted: MemorySettings,
     ) -> Result<MemoryPlan, PipelineError> {
         let paths: Vec<_> = request.control.0.iter().map(|unit| unit.model.clone()).collect();
-        let model = self.model.clone().with_controlnets(&paths)?;
-        let workload = Workload::new(request, sources, native_side)?;
+        let model = self.model.clone().with_controlnets(&paths)?.with_additions(adapters, preview);
+        let workload = Workload::new(request, sources, native_side, prompts)?;
         MemoryPlan::new(&model, &workload, wanted, &self.space)
     }
 
@@ -91,8 +115,9 @@ impl MemoryPlanner {
             enlargement: None,
             guided: false,
             kept: KeptTensors::default(),
+            prompts: PromptSize::SHORT,
             picture_bytes: 0,
         };
-        self.plan(&nothing, MemorySettings::FULL).map(drop)
+        MemoryPlan::new(&self.model, &nothing, MemorySettings::FULL, &self.space).map(drop)
     }
 }

@@ -9,11 +9,18 @@ use emberbrush_layers::{
 };
 use serde::Serialize;
 
-use super::{Enlargement, MemorySettings, ModelMemory, Pass, TextEncoderUse, Workload};
+use super::{
+    AdapterMemory, Enlargement, KeptWeights, MemorySettings, ModelMemory, Pass, PromptSize,
+    TextEncoderUse, Workload,
+};
 use crate::{editing::TILE, request::LATENT_CELL};
 
 /// Bytes of an f32.
 const F32_BYTES: u64 = 4;
+
+/// How often the largest merged weight is in memory while it is merged: its stored values, they in
+/// f32, the difference, and the sum.
+const MERGED_COPIES: u64 = 4;
 
 /// The parts of a run whose memory is told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +28,8 @@ const F32_BYTES: u64 = 4;
 pub enum RunStage {
     /// The checkpoint is loaded.
     Load,
+    /// Adapters are merged into the weights.
+    MergeAdapters,
     /// The prompt is encoded.
     EncodePrompt,
     /// A picture becomes latents.
@@ -37,6 +46,7 @@ impl fmt::Display for RunStage {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Load => "loading",
+            Self::MergeAdapters => "merging adapters",
             Self::EncodePrompt => "encoding the prompt",
             Self::EncodePicture => "encoding the picture",
             Self::Denoise => "denoising",
@@ -98,8 +108,8 @@ impl Run<'_> {
         settings: &MemorySettings,
     ) -> Result<Vec<StageMemory>, WeightError> {
         let model = self.model;
-        let text = model.text_bytes();
-        let networks = model.unet.bytes() + model.decoder.bytes();
+        let mut text = model.text_bytes();
+        let mut networks = model.unet.bytes() + model.decoder.bytes();
         let held = self.own_bytes + self.workload.picture_bytes + model.embedded_bytes;
         let mut stages = Vec::new();
         let mut stage = |stage, size: (u32, u32), weight_bytes, working: u64| {
@@ -116,12 +126,19 @@ impl Run<'_> {
             .max()
             .unwrap_or(0);
         stage(RunStage::Load, (0, 0), text + networks, conversion);
-        let prompt = model.text.iter().map(|(config, weights)| {
-            let trace = self.trace(weights.element_bytes, AttentionSlicing::Off);
-            config.trace(&trace);
-            trace.peak()
-        });
-        stage(RunStage::EncodePrompt, (0, 0), text + networks, prompt.max().unwrap_or(0));
+        networks += model.preview_bytes();
+        if !model.adapters.is_empty() {
+            let AdapterMemory { text_elements, unet_elements, largest, file_bytes } =
+                model.adapters;
+            text += model.merged_bytes(text_elements);
+            networks += model.merged_bytes(unet_elements);
+            if model.kept == KeptWeights::AsStored {
+                networks += file_bytes;
+            }
+            let merging = largest.saturating_mul(MERGED_COPIES * F32_BYTES);
+            stage(RunStage::MergeAdapters, (0, 0), text + networks, merging);
+        }
+        stage(RunStage::EncodePrompt, (0, 0), text + networks, self.encode_prompts());
 
         let mut weights = match settings.text_encoder {
             TextEncoderUse::Keep => text + networks,
@@ -160,31 +177,66 @@ impl Run<'_> {
         Trace::new(self.kernels, element_bytes, slicing)
     }
 
+    /// `TextEncoders::encode` for each text, of which the result is held.
+    fn encode_prompts(&self) -> u64 {
+        let peak = self.model.text.iter().map(|(config, weights)| {
+            let trace = self.trace(weights.element_bytes, AttentionSlicing::Off);
+            let _encoded = self.encoded(&trace, 1);
+            config.trace(&trace);
+            trace.peak()
+        });
+        peak.max().unwrap_or(0)
+    }
+
+    /// The prompts of so many pictures, encoded.
+    fn encoded(&self, trace: &Trace, pictures: usize) -> Traced {
+        let (channels, tokens) = self.text_size();
+        trace.tensor([pictures, channels, tokens * self.workload.prompts.encoded_chunks, 1])
+    }
+
+    /// Channels of encoded text, and tokens of a chunk.
+    fn text_size(&self) -> (usize, usize) {
+        self.model.text.iter().fold((0, 77), |(channels, _), (text, _)| {
+            (channels + text.hidden_size, text.max_position_embeddings)
+        })
+    }
+
     fn denoise(&self, pass: &Pass, settings: &MemorySettings) -> Result<u64, WeightError> {
         let config = &self.model.unet_config;
         let trace = self.trace(self.model.unet.element_bytes, settings.attention_slicing);
         let pictures = settings.batch.max(1) as usize;
         // UNets that are told the guidance scale evaluate the prompt alone.
         let is_told_guidance = config.time_cond_proj_dim.is_some();
-        let is_guided = self.workload.guided && !is_told_guidance;
-        let batch = if is_guided { 2 * pictures } else { pictures };
+        let PromptSize { prompts, negative_chunks, positive_chunks, .. } = self.workload.prompts;
+        let is_guided = self.workload.guided && !is_told_guidance || prompts > 1;
+        // Negative prompts of another length are evaluated by themselves.
+        let (batch, chunks) = match is_guided {
+            true if negative_chunks == positive_chunks => (2 * pictures, positive_chunks),
+            true => (pictures, negative_chunks.max(positive_chunks)),
+            false => (pictures, positive_chunks),
+        };
         let (width, height) = latent_size(pass);
-        let (channels, tokens) =
-            self.model.text.iter().fold((0, 77), |(channels, _), (text, _)| {
-                (channels + text.hidden_size, text.max_position_embeddings)
-            });
-        let text = trace.tensor([batch, channels, tokens, 1]);
+        let latent_channels = self.model.vae_config.latent_channels();
+        let (channels, tokens) = self.text_size();
+        let _encoded = self.encoded(&trace, pictures);
+        let text = trace.tensor([batch, channels, tokens * chunks, 1]);
         // The latents, and what the scheduler makes of them: with the last steps of a multistep
-        // sampler, the noise, and what is held of a picture.
-        let _latents: Vec<Traced> = (0..8)
-            .map(|_| {
-                trace.tensor([pictures, self.model.vae_config.latent_channels(), height, width])
-            })
+        // sampler, the noise, what is held of a picture, and what further prompts predict.
+        let _latents: Vec<Traced> = (0..7 + prompts)
+            .map(|_| trace.tensor([pictures, latent_channels, height, width]))
             .collect();
         let (_maps, residuals) = self.controlnets(&trace, &text, pictures, (width, height))?;
         let sample = trace.tensor([batch, config.in_channels, height, width]);
-        let _kept = config.trace_kept(&trace, sample.dims, tokens, self.workload.kept)?;
+        // Of further prompts, too, each half as large as the guided pair.
+        let kept_tokens = tokens * chunks * (prompts + 1).div_ceil(2);
+        let _kept = config.trace_kept(&trace, sample.dims, kept_tokens, self.workload.kept)?;
         config.trace(&trace, sample, &text, residuals)?;
+        if let Some(preview) = &self.model.preview {
+            // `PreviewDecoder::decode` for the first picture, in f32.
+            let latents = trace.tensor([1, latent_channels, height, width]);
+            let pixels = preview.config.trace_decode(&trace, latents);
+            as_picture(&trace, pixels);
+        }
         let conversion = self.model.controlnets.iter().map(|(_, weights)| weights.conversion_bytes);
         Ok(trace.peak().max(conversion.max().unwrap_or(0)))
     }
@@ -239,10 +291,7 @@ impl Run<'_> {
                 in_tiles(&trace, low, part, whole, |part| config.trace_decode_high(&trace, part))
             }
         };
-        // In the order of a picture's bytes.
-        let picture = trace.like(&pixels);
-        drop(pixels);
-        drop(trace.like(&picture));
+        as_picture(&trace, pixels);
         trace.peak()
     }
 
@@ -254,10 +303,7 @@ impl Run<'_> {
         let (width, height) = enlargement.size;
         let tile = trace.tensor([1, 3, side(height), side(width)]);
         let enlarged = enlargement.config.trace(&trace, tile);
-        // In the order of a picture's bytes.
-        let picture = trace.like(&enlarged);
-        drop(enlarged);
-        drop(trace.like(&picture));
+        as_picture(&trace, enlarged);
         trace.peak()
     }
 
@@ -299,6 +345,13 @@ fn in_tiles(
     drop(trace.like(&output));
     drop((output, weights, input));
     sums
+}
+
+/// Pixels in the order of a picture's bytes, and a copy of them.
+fn as_picture(trace: &Trace, pixels: Traced) {
+    let picture = trace.like(&pixels);
+    drop(pixels);
+    drop(trace.like(&picture));
 }
 
 fn latent_size(pass: &Pass) -> (usize, usize) {

@@ -4,6 +4,7 @@ use emberbrush_unet::KeptTensors;
 use emberbrush_upscaler::RrdbNetConfig;
 use image::GenericImageView;
 
+use super::PromptSize;
 use crate::{
     checkpoint::CheckpointError,
     editing::{LatentInterpolation, Sources, UpscalerFile, enlarged},
@@ -51,6 +52,8 @@ pub struct Workload {
     pub guided: bool,
     /// What the UNet keeps from one evaluation to the next.
     pub kept: KeptTensors,
+    /// How long the prompts are.
+    pub prompts: PromptSize,
     /// Bytes of pictures outside of the networks, which are held all the time.
     pub picture_bytes: u64,
 }
@@ -66,6 +69,7 @@ impl Workload {
         request: &GenerationRequest,
         sources: Option<&Sources>,
         native_side: u32,
+        prompts: PromptSize,
     ) -> Result<Self, CheckpointError> {
         let size = (request.width, request.height);
         let pass = |(width, height): (u32, u32), encodes| Pass { width, height, encodes };
@@ -125,6 +129,7 @@ impl Workload {
             deep_features: deep_cache > 1,
             cross_attention: reuse_cross_attention_after < 1.0,
         };
-        Ok(Self { passes, enlargement, guided: request.uses_guidance(), kept, picture_bytes })
+        let guided = request.uses_guidance();
+        Ok(Self { passes, enlargement, guided, kept, prompts, picture_bytes })
     }
 }

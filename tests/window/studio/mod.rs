@@ -26,6 +26,7 @@ use emberbrush_pipeline::{
     checkpoint::folder::Family,
     device::{DeviceChoice, DeviceInfo, DeviceKind, list},
     editing::Sources,
+    memory::PlanContext,
     metadata::{self, MadeWith},
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Rectangle},
@@ -233,7 +234,7 @@ fn painted(mode: &Mode, sources: &SourcePictures, drawn: &RgbImage) -> RgbImage 
 }
 
 /// What the fake checkpoint takes of 4 GB: up to 703² pixels without trouble, up to 992² in tiles.
-fn forecast(request: &GenerationRequest) -> MemoryForecast {
+fn forecast(request: &GenerationRequest, _: &PlanContext) -> MemoryForecast {
     const BUDGET: u64 = 4_000_000_000;
     let whole = u64::from(request.width) * u64::from(request.height) * 8_000;
     let is_tight = whole > BUDGET;
