@@ -7,7 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use emberbrush_pipeline::checkpoint::safetensors_file::SafetensorsFile;
+use emberbrush_layers::weights::WeightSource;
+use emberbrush_pipeline::checkpoint::{safetensors_file::SafetensorsFile, tensor_file::TensorFile};
 use half::{bf16, f16};
 use safetensors::Dtype;
 use serde::Serialize;
@@ -126,12 +127,11 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Hash, number of tensors, and what is not finite.
     fn read(&mut self, path: &Path) -> Result<(String, usize, Vec<NotFinite>), LibraryError> {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        let tensors = match ending {
-            Some("safetensors") => tensors(path)?,
-            // A pickle's tensors lie in a packed archive; its hash is what can be told.
-            _ => Vec::new(),
+        let file = match TensorFile::open(path).map_err(LibraryError::Checkpoint)? {
+            TensorFile::Safetensors(file) => file,
+            pickle @ TensorFile::Pickle(_) => return self.read_pickle(path, &pickle),
         };
+        let tensors = tensors(path, &file);
         let mut file = BufReader::new(File::open(path).map_err(LibraryError::io(path))?);
         let mut hasher = Sha256::new();
         let mut not_finite = Vec::new();
@@ -151,6 +151,32 @@ impl Reading<'_> {
         let length = bytes_below(path);
         self.pass(&mut file, path, length.saturating_sub(at), |bytes| hasher.update(bytes))?;
         Ok((hex(&hasher.finalize()), tensors.len(), not_finite))
+    }
+
+    /// The same of a file of `torch.save`, where tensors may share their bytes and lie in any order.
+    fn read_pickle(
+        &mut self,
+        path: &Path,
+        pickle: &TensorFile,
+    ) -> Result<(String, usize, Vec<NotFinite>), LibraryError> {
+        let mut hasher = Sha256::new();
+        let mut file = BufReader::new(File::open(path).map_err(LibraryError::io(path))?);
+        self.pass(&mut file, path, bytes_below(path), |bytes| hasher.update(bytes))?;
+        let mut not_finite = Vec::new();
+        let keys = pickle.keys();
+        for key in &keys {
+            let Some(info) = pickle.info(key).filter(|info| is_float(info.dtype)) else { continue };
+            let values =
+                pickle.read(key).map_err(|error| LibraryError::Checkpoint(error.into()))?;
+            let mut found = NotFinite { key: key.clone(), nan: 0, infinite: 0 };
+            count(info.dtype, values.as_bytes(), &mut found);
+            if found.nan + found.infinite > 0 {
+                not_finite.push(found);
+            }
+            let bytes = Progress::Bytes { done: self.done, total: Some(self.total) };
+            tell(self.on_progress, bytes)?;
+        }
+        Ok((hex(&hasher.finalize()), keys.len(), not_finite))
     }
 
     /// Reads `length` bytes in chunks.
@@ -185,9 +211,7 @@ struct StoredTensor {
 }
 
 /// The tensors of a file, in the order of their bytes.
-fn tensors(path: &Path) -> Result<Vec<StoredTensor>, LibraryError> {
-    let file =
-        SafetensorsFile::open(path).map_err(|error| LibraryError::Checkpoint(error.into()))?;
+fn tensors(path: &Path, file: &SafetensorsFile) -> Vec<StoredTensor> {
     let metadata = file.metadata();
     // The header was checked: what is not header is tensors.
     let data_start = bytes_below(path) - metadata.data_len() as u64;
@@ -197,7 +221,12 @@ fn tensors(path: &Path) -> Result<Vec<StoredTensor>, LibraryError> {
         let (start, end) = (data_start + start as u64, data_start + end as u64);
         Some(StoredTensor { dtype: info.dtype, key, start, end })
     });
-    Ok(stored.collect())
+    stored.collect()
+}
+
+/// Whether elements of a type can be NaN or infinite.
+fn is_float(dtype: Dtype) -> bool {
+    matches!(dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64)
 }
 
 /// Counts the elements of a chunk that are not finite.

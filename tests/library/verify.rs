@@ -9,6 +9,7 @@ use emberbrush_library::{
     progress::Progress,
     verify::{VerifiedFile, verify},
 };
+use emberbrush_tests::single_file::{StoredTensor, Tensors, write_torch_dictionary};
 use half::{bf16, f16};
 use sha2::{Digest, Sha256};
 
@@ -61,6 +62,29 @@ fn values_that_are_not_numbers_are_counted_in_every_type() {
     assert_eq!(found.tensors, 5);
     assert_eq!(found.sha256, hash(&file));
     assert!(!found.is_sound());
+}
+
+#[test]
+fn files_of_torch_save_are_read_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let half = |values: &[f32]| values.iter().map(|&value| f16::from_f32(value));
+    let tensors = Tensors::from([
+        ("sound".to_owned(), StoredTensor::of_f16(&[2], half(&[1.0, -3.0]))),
+        ("unsound".to_owned(), StoredTensor::of_f16(&[3], half(&[1.0, f32::NAN, f32::INFINITY]))),
+    ]);
+    for within in [None, Some("state_dict")] {
+        let file = folder.path().join("model.ckpt");
+        write_torch_dictionary(&file, within, &tensors);
+        let verified = verify(&file, &BTreeMap::new(), &mut go_on).unwrap();
+        let [found] = verified.as_slice() else { panic!("{verified:?}") };
+        assert_eq!((found.tensors, found.sha256.clone()), (2, hash(&file)));
+        let [flaw] = found.not_finite.as_slice() else { panic!("{found:?}") };
+        assert_eq!((flaw.key.as_str(), flaw.nan, flaw.infinite), ("unsound", 1, 1));
+    }
+    let file = folder.path().join("hostile.ckpt");
+    fs::write(&file, b"\x80\x02cposix\nsystem\n.").unwrap();
+    let error = verify(&file, &BTreeMap::new(), &mut go_on).unwrap_err().to_string();
+    assert!(error.contains("hostile.ckpt: this pickle holds more than tensors"), "{error}");
 }
 
 #[test]
