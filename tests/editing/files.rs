@@ -8,7 +8,10 @@ use emberbrush_pipeline::picture::{
     Effort, FileFormat, Picture, PictureError, ProfileProblem, encode, encode_with, read,
     read_bytes, resized,
 };
-use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb, RgbImage};
+use image::{
+    DynamicImage, ExtendedColorType, ImageBuffer, ImageEncoder, ImageFormat, Rgb, RgbImage,
+    codecs::{jpeg::JpegEncoder, png::PngEncoder, webp::WebPEncoder},
+};
 
 /// A picture of each kind of pixel, with other values in every channel.
 fn kinds() -> Vec<DynamicImage> {
@@ -154,22 +157,107 @@ fn palettes_become_colours() {
     }
 }
 
+/// Another grey in each quarter: 0 and 80 above, 160 and 240 below.
+fn quarters() -> RgbImage {
+    RgbImage::from_fn(32, 16, |x, y| Rgb([(x / 16 * 80 + y / 8 * 160) as u8; 3]))
+}
+
+/// EXIF with the one field Orientation.
+fn exif(orientation: u8) -> Vec<u8> {
+    let mut exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+    exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+    exif
+}
+
+fn with_exif(orientation: u8, mut encoder: impl ImageEncoder) {
+    encoder.set_exif_metadata(exif(orientation)).unwrap();
+    encoder.write_image(quarters().as_raw(), 32, 16, ExtendedColorType::Rgb8).unwrap();
+}
+
+/// A TIFF file says it in a field of its own.
+fn tiff(orientation: u8) -> Vec<u8> {
+    let pixels = quarters().into_raw();
+    let (bits, directory) = (8 + pixels.len() as u32, 8 + pixels.len() as u32 + 6);
+    let mut bytes = b"II*\0".to_vec();
+    bytes.extend(directory.to_le_bytes());
+    bytes.extend(&pixels);
+    bytes.extend([8, 0, 8, 0, 8, 0]);
+    // Tag, type (3 is 16 bits, 4 is 32), count and value.
+    let fields: [(u16, u16, u32, u32); 10] = [
+        (256, 3, 1, 32),
+        (257, 3, 1, 16),
+        (258, 3, 3, bits),
+        (259, 3, 1, 1),
+        (262, 3, 1, 2),
+        (273, 4, 1, 8),
+        (274, 3, 1, orientation.into()),
+        (277, 3, 1, 3),
+        (278, 3, 1, 16),
+        (279, 4, 1, pixels.len() as u32),
+    ];
+    bytes.extend((fields.len() as u16).to_le_bytes());
+    for (tag, kind, count, value) in fields {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(count.to_le_bytes());
+        bytes.extend(value.to_le_bytes());
+    }
+    bytes.extend([0; 4]);
+    bytes
+}
+
+/// A picture's name, and what writes it with an orientation.
+type Turned = (&'static str, fn(u8) -> Vec<u8>);
+
 #[test]
 fn pictures_are_turned_upright() {
-    let pixels = RgbImage::from_fn(16, 8, |x, _| Rgb([if x < 8 { 250 } else { 5 }; 3]));
-    let plain =
-        encode(&Picture::new(DynamicImage::ImageRgb8(pixels)), FileFormat::Jpeg, &[]).unwrap();
-    // Exif with the one field Orientation: 6, turn by 90° clockwise.
-    let exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
-    let mut turned = plain[..2].to_vec();
-    turned.extend([0xFF, 0xE1]);
-    turned.extend((exif.len() as u16 + 2).to_be_bytes());
-    turned.extend(exif);
-    turned.extend(&plain[2..]);
-    let picture = read_bytes(&turned, "photo.jpg").unwrap();
-    assert_eq!((picture.width(), picture.height()), (8, 16));
-    let picture = picture.pixels.to_luma8();
-    assert!(picture.get_pixel(4, 1).0[0] > 200 && picture.get_pixel(4, 14).0[0] < 50);
+    let files: [Turned; 4] = [
+        ("photo.jpg", |orientation| {
+            let mut bytes = Vec::new();
+            with_exif(orientation, JpegEncoder::new_with_quality(&mut bytes, 95));
+            bytes
+        }),
+        ("photo.png", |orientation| {
+            let mut bytes = Vec::new();
+            with_exif(orientation, PngEncoder::new(&mut bytes));
+            bytes
+        }),
+        ("photo.webp", |orientation| {
+            let mut bytes = Vec::new();
+            with_exif(orientation, WebPEncoder::new_lossless(&mut bytes));
+            bytes
+        }),
+        ("photo.tiff", tiff),
+    ];
+    // Which quarter of the file comes to be above left, above right, below left and below right.
+    let places = [
+        [0, 1, 2, 3],
+        [1, 0, 3, 2],
+        [3, 2, 1, 0],
+        [2, 3, 0, 1],
+        [0, 2, 1, 3],
+        [2, 0, 3, 1],
+        [3, 1, 2, 0],
+        [1, 3, 0, 2],
+    ];
+    for (name, write) in files {
+        for (orientation, places) in (1..).zip(places) {
+            let picture = read_bytes(&write(orientation), name).unwrap();
+            let (width, height) = if orientation < 5 { (32, 16) } else { (16, 32) };
+            assert_eq!(
+                (picture.width(), picture.height()),
+                (width, height),
+                "{name} {orientation}"
+            );
+            let pixels = picture.pixels.to_luma8();
+            let middle = |quarter: u32| {
+                let (x, y) = (quarter % 2, quarter / 2);
+                pixels.get_pixel(width / 4 + x * width / 2, height / 4 + y * height / 2).0[0]
+            };
+            let found = [0, 1, 2, 3].map(|quarter| (f64::from(middle(quarter)) / 80.0).round());
+            assert_eq!(found, places.map(f64::from), "{name}, orientation {orientation}");
+        }
+    }
 }
 
 #[test]

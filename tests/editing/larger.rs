@@ -11,8 +11,8 @@ use emberbrush_pipeline::{
     editing::{self, Sources},
     picture::Picture,
     request::{
-        Extension, GenerationRequest, HiresFix, HiresUpscaler, InitImage, Mode, Outpaint,
-        ResizeMode, Upscale, Upscaler,
+        Extension, GenerationRequest, HiresFix, HiresUpscaler, InitImage, Mode, Outpaint, Upscale,
+        Upscaler,
     },
     schedulers::Sampler,
 };
@@ -41,8 +41,7 @@ fn request(mode: Mode) -> GenerationRequest {
 }
 
 fn init(strength: f64) -> InitImage {
-    let init = PathBuf::from("picture.png");
-    InitImage { init, strength, resize: ResizeMode::Crop, raw: false }
+    InitImage::new("picture.png", strength)
 }
 
 fn run(mode: Mode, pixels: Option<DynamicImage>) -> (Option<Sources>, Picture) {

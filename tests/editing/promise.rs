@@ -43,22 +43,11 @@ fn mask() -> Picture {
 
 fn inpaint() -> Inpaint {
     Inpaint {
-        image: InitImage {
-            init: PathBuf::from("picture.png"),
-            strength: 0.75,
-            resize: ResizeMode::Crop,
-            raw: false,
-        },
-        mask: PathBuf::from("mask.png"),
-        invert_mask: false,
-        mask_mode: MaskMode::Hard,
         mask_grow: 2,
         feather: 3,
         mask_blur: 2.0,
-        masked_content: MaskedContent::Fill,
-        mask_area: MaskArea::Masked,
         mask_padding: 8,
-        match_colours: true,
+        ..Inpaint::new(InitImage::new("picture.png", 0.75), "mask.png")
     }
 }
 

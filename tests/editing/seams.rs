@@ -10,9 +10,7 @@ use emberbrush_pipeline::{
     diffusion::DiffusionPipeline,
     editing::{self, Sources},
     picture::{self, Picture},
-    request::{
-        GenerationRequest, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode,
-    },
+    request::{GenerationRequest, InitImage, Inpaint, Mode},
 };
 use emberbrush_tests::{checkpoint, fixtures};
 use image::{GrayImage, RgbImage};
@@ -53,21 +51,32 @@ fn across_border(image: &RgbImage, [left, top, right, bottom]: [u32; 4]) -> f64 
     sum / count
 }
 
-fn inpaint(strength: f64) -> Inpaint {
-    let init = PathBuf::from("photo.jpg");
-    Inpaint {
-        image: InitImage { init, strength, resize: ResizeMode::Crop, raw: false },
-        mask: PathBuf::from("mask.png"),
-        invert_mask: false,
-        mask_mode: MaskMode::Hard,
-        mask_grow: 4,
-        feather: 0,
-        mask_blur: 4.0,
-        masked_content: MaskedContent::Fill,
-        mask_area: MaskArea::Masked,
-        mask_padding: 32,
-        match_colours: true,
-    }
+/// The largest of the mean differences between neighbouring rows and columns of pixels that run along
+/// a rectangle's border, up to [`REACH`] from it: an edge anywhere near the border is one of them.
+fn along_border(image: &RgbImage, [left, top, right, bottom]: [u32; 4]) -> f64 {
+    let difference = |one: (u32, u32), other: (u32, u32)| {
+        let pairs =
+            image.get_pixel(one.0, one.1).0.into_iter().zip(image.get_pixel(other.0, other.1).0);
+        pairs.map(|(one, other)| f64::from(one.abs_diff(other))).sum::<f64>() / 3.0
+    };
+    // Pixels by which the lines lie outside of the border.
+    let lines = (0..2 * REACH).map(|line| i64::from(line) - i64::from(REACH));
+    let means = lines.map(|outside| {
+        let moved = |side: u32, sign: i64| (i64::from(side) + sign * outside) as u32;
+        let [left, top] = [left, top].map(|side| moved(side, -1));
+        let [right, bottom] = [right, bottom].map(|side| moved(side, 1));
+        let columns =
+            (top..=bottom).flat_map(|y| [((left, y), (left - 1, y)), ((right, y), (right + 1, y))]);
+        let rows =
+            (left..=right).flat_map(|x| [((x, top), (x, top - 1)), ((x, bottom), (x, bottom + 1))]);
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (one, other) in columns.chain(rows) {
+            sum += difference(one, other);
+            count += 1.0;
+        }
+        sum / count
+    });
+    means.fold(0.0, f64::max)
 }
 
 /// Fills a part of each photograph and compares what lies on both sides of its border. The pictures
@@ -82,7 +91,7 @@ fn fill(pipeline: &mut DiffusionPipeline, strength: f64, prompt: &str) {
         let mask = GrayImage::from_fn(photo.width(), photo.height(), |x, y| {
             image::Luma([u8::from(inside(x, y)) * 255])
         });
-        let mode = Mode::Inpaint(inpaint(strength));
+        let mode = Mode::Inpaint(Inpaint::new(InitImage::new("photo.jpg", strength), "mask.png"));
         let mask = Picture::new(mask.into());
         let sources = Sources::new(&mode, photo.clone(), Some(&mask)).unwrap();
         let (width, height) = sources.working_size(&mode, defaults.native_side);
@@ -100,14 +109,19 @@ fn fill(pipeline: &mut DiffusionPipeline, strength: f64, prompt: &str) {
         let filled = editing::edit(pipeline, &request, Some(&sources), 0, go_on).unwrap().picture;
         assert_eq!(sources.recount(&filled).unwrap().changed, 0, "{name}");
         let (photo, filled) = (photo.pixels.to_rgb8(), filled.pixels.to_rgb8());
-        let (before, after) = (across_border(&photo, border), across_border(&filled, border));
+        let measures: [(&str, fn(&RgbImage, [u32; 4]) -> f64); 2] =
+            [("across", across_border), ("along", along_border)];
+        for (place, measure) in measures {
+            let (before, after) = (measure(&photo, border), measure(&filled, border));
+            let what = format!("{}, {name}, strength {strength}, {place}", pipeline.name());
+            println!("{what}: {before:.2} before, {after:.2} after, {:.2} times", after / before);
+            assert!(after <= MOST * before, "{what}: {after:.2} after, {before:.2} before");
+        }
         let what = format!("{}, {name}, strength {strength}", pipeline.name());
-        println!("{what}: {before:.2} before, {after:.2} after, {:.2} times", after / before);
         if let Some(folder) = std::env::var_os("EMBERBRUSH_SEAMS") {
             let file = format!("{}-{name}-{strength}.png", pipeline.name());
             filled.save(PathBuf::from(folder).join(file)).unwrap();
         }
-        assert!(after <= MOST * before, "{what}: {after:.2} across the border, {before:.2} before");
         let painted = photo
             .enumerate_pixels()
             .filter(|&(x, y, pixel)| inside(x, y) && filled.get_pixel(x, y) != pixel)

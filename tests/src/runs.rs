@@ -4,8 +4,8 @@ use emberbrush_pipeline::{
     diffusion::{LatentBlending, LatentContent, MaskInput},
     picture::{self, MaskSource, Picture},
     request::{
-        ConditioningOptions, GenerationRequest, InitImage, Inpaint, MaskArea, MaskMode,
-        MaskedContent, Mode, ResizeMode, SizeConditions,
+        ConditioningOptions, GenerationRequest, InitImage, Inpaint, MaskArea, MaskedContent, Mode,
+        ResizeMode, SizeConditions,
     },
     schedulers::{Sampler, Schedule},
 };
@@ -44,24 +44,19 @@ fn text<'a>(case: &'a Value, key: &str) -> &'a str {
 pub fn mode(case: &Value) -> Mode {
     let pipeline = text(case, "pipeline");
     let init = || InitImage {
-        init: "image.png".into(),
-        strength: case["strength"].as_f64().expect("strength"),
         resize: ResizeMode::Stretch,
         raw: true,
+        ..InitImage::new("image.png", case["strength"].as_f64().expect("strength"))
     };
     if pipeline.contains("Inpaint") {
         Mode::Inpaint(Inpaint {
-            image: init(),
-            mask: "mask.png".into(),
-            invert_mask: false,
-            mask_mode: MaskMode::Hard,
             mask_grow: 0,
-            feather: 0,
             mask_blur: 0.0,
             masked_content: MaskedContent::Original,
             mask_area: MaskArea::Whole,
             mask_padding: 0,
             match_colours: false,
+            ..Inpaint::new(init(), "mask.png")
         })
     } else if pipeline.contains("Img2Img") {
         Mode::ImageToImage(init())

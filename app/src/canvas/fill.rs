@@ -6,8 +6,7 @@ use emberbrush_pipeline::{
     editing::Sources,
     picture::{Picture, PictureError},
     request::{
-        Extension, GenerationRequest, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode,
-        Outpaint, ResizeMode,
+        Extension, GenerationRequest, InitImage, Inpaint, MaskMode, MaskedContent, Mode, Outpaint,
     },
 };
 use image::GenericImageView;
@@ -270,21 +269,13 @@ impl FillJob {
 
 fn init_image(strength: Option<f64>, prompt: &str) -> InitImage {
     let usual = if prompt.trim().is_empty() { SURROUNDINGS_STRENGTH } else { FILL_STRENGTH };
-    InitImage {
-        init: PathBuf::new(),
-        strength: strength.unwrap_or(usual),
-        resize: ResizeMode::Crop,
-        raw: false,
-    }
+    InitImage::new("", strength.unwrap_or(usual))
 }
 
 fn inpaint(options: FillOptions, prompt: &str, has_sketch: bool) -> Mode {
     let is_hard = options.mask_mode == MaskMode::Hard;
     let sketch_strength = has_sketch.then_some(SKETCH_STRENGTH);
     Mode::Inpaint(Inpaint {
-        image: init_image(options.strength.or(sketch_strength), prompt),
-        mask: PathBuf::new(),
-        invert_mask: false,
         mask_mode: options.mask_mode,
         mask_grow: if is_hard { options.grow } else { 0 },
         feather: if is_hard { options.feather } else { 0 },
@@ -293,9 +284,9 @@ fn inpaint(options: FillOptions, prompt: &str, has_sketch: bool) -> Mode {
             true => MaskedContent::Fill,
             false => MaskedContent::Original,
         },
-        mask_area: MaskArea::Masked,
         mask_padding: PADDING,
         match_colours: !has_sketch,
+        ..Inpaint::new(init_image(options.strength.or(sketch_strength), prompt), "")
     })
 }
 

@@ -10,9 +10,7 @@ use crate::{
     error::PipelineError,
     picture::{Mask, Picture, Rectangle, place},
     progress::ProgressEvent,
-    request::{
-        Extension, GenerationRequest, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, Outpaint,
-    },
+    request::{Extension, GenerationRequest, Inpaint, Mode, Outpaint},
 };
 
 /// The least of the picture that the model sees beside what it adds, in pixels.
@@ -104,17 +102,10 @@ pub(super) fn outpaint(
         });
         let added = (after.width - before.width).max(after.height - before.height);
         let mode = Mode::Inpaint(Inpaint {
-            image: outpaint.image.clone(),
-            mask: Default::default(),
-            invert_mask: false,
-            mask_mode: MaskMode::Hard,
             mask_grow: 0,
-            feather: 0,
             mask_blur: 0.0,
-            masked_content: MaskedContent::Fill,
-            mask_area: MaskArea::Masked,
             mask_padding: added.max(LEAST_CONTEXT),
-            match_colours: true,
+            ..Inpaint::new(outpaint.image.clone(), "")
         });
         let mask = PreparedMask { repaint: mask.clone(), composite: mask, raw: false };
         let part = Sources { init: part, mask: Some(mask) };

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use super::{Control, GenerationRequest};
+use super::{Control, GenerationRequest, InitImage, Inpaint};
 
 /// Why fields do not make a request.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -40,20 +40,21 @@ fn mode_of(fields: &Map<String, Value>) -> Option<(&'static str, Value)> {
         None if fields.contains_key("init") => "image-to-image",
         None => return None,
     };
-    let image = |strength: f64| json!({ "strength": strength, "resize": "crop", "raw": false });
+    let image = |strength: f64| InitImage::new("", strength);
+    // The files themselves are not known by default.
+    let without_files = |choices: Value| match choices {
+        Value::Object(mut choices) => {
+            choices.retain(|field, _| field != "init" && field != "mask");
+            Value::Object(choices)
+        }
+        other => other,
+    };
+    let defaults = |image: InitImage| without_files(json!(image));
     Some(match mode {
-        "image-to-image" => ("image-to-image", image(0.8)),
-        "inpaint" => (
-            "inpaint",
-            json!({
-                "strength": 0.75, "resize": "crop", "raw": false, "invert-mask": false,
-                "mask-mode": "hard", "mask-grow": 4, "feather": 0, "mask-blur": 4.0,
-                "masked-content": "fill", "mask-area": "masked", "mask-padding": 32,
-                "match-colours": true,
-            }),
-        ),
-        "outpaint" => ("outpaint", image(0.75)),
-        "upscale" => ("upscale", image(0.3)),
+        "image-to-image" => ("image-to-image", defaults(image(0.8))),
+        "inpaint" => ("inpaint", without_files(json!(Inpaint::new(image(0.75), "")))),
+        "outpaint" => ("outpaint", defaults(image(0.75))),
+        "upscale" => ("upscale", defaults(image(0.3))),
         "hires-fix" => (
             "hires-fix",
             json!({ "hires-strength": 0.5, "hires-steps": 20, "hires-upscaler": "lanczos" }),

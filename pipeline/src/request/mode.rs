@@ -80,6 +80,33 @@ pub struct Inpaint {
     pub match_colours: bool,
 }
 
+impl InitImage {
+    /// A picture that is cropped to the request's proportions.
+    pub fn new(init: impl Into<PathBuf>, strength: f64) -> Self {
+        Self { init: init.into(), strength, resize: ResizeMode::Crop, raw: false }
+    }
+}
+
+impl Inpaint {
+    /// What generative fill means: the masked part and its surroundings are painted at the model's
+    /// size, from colours that flow in, and meet the picture in a soft edge.
+    pub fn new(image: InitImage, mask: impl Into<PathBuf>) -> Self {
+        Self {
+            image,
+            mask: mask.into(),
+            invert_mask: false,
+            mask_mode: MaskMode::Hard,
+            mask_grow: 4,
+            feather: 0,
+            mask_blur: 4.0,
+            masked_content: MaskedContent::Fill,
+            mask_area: MaskArea::Masked,
+            mask_padding: 32,
+            match_colours: true,
+        }
+    }
+}
+
 /// What is added to a picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outpaint {
