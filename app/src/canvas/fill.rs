@@ -1,6 +1,6 @@
 //! From what is painted to a request, and from its pictures to a layer.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use emberbrush_pipeline::{
     editing::Sources,
