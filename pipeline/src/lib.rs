@@ -16,6 +16,7 @@ pub mod memory;
 pub mod metadata;
 pub mod output;
 pub mod picture;
+mod picture_tensor;
 pub mod places;
 pub mod preview;
 pub mod progress;

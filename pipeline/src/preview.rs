@@ -8,7 +8,7 @@ use emberbrush_layers::{
     weights::Weights,
 };
 use emberbrush_vae::{AutoencoderConfig, AutoencoderTinyConfig, DecoderTiny, TinyNaming};
-use image::{Rgb, RgbImage};
+use image::{DynamicImage, Rgb, RgbImage};
 use serde::Deserialize;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     },
     device::OpenDevice,
     memory::PreviewMemory,
+    picture_tensor,
 };
 
 /// The small autoencoder (TAESD), which shows unfinished pictures at their full size.
@@ -79,13 +80,9 @@ impl PreviewDecoder {
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Option<RgbImage>, Cancelled> {
         let pixels = self.decoder.decode(latents, checkpoint)?;
-        let [_, _, height, width] = pixels.dims();
-        let values = pixels.permute([0, 2, 3, 1]).to_data().convert_dtype(DType::F32);
-        let bytes = |values: Vec<f32>| {
-            let byte = |value: f32| ((value / 2.0 + 0.5).clamp(0.0, 1.0) * 255.0).round() as u8;
-            RgbImage::from_raw(width as u32, height as u32, values.into_iter().map(byte).collect())
-        };
-        Ok(values.try_to_vec::<f32>().ok().and_then(bytes))
+        let unit = |value: f32| (value / 2.0 + 0.5).clamp(0.0, 1.0);
+        let picture = picture_tensor::from_tensor(pixels, unit).ok();
+        Ok(picture.map(|picture| DynamicImage::ImageRgb32F(picture).into_rgb8()))
     }
 }
 

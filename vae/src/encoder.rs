@@ -167,7 +167,8 @@ impl Encoder {
         let mut x = self.mid_block.forward(x, pass)?;
         pass.show(format_args!("encoder.mid_block"), &x);
         pass.checkpoint()?;
-        x = Activation::Silu.forward(self.conv_norm_out.forward_pooled(x, pass.statistics()));
+        let statistics = pass.statistics();
+        x = self.conv_norm_out.forward_activated_pooled(x, Activation::Silu, statistics);
         x = self.conv_out.forward(x);
         pass.show(format_args!("encoder.conv_out"), &x);
         if let Some(convolution) = &self.quant_conv {

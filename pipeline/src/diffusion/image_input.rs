@@ -14,6 +14,7 @@ use super::{
 use crate::{
     error::PipelineError,
     picture::Mask,
+    picture_tensor,
     request::{GenerationRequest, LATENT_CELL},
     schedulers::{Compat, Sampler, Scheduler},
 };
@@ -288,10 +289,7 @@ impl DiffusionPipeline {
 
     /// Pixels in 0..=1, `[1, 3, height, width]` in f32.
     pub(super) fn unit_tensor(&self, image: &Rgb32FImage) -> Tensor<4> {
-        let shape = [1, image.height() as usize, image.width() as usize, 3];
-        let data = TensorData::new(image.as_raw().clone(), shape);
-        let pixels = Tensor::<4>::from_data(data, (&self.device.device, DType::F32));
-        pixels.permute([0, 3, 1, 2])
+        picture_tensor::to_tensor(image, &self.device.device)
     }
 
     /// `[1, 1, height, width]` in f32.

@@ -79,44 +79,11 @@ impl DiffusionPipeline {
         let report = LoadReport { unused_keys: components.stray_keys() };
         let mut loader = Loader { components: &components, report };
 
-        let first = match family {
-            Family::StableDiffusionXlRefiner => {
-                loader.text_part("text_encoder_2", "tokenizer_2", dtype)?
-            }
-            _ => loader.text_part("text_encoder", "tokenizer", dtype)?,
-        };
-        let second = match family {
-            Family::StableDiffusionXl => {
-                Some(loader.text_part("text_encoder_2", "tokenizer_2", dtype)?)
-            }
-            _ => None,
-        };
-        let (output, zeros_for_empty_prompt) = if family.is_xl() {
-            let PromptRules { force_zeros_for_empty_prompt } = files.json("model_index.json")?;
-            (TextOutput::PenultimateAndPooled, force_zeros_for_empty_prompt)
-        } else {
-            (TextOutput::Last, false)
-        };
-        let checkpoint = files.name();
-        let text = TextEncoders { checkpoint, first, second, output, zeros_for_empty_prompt };
-
+        let text = loader.text_encoders(files, family, dtype)?;
         let unet_config: UNet2DConditionConfig = components.config("unet")?;
         let vae_config = components.vae_config()?;
         let latent_channels = vae_config.latent_channels();
-        // Stable Diffusion's inpainting models take a mask and the latents of a masked image, too.
-        let inpainting = defaults::is_inpainting_model(&unet_config, latent_channels);
-        if unet_config.in_channels != latent_channels && !inpainting {
-            return Err(CheckpointError::Unsupported {
-                path: files.display("unet/config.json"),
-                reason: format!(
-                    "the UNet takes {} channels and the VAE makes {latent_channels}; models that \
-                     take more than latents, a mask and a masked image (depth, pix2pix) are not \
-                     supported",
-                    unet_config.in_channels
-                ),
-            }
-            .into());
-        }
+        let inpainting = is_inpainting_model(files, &unet_config, latent_channels)?;
         let native_side = defaults::native_side(&unet_config);
         let unet = loader
             .network("unet", dtype, |weights| UNet2DConditionModel::new(&unet_config, weights))?;
@@ -170,6 +137,30 @@ impl DiffusionPipeline {
     }
 }
 
+/// Whether the UNet takes a mask and the latents of a masked image, too.
+///
+/// # Errors
+///
+/// A UNet that takes something else beside latents.
+fn is_inpainting_model(
+    files: &CheckpointFiles,
+    unet: &UNet2DConditionConfig,
+    latent_channels: usize,
+) -> Result<bool, CheckpointError> {
+    let inpainting = defaults::is_inpainting_model(unet, latent_channels);
+    if unet.in_channels == latent_channels || inpainting {
+        return Ok(inpainting);
+    }
+    Err(CheckpointError::Unsupported {
+        path: files.display("unet/config.json"),
+        reason: format!(
+            "the UNet takes {} channels and the VAE makes {latent_channels}; models that take more \
+             than latents, a mask and a masked image (depth, pix2pix) are not supported",
+            unet.in_channels
+        ),
+    })
+}
+
 /// The encoder of the autoencoder, in f32 as its decoder.
 pub(super) fn encoder(
     components: &Components,
@@ -196,6 +187,34 @@ impl Loader<'_> {
         let built = self.components.build(component, dtype, build)?;
         self.report.unused_keys.extend(built.unused_keys);
         Ok(built.network)
+    }
+
+    fn text_encoders(
+        &mut self,
+        files: &CheckpointFiles,
+        family: Family,
+        dtype: FloatDType,
+    ) -> Result<TextEncoders, CheckpointError> {
+        let first = match family {
+            Family::StableDiffusionXlRefiner => {
+                self.text_part("text_encoder_2", "tokenizer_2", dtype)?
+            }
+            _ => self.text_part("text_encoder", "tokenizer", dtype)?,
+        };
+        let second = match family {
+            Family::StableDiffusionXl => {
+                Some(self.text_part("text_encoder_2", "tokenizer_2", dtype)?)
+            }
+            _ => None,
+        };
+        let (output, zeros_for_empty_prompt) = if family.is_xl() {
+            let PromptRules { force_zeros_for_empty_prompt } = files.json("model_index.json")?;
+            (TextOutput::PenultimateAndPooled, force_zeros_for_empty_prompt)
+        } else {
+            (TextOutput::Last, false)
+        };
+        let checkpoint = files.name();
+        Ok(TextEncoders { checkpoint, first, second, output, zeros_for_empty_prompt })
     }
 
     fn text_part(

@@ -43,7 +43,7 @@ use std::{
     sync::Arc,
 };
 
-use burn::tensor::{DType, FloatDType, Tensor};
+use burn::tensor::{FloatDType, Tensor};
 use components::Components;
 use control::LoadedControlNet;
 use emberbrush_layers::interrupt::{Cancelled, Checkpoint};
@@ -63,6 +63,7 @@ use crate::{
     error::PipelineError,
     memory::{MemoryPlanner, MemorySettings},
     metadata::VaeHash,
+    picture_tensor,
     preview::{LatentRgbFactors, PreviewDecoder},
     progress::ProgressEvent,
     request::{GenerationRequest, LATENT_CELL},
@@ -199,39 +200,6 @@ impl DiffusionPipeline {
         Ok(edited.picture.pixels.into_rgb8())
     }
 
-    /// Makes one image from noise that is given, and from nothing else.
-    pub fn generate_from(
-        &mut self,
-        request: &GenerationRequest,
-        noise: &mut dyn NoiseSource,
-        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
-    ) -> Result<RgbImage, PipelineError> {
-        let latents = self.run(request, None, &[], noise, on_event)?;
-        self.decode(latents, &mut || on_event(ProgressEvent::Checkpoint))
-    }
-
-    /// [`generate_from`](Self::generate_from) with values from 0 to 1.
-    pub fn generate_float(
-        &mut self,
-        request: &GenerationRequest,
-        noise: &mut dyn NoiseSource,
-        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
-    ) -> Result<Rgb32FImage, PipelineError> {
-        let latents = self.run(request, None, &[], noise, on_event)?;
-        self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
-    }
-
-    /// Makes one picture from a picture of the request's size, sRGB values from 0 to 1.
-    pub fn generate_from_image(
-        &mut self,
-        request: &GenerationRequest,
-        input: &ImageInput,
-        noise: &mut dyn NoiseSource,
-        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
-    ) -> Result<Rgb32FImage, PipelineError> {
-        self.generate_controlled(request, Some(input), &[], noise, on_event)
-    }
-
     /// Makes one picture, from a picture or from noise alone, with a map of the request's size for each
     /// of its ControlNets.
     pub fn generate_controlled(
@@ -242,21 +210,9 @@ impl DiffusionPipeline {
         noise: &mut dyn NoiseSource,
         on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
     ) -> Result<Rgb32FImage, PipelineError> {
-        let latents = self.run(request, input, control_maps, noise, on_event)?;
-        self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
-    }
-
-    /// All stages up to decoding, which is announced.
-    fn run(
-        &mut self,
-        request: &GenerationRequest,
-        input: Option<&ImageInput>,
-        control_maps: &[Rgb32FImage],
-        noise: &mut dyn NoiseSource,
-        on_event: &mut dyn FnMut(ProgressEvent) -> ControlFlow<()>,
-    ) -> Result<Tensor<4>, PipelineError> {
         let member = GroupMember { request, input, control_maps, noise };
-        self.generate_latents(&mut [member], on_event)
+        let latents = self.generate_latents(&mut [member], on_event)?;
+        self.decode_to_float(latents, &mut || on_event(ProgressEvent::Checkpoint))
     }
 
     /// The scheduler for a request, from the checkpoint's own configuration.
@@ -358,19 +314,6 @@ impl DiffusionPipeline {
         checkpoint: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Rgb32FImage, PipelineError> {
         let pixels = self.decode_to_tensor(latents, checkpoint)?;
-        let [_, _, height, width] = pixels.dims();
-        let mut values = pixels
-            .permute([0, 2, 3, 1])
-            .to_data()
-            .convert_dtype(DType::F32)
-            .try_to_vec::<f32>()
-            .map_err(|_| PipelineError::NotANumber)?;
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(PipelineError::NotANumber);
-        }
-        for value in &mut values {
-            *value = (*value / 2.0 + 0.5).clamp(0.0, 1.0);
-        }
-        Rgb32FImage::from_raw(width as u32, height as u32, values).ok_or(PipelineError::NotANumber)
+        picture_tensor::from_tensor(pixels, |value| (value / 2.0 + 0.5).clamp(0.0, 1.0))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, path::Path, sync::Arc};
 
-use burn::tensor::{DType, FloatDType, Tensor, TensorData};
+use burn::tensor::FloatDType;
 use emberbrush_layers::{
     interrupt::Checkpoint,
     weights::{WeightSource, Weights},
@@ -15,6 +15,7 @@ use crate::{
     device::OpenDevice,
     error::PipelineError,
     picture::{self, Rectangle, Tiles},
+    picture_tensor,
 };
 
 /// The side of tiles in what the network folds pixels to: what the features of a tile take in memory,
@@ -160,20 +161,7 @@ impl ImageUpscaler {
         image: &Rgb32FImage,
         checkpoint: &mut Checkpoint<'_>,
     ) -> Result<Rgb32FImage, PipelineError> {
-        let shape = [1, image.height() as usize, image.width() as usize, 3];
-        let data = TensorData::new(image.as_raw().clone(), shape);
-        let pixels = Tensor::<4>::from_data(data, (&self.device.device, DType::F32));
-        let enlarged = self.network.forward(pixels.permute([0, 3, 1, 2]), checkpoint)?;
-        let [_, _, height, width] = enlarged.dims();
-        let values = enlarged
-            .permute([0, 2, 3, 1])
-            .to_data()
-            .convert_dtype(DType::F32)
-            .try_to_vec::<f32>()
-            .map_err(|_| PipelineError::NotANumber)?;
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(PipelineError::NotANumber);
-        }
-        Rgb32FImage::from_raw(width as u32, height as u32, values).ok_or(PipelineError::NotANumber)
+        let pixels = picture_tensor::to_tensor(image, &self.device.device);
+        picture_tensor::from_tensor(self.network.forward(pixels, checkpoint)?, |value| value)
     }
 }
