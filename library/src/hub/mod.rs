@@ -3,6 +3,9 @@
 //! This is the only part of the program that opens a connection. What comes is written below
 //! `.partial` and takes its name when all of it is there, as long as announced, and with the hash
 //! that was published; what an interrupted run left is gone on with.
+//!
+//! The crate `hf-hub` is not used: its downloads know no hashes, go on without asking whether the
+//! server still has the same file, and cannot be stopped.
 
 mod client;
 mod listing;
