@@ -67,10 +67,9 @@ fn values_that_are_not_numbers_are_counted_in_every_type() {
 #[test]
 fn files_of_torch_save_are_read_too() {
     let folder = tempfile::tempdir().unwrap();
-    let half = |values: &[f32]| values.iter().map(|&value| f16::from_f32(value));
     let tensors = Tensors::from([
-        ("sound".to_owned(), StoredTensor::of_f16(&[2], half(&[1.0, -3.0]))),
-        ("unsound".to_owned(), StoredTensor::of_f16(&[3], half(&[1.0, f32::NAN, f32::INFINITY]))),
+        ("sound".to_owned(), StoredTensor::of_f16(&[2], [f16::ONE, -f16::ONE])),
+        ("unsound".to_owned(), StoredTensor::of_f16(&[3], [f16::ONE, f16::NAN, f16::INFINITY])),
     ]);
     for within in [None, Some("state_dict")] {
         let file = folder.path().join("model.ckpt");

@@ -9,7 +9,7 @@ use emberbrush_pipeline::{
     },
     schedulers::{Sampler, Schedule},
 };
-use image::{DynamicImage, GrayImage, RgbImage};
+use image::{DynamicImage, GenericImageView, GrayImage, RgbImage};
 use serde_json::Value;
 
 use crate::{Golden, fixtures};

@@ -29,7 +29,6 @@ use emberbrush_pipeline::{
     picture::{self, FileFormat, Picture, Rectangle},
     prompt::PromptReading,
     request::GenerationRequest,
-    schedulers::Sampler,
 };
 use emberbrush_tests::egui_kittest::{Harness, kittest::Queryable};
 use image::{DynamicImage, Rgb, Rgb32FImage, RgbImage};

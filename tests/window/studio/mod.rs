@@ -33,7 +33,6 @@ use emberbrush_pipeline::{
     progress::Stage,
     prompt::{PromptReading, PromptSyntax, RunSteps, schedule},
     request::{GenerationRequest, Mode},
-    schedulers::Sampler,
 };
 use emberbrush_tests::egui_kittest::{Harness, HarnessBuilder, kittest::Queryable};
 use image::{DynamicImage, Rgb, RgbImage, imageops::FilterType};
