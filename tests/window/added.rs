@@ -453,7 +453,10 @@ fn controlnets_count_in_the_memory_that_is_foretold() {
     };
     let peak = |units: usize| {
         let control = Control(vec![unit.clone(); units]);
-        loaded.memory.forecast(&GenerationRequest { control, ..plain.clone() }).peak
+        loaded
+            .memory
+            .forecast(&GenerationRequest { control, ..plain.clone() }, &Default::default())
+            .peak
     };
     assert!(peak(0) < peak(1), "{} {}", peak(0), peak(1));
 }
