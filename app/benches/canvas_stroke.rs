@@ -1,7 +1,7 @@
 //! How long a frame takes while a brush is drawn over a picture of 4096 × 4096 pixels: the whole
 //! window on the processor, without what the graphics card does.
 //!
-//! `cargo bench -p emberbrush --bench canvas_stroke --no-default-features --features cpu,gui`
+//! `cargo bench -p emberbrush --bench canvas_stroke --no-default-features --features cpu,gui,download`
 
 #![allow(clippy::unwrap_used)]
 

@@ -2,7 +2,7 @@
 //! the way to its first frame, and what it does while nothing happens. Times are those that the window's thread
 //! spends on the processor, without what the graphics card does.
 //!
-//! `cargo bench -p emberbrush --bench window_frames --no-default-features --features cpu,gui`
+//! `cargo bench -p emberbrush --bench window_frames --no-default-features --features cpu,gui,download`
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -26,6 +26,9 @@ use emberbrush_pipeline::{
 use emberbrush_tests::egui_kittest::Harness;
 
 const PICTURES: usize = 10_000;
+
+/// How many pictures form one after the other.
+const FORMING: usize = 12;
 
 type Screen = Harness<'static, Option<Window>>;
 
@@ -104,12 +107,14 @@ fn window(screen: &Screen) -> &Window {
     screen.state().as_ref().unwrap()
 }
 
-/// Frames as the screen asks for them while the model in the box draws.
+/// Frames as the screen asks for them while the model in the box draws several pictures.
 fn forming(screen: &mut Screen) {
     screen.state_mut().as_mut().unwrap().set_prompt("a red apple");
-    screen.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    for _ in 0..FORMING {
+        screen.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
+    }
     let mut frames = Vec::new();
-    while window(screen).results().pictures.is_empty() {
+    while window(screen).results().pictures.len() < FORMING {
         frames.push(frame(screen));
         std::thread::sleep(Duration::from_millis(16));
     }

@@ -26,5 +26,5 @@ pub mod schedulers;
 
 pub mod prompt {
     //! What is written in a prompt, and how it is read.
-    pub use emberbrush_text_encoder::{PartReading, PromptReading, prompt::*};
+    pub use emberbrush_text_encoder::{PartReading, PromptReading, Tokenizer, prompt::*};
 }

@@ -5,44 +5,47 @@ use std::sync::{Arc, Mutex, PoisonError};
 use emberbrush_pipeline::{
     adapters::{AdaptedNetwork, Embedding, FoundFile},
     diffusion::DiffusionPipeline,
-    prompt::RunSteps,
+    prompt::{RunSteps, Tokenizer},
 };
 
 use super::{PromptReader, UnreadPrompt};
 
-/// The embeddings that were read, since a prompt is read anew with every letter that is typed.
-#[derive(Debug, Default)]
-struct Shelf(Mutex<Vec<Arc<Embedding>>>);
-
-impl Shelf {
-    /// The embedding of a file; none where the file holds none, which the run tells of.
-    fn open(&self, file: FoundFile) -> Option<Arc<Embedding>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(embedding) = known.iter().find(|embedding| *embedding.file() == file) {
-            return Some(Arc::clone(embedding));
-        }
-        let embedding = Arc::new(Embedding::open(file).ok()?);
-        known.push(Arc::clone(&embedding));
-        Some(embedding)
-    }
-}
+/// A tokenizer that knows the embeddings of some files.
+type WithEmbeddings = (Vec<FoundFile>, Arc<Tokenizer>);
 
 /// Reads prompts as the first text encoder of a checkpoint does.
 pub(super) fn prompt_reader(pipeline: &DiffusionPipeline) -> PromptReader {
-    let own = pipeline.tokenizer().clone();
-    let shelf = Shelf::default();
+    let own = Arc::new(pipeline.tokenizer().clone());
+    // A prompt is read anew with every letter that is typed, mostly with the same embeddings.
+    let last: Mutex<Option<WithEmbeddings>> = Mutex::default();
     PromptReader::new(move |UnreadPrompt { text, steps, adapters, folders }| {
-        let found = folders.find_embeddings(adapters, [*text].into_iter());
-        let mut tokenizer = own.clone();
-        for embedding in found.unwrap_or_default().into_iter().filter_map(|file| shelf.open(file)) {
-            let vectors = embedding.vectors(AdaptedNetwork::TextEncoder);
-            for name in embedding.names() {
-                // A name that cannot be added stands for itself, as in the run.
-                if let Some(vectors) = vectors {
-                    let _ = tokenizer.add_embedding(name, vectors.count);
+        let found = folders.find_embeddings(adapters, [*text].into_iter()).unwrap_or_default();
+        let tokenizer = if found.is_empty() {
+            Arc::clone(&own)
+        } else {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*last {
+                Some((files, tokenizer)) if *files == found => Arc::clone(tokenizer),
+                _ => {
+                    let tokenizer = Arc::new(with_embeddings(&own, &found));
+                    *last = Some((found, Arc::clone(&tokenizer)));
+                    tokenizer
                 }
             }
-        }
+        };
         tokenizer.read_prompt(text, RunSteps::new(*steps)).map_err(|error| error.to_string())
     })
+}
+
+/// The tokenizer with the embeddings of some files. A file that holds none, of which the run tells, is passed over.
+fn with_embeddings(tokenizer: &Tokenizer, files: &[FoundFile]) -> Tokenizer {
+    let mut tokenizer = tokenizer.clone();
+    for embedding in files.iter().filter_map(|file| Embedding::open(file.clone()).ok()) {
+        let Some(vectors) = embedding.vectors(AdaptedNetwork::TextEncoder) else { continue };
+        for name in embedding.names() {
+            // A name that cannot be added stands for itself, as in the run.
+            let _ = tokenizer.add_embedding(name, vectors.count);
+        }
+    }
+    tokenizer
 }
