@@ -20,7 +20,7 @@ use emberbrush_pipeline::{
     device::DeviceChoice,
     metadata,
     picture::{self, FileFormat},
-    request::{Control, ControlPreprocess, ControlUnit, GenerationRequest},
+    request::{Control, ControlPreprocess, ControlUnit, FewerOperations, GenerationRequest},
     rng::RngSource,
     schedulers::Compat,
 };
@@ -207,6 +207,8 @@ fn keys_of_a_lora_that_have_no_use_are_told_with_details_to_copy() {
     let unused = UnusedKeys { path: "loras/ink.safetensors".to_owned(), keys: keys.to_vec() };
     *studio.control.unused_keys.lock().unwrap() = Some(unused);
     generate(&mut screen);
+    // A note has its place from its second frame on.
+    screen.run_steps(4);
     screen.get_by_label("ink.safetensors: 2 keys change nothing in this model");
     screen.get_by_label("Copy details").click();
     screen.step();
@@ -264,6 +266,10 @@ fn the_rest_of_the_settings_is_folded_away_and_goes_with_the_request() {
     assert!(screen.query_by_label("Variation seed").is_none(), "nothing is varied yet");
     set_number(&mut screen, "Variation", "0.25");
     set_number(&mut screen, "Variation seed", "41");
+    set_number(&mut screen, "Deep part every", "3");
+    set_number(&mut screen, "Merged tokens", "0.5");
+    set_number(&mut screen, "Negative prompt until", "0.75");
+    set_number(&mut screen, "Prompt read until", "0.25");
     screen.get_by_label("A1111").scroll_to_me();
     screen.run_steps(4);
     click(&mut screen, "A1111");
@@ -273,6 +279,14 @@ fn the_rest_of_the_settings_is_folded_away_and_goes_with_the_request() {
     assert_eq!((request.conditioning.clip_skip, request.conditioning.guidance_rescale), (2, 0.7));
     let varied = (request.conditioning.variation_strength, request.conditioning.variation_seed);
     assert_eq!(varied, (0.25, 41));
+    let FewerOperations {
+        deep_cache,
+        token_merging,
+        skip_negative_after,
+        reuse_cross_attention_after,
+    } = request.fewer_operations;
+    assert_eq!((deep_cache, token_merging), (3, 0.5));
+    assert_eq!((skip_negative_after, reuse_cross_attention_after), (0.75, 0.25));
     assert_eq!((request.compat, request.rng), (Compat::A1111, RngSource::Philox));
 }
 

@@ -265,7 +265,14 @@ impl Desk<'_> {
 
     fn click(&mut self, label: &str) {
         self.harness.get_by_label(label).scroll_to_me();
-        self.harness.run_steps(12);
+        let mut place = None;
+        for _ in 0..30 {
+            self.harness.run_steps(4);
+            let rect = self.harness.get_by_label(label).rect();
+            if place.replace(rect) == Some(rect) {
+                break;
+            }
+        }
         self.harness.get_by_label(label).click();
         self.harness.run_steps(2);
     }

@@ -4,6 +4,7 @@ use eframe::egui::{
     Event, Key, Modifiers, MouseWheelSource, MouseWheelUnit, PointerButton, Pos2, TouchPhase, Vec2,
 };
 use emberbrush::canvas::{geometry::Point, mask};
+use emberbrush_tests::egui_kittest::kittest::Queryable;
 
 use crate::{Desk, RED, original};
 
@@ -123,6 +124,21 @@ fn a_drag_with_alt_sets_size_and_hardness_of_the_brush() {
     assert!(mask::is_empty(desk.document().mask()), "nothing is painted");
     desk.drag((40.0, 32.0), (50.0, 32.0));
     assert!(desk.masked(45, 32), "the next drag paints");
+}
+
+#[test]
+fn a_narrow_window_folds_the_right_panel_until_it_is_asked_for() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    assert!(desk.harness.query_by_label("Clear the mask").is_some());
+    desk.harness.set_size(Vec2::new(900.0, 620.0));
+    desk.harness.run_steps(3);
+    assert!(desk.harness.query_by_label("Clear the mask").is_none());
+    desk.press_with(Modifiers::COMMAND, Key::B);
+    desk.click("Clear the mask");
+    desk.harness.set_size(Vec2::new(1280.0, 800.0));
+    desk.harness.run_steps(3);
+    assert!(desk.harness.query_by_label("Clear the mask").is_some(), "a wide one has its own");
 }
 
 #[test]

@@ -116,6 +116,10 @@ fn every_setting_says_what_it_does_and_what_it_costs() {
         ("Works as", "Costs nothing"),
         ("Guidance rescale", "Costs nothing"),
         ("Variation", "Costs nothing"),
+        ("Deep part every", "saves time and changes details"),
+        ("Merged tokens", "Saves time in large pictures"),
+        ("Negative prompt until", "take half the time"),
+        ("Prompt read until", "Saves a little time"),
     ];
     screen.get_by_label_contains("More").click();
     screen.run_steps(3);

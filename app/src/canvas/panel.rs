@@ -77,6 +77,16 @@ pub(super) fn side_panel(place: &mut CanvasPlace, ui: &mut Ui, context: &mut Pla
         if place.editor.is_none() {
             return;
         }
+        // Nothing else can be done before one of them is accepted or all are left.
+        if place.editor.as_ref().is_some_and(|editor| editor.candidate().is_some()) {
+            separated(ui);
+            section(ui, &context.words.get("fill"));
+            fill_progress(place, ui, context.words);
+            results(place, ui, context.words);
+            separated(ui);
+            super::layers_panel::layers_section(place, ui, context);
+            return;
+        }
         separated(ui);
         tool_options(place, ui, context.words);
         separated(ui);
@@ -230,24 +240,25 @@ fn mask_section(place: &mut CanvasPlace, ui: &mut Ui, context: &PlaceContext<'_>
     });
 }
 
-fn fill_section(place: &mut CanvasPlace, ui: &mut Ui, context: &mut PlaceContext<'_>) {
-    let words = context.words;
-    section(ui, &words.get("fill"));
-    if let Some(fill) = &place.fill {
-        let text = words.with(
-            "fill-progress",
-            [
-                ("index", (fill.index + 1).into()),
-                ("count", fill.job.request.count.into()),
-                ("step", fill.step.into()),
-                ("steps", fill.steps.into()),
-            ],
-        );
-        small(ui, &text);
+fn fill_section(place: &mut CanvasPlace, ui: &mut Ui, context: &PlaceContext<'_>) {
+    section(ui, &context.words.get("fill"));
+    if place.fill.is_some() {
+        fill_progress(place, ui, context.words);
     } else {
-        fill_options(place, ui, words);
+        fill_options(place, ui, context.words);
     }
-    results(place, ui, words);
+}
+
+/// How far the fill is that the engine works on.
+fn fill_progress(place: &CanvasPlace, ui: &mut Ui, words: &Words) {
+    let Some(fill) = &place.fill else { return };
+    let arguments = [
+        ("index", (fill.index + 1).into()),
+        ("count", fill.job.request.count.into()),
+        ("step", fill.step.into()),
+        ("steps", fill.steps.into()),
+    ];
+    small(ui, &words.with("fill-progress", arguments));
 }
 
 fn fill_options(place: &mut CanvasPlace, ui: &mut Ui, words: &Words) {

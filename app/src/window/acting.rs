@@ -75,7 +75,8 @@ impl Window {
                 self.apply_preferences(ctx);
             }
             Action::ToggleSidePanel => {
-                self.session.shows_side_panel = !self.session.shows_side_panel;
+                let shows = self.shows_side_panel(ctx);
+                *shows = !*shows;
             }
             Action::WeightUp => self.change_selected_weight(ctx, STEP),
             Action::WeightDown => self.change_selected_weight(ctx, -STEP),

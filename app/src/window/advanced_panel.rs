@@ -3,7 +3,11 @@
 use std::path::PathBuf;
 
 use egui::{Id, RichText, Ui, vec2};
-use emberbrush_pipeline::{request::ConditioningOptions, rng::RngSource, schedulers::Compat};
+use emberbrush_pipeline::{
+    request::{ConditioningOptions, FewerOperations},
+    rng::RngSource,
+    schedulers::Compat,
+};
 
 use super::{
     application::Window,
@@ -18,6 +22,12 @@ use super::{
 
 /// The most layers of a text encoder that can be left out.
 const MAX_CLIP_SKIP: u32 = 12;
+
+/// The most evaluations for which the deep part of the UNet is run once that the panel offers.
+const MAX_DEEP_CACHE: u32 = 10;
+
+/// The largest share of tokens that can be merged.
+const MAX_MERGED: f64 = 0.75;
 
 /// Endings of the files that hold autoencoders.
 const VAE_ENDINGS: [&str; 4] = ["safetensors", "ckpt", "pt", "bin"];
@@ -55,6 +65,7 @@ impl Window {
         if is_xl {
             self.second_prompts(ui);
         }
+        self.fewer_operations(ui);
     }
 
     fn vae_choice(&mut self, ui: &mut Ui) {
@@ -164,6 +175,37 @@ impl Window {
                     *variation_seed = random_seed();
                 }
             });
+        });
+    }
+
+    /// What may be left out for nearly the same picture in less time.
+    fn fewer_operations(&mut self, ui: &mut Ui) {
+        let FewerOperations {
+            skip_negative_after,
+            deep_cache,
+            token_merging,
+            reuse_cross_attention_after,
+        } = &mut self.settings.fewer_operations;
+        let words = &self.words;
+        let share =
+            |ui: &mut Ui, message: &str, tip: &str, share: &mut f64, most: f64, usual: f64| {
+                let label = words.get(message);
+                field(ui, &label, &words.get(tip), |ui| {
+                    number(ui, &label, share, 0.0..=most, 0.05, usual);
+                });
+            };
+        ui.columns_const(|[left, right]| {
+            let label = words.get("deep-cache");
+            field(left, &label, &words.get("deep-cache-tip"), |ui| {
+                number(ui, &label, deep_cache, 1..=MAX_DEEP_CACHE, 1.0, 1);
+            });
+            share(right, "token-merging", "token-merging-tip", token_merging, MAX_MERGED, 0.0);
+        });
+        ui.columns_const(|[left, right]| {
+            let tip = "skip-negative-tip";
+            share(left, "skip-negative", tip, skip_negative_after, 1.0, 1.0);
+            let tip = "reuse-attention-tip";
+            share(right, "reuse-attention", tip, reuse_cross_attention_after, 1.0, 1.0);
         });
     }
 

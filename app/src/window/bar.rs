@@ -75,7 +75,7 @@ impl Window {
             let action = Action::ToggleSidePanel;
             let name = self.words.get(action.message());
             let keys = self.preferences.shortcuts.of(action);
-            let on = self.session.shows_side_panel;
+            let on = *self.shows_side_panel(ui.ctx());
             if icon_toggle(ui, icons::SIDEBAR_SIMPLE, &name, keys, on).clicked() {
                 *wanted = Some(action);
             }

@@ -7,7 +7,7 @@ use emberbrush_pipeline::adapters::UnusedKeys;
 
 use super::{
     application::Window,
-    place::{ModelState, Notice},
+    place::{ModelState, Notice, Place},
     preferences::Previews,
     queue::{Entry, Origin},
     settings::{GenerationSettings, random_seed},
@@ -135,7 +135,10 @@ impl Window {
             let attention = egui::UserAttentionType::Informational;
             ctx.send_viewport_cmd(egui::ViewportCommand::RequestUserAttention(attention));
         }
-        if made > 1 {
+        // Variations that wait to be compared are in view themselves.
+        let is_seen = self.session.place == Place::Canvas
+            && self.canvas.editor().is_some_and(|editor| editor.candidate().is_some());
+        if made > 1 && !is_seen {
             self.tell(text);
         }
     }

@@ -37,7 +37,7 @@ impl Window {
             ui.spacing_mut().item_spacing.y = space::XS;
             self.completion_keys(ui);
             let hint = self.words.get("prompt-hint");
-            let response = text_area(ui, prompt_id(), &mut self.settings.prompt, &hint, 4)
+            let response = text_area(ui, prompt_id(), &mut self.settings.prompt, &hint, 5)
                 .accessible_name(self.words.get("prompt"));
             self.completion(ui, &response);
             ui.horizontal(|ui| {

@@ -37,6 +37,9 @@ pub struct Session {
     /// Whether the right panel is open.
     #[serde(default = "yes")]
     pub shows_side_panel: bool,
+    /// Whether it is open in a window that is narrow, where it leaves little room for the picture.
+    #[serde(default)]
+    pub shows_side_panel_when_narrow: bool,
 }
 
 fn yes() -> bool {
@@ -52,6 +55,7 @@ impl Default for Session {
             shows_negative: false,
             shows_more: false,
             shows_side_panel: true,
+            shows_side_panel_when_narrow: false,
         }
     }
 }

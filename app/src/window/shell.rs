@@ -20,7 +20,7 @@ const LEFT_WIDTH: f32 = 320.0;
 /// Width of the right panel in points.
 const RIGHT_WIDTH: f32 = 264.0;
 
-/// Windows narrower than this fold the right panel.
+/// Windows narrower than this fold the right panel until it is asked for.
 const NARROW: f32 = 1100.0;
 
 /// Height of the film strip in points.
@@ -53,10 +53,7 @@ impl Window {
                 .frame(panel(Margin::ZERO))
                 .show(ui, |ui| self.prompt_panel(ui));
         }
-        if self.has_side_panel()
-            && self.session.shows_side_panel
-            && ui.available_width() + LEFT_WIDTH >= NARROW
-        {
+        if self.has_side_panel() && *self.shows_side_panel(&ctx) {
             Panel::right("right")
                 .exact_size(RIGHT_WIDTH)
                 .resizable(false)
@@ -86,6 +83,14 @@ impl Window {
         self.dropped(&ctx);
         self.overlays(&ctx);
         self.note_changes(&ctx, &before);
+    }
+
+    /// Whether the right panel is open at this width; a window that is narrow remembers it for itself.
+    pub(super) fn shows_side_panel(&mut self, ctx: &egui::Context) -> &mut bool {
+        match ctx.content_rect().width() >= NARROW {
+            true => &mut self.session.shows_side_panel,
+            false => &mut self.session.shows_side_panel_when_narrow,
+        }
     }
 
     fn has_side_panel(&self) -> bool {
