@@ -5,6 +5,8 @@ use std::{fmt, ops::Range, sync::Arc};
 use burn::tensor::{DType, FloatDType, TensorData};
 use half::{bf16, f16};
 
+pub use crate::kernels::file_contents;
+
 /// Bytes that several tensors share, such as a file that is mapped into memory.
 pub type SharedBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 

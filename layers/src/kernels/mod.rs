@@ -5,7 +5,8 @@
 //! reaches the tensors' buffers; all else works on slices.
 //!
 //! This is the one module with unsafe code: instruction sets that are chosen when the program runs
-//! (`simd`), and several threads that write parts of one buffer that do not overlap (`buffer`).
+//! (`simd`), several threads that write parts of one buffer that do not overlap (`buffer`), and
+//! files of weights that kernels read as memory (`mapped_file`).
 
 #![allow(unsafe_code)]
 // A tensor that is given back is no failure, and moving it costs less than a box.
@@ -23,6 +24,7 @@ mod elementwise;
 mod flex;
 #[cfg(feature = "cpu")]
 mod gemm;
+mod mapped_file;
 #[cfg(feature = "cpu")]
 mod math;
 #[cfg(feature = "cpu")]
@@ -43,6 +45,7 @@ mod tensors;
 #[cfg(all(test, feature = "cpu"))]
 mod tests;
 
+pub use mapped_file::file_contents;
 pub(crate) use tensors::{
     Affine, StoredConvolution, StoredLinear, activate, add, attend, cat_channels, feature_map,
     geglu, nearest, run_on, tokens,

@@ -7,7 +7,6 @@ pub mod few_steps;
 pub mod files;
 pub mod folder;
 pub mod inspect;
-mod mapped_file;
 pub mod pickle;
 pub mod safetensors_file;
 pub mod single_file;

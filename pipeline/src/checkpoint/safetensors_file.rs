@@ -8,13 +8,13 @@ use std::{fs::File, path::PathBuf, sync::Arc};
 
 use burn::tensor::TensorData;
 use emberbrush_layers::{
-    stored_tensor::{SharedBytes, StoredTensor},
+    stored_tensor::{SharedBytes, StoredTensor, file_contents},
     weights::{WeightError, WeightSource},
 };
 use safetensors::tensor::Metadata;
 use thiserror::Error;
 
-use super::{mapped_file, pickle::is_pickle, tensor_file::element_type};
+use super::{pickle::is_pickle, tensor_file::element_type};
 
 /// Headers of published checkpoints stay under 1 MB; the format's own limit is 100 MB.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -70,7 +70,7 @@ impl SafetensorsFile {
         let name = path.display().to_string();
         let io = |source| SafetensorsError::Io { path: name.clone(), source };
         let file = File::open(&path).map_err(io)?;
-        let bytes = mapped_file::contents(file).map_err(io)?;
+        let bytes = file_contents(file).map_err(io)?;
         Self::new(name, bytes)
     }
 

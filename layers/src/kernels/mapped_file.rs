@@ -3,23 +3,22 @@
 //! A checkpoint is mapped, not read: the system brings its pages in when a kernel first touches
 //! them, shares them with its cache of the disk, and may drop them again where memory is short.
 
-#![allow(unsafe_code)]
-
 use std::{
     fs::File,
     io::{self, Read},
     sync::Arc,
 };
 
-use emberbrush_layers::stored_tensor::SharedBytes;
 use memmap2::Mmap;
+
+use crate::stored_tensor::SharedBytes;
 
 /// The content of a file, mapped where the file system can do that and read where it cannot.
 ///
 /// # Errors
 ///
 /// Where it cannot be read.
-pub(super) fn contents(mut file: File) -> io::Result<SharedBytes> {
+pub fn file_contents(mut file: File) -> io::Result<SharedBytes> {
     // SAFETY: the bytes are only read, as numbers of which every pattern is valid. A program that
     // writes into the file meanwhile changes weights, and one that shortens it ends this one; there
     // is no way to hold weights of many gigabytes without trusting the file. What this program
