@@ -17,6 +17,8 @@ use burn::cubecl::{
     records::{RecordLevel, RecordsConfig},
 };
 
+use crate::kernel_folder;
+
 /// Lets the GPU that this process opens next find in the folder `cache` what was the fastest on
 /// `adapter` before, and add to it. Returns whether there is nothing yet.
 ///
@@ -28,9 +30,10 @@ use burn::cubecl::{
 /// not, since a picture must not depend on where the program is started.
 pub(crate) fn keep(cache: &Path, adapter: &str) -> bool {
     let configuration = configuration(cache, adapter).override_from_env();
-    let file = cache.join(FOLDER).join(file_name(&configuration.environment.name));
+    let (folder, file) = (cache.join(FOLDER), file_name(&configuration.environment.name));
+    kernel_folder::prune(&folder, &file);
     CubeClRuntimeConfig::try_set(configuration);
-    !file.exists()
+    !folder.join(file).exists()
 }
 
 /// Where the files are in the program's cache folder.

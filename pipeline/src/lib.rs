@@ -12,6 +12,8 @@ pub mod editing;
 pub mod error;
 #[cfg(feature = "wgpu")]
 mod kernel_choice;
+#[cfg(any(feature = "wgpu", test))]
+mod kernel_folder;
 pub mod memory;
 pub mod metadata;
 pub mod output;

@@ -10,6 +10,8 @@ mod planner;
 mod predict;
 mod process;
 mod retry;
+#[cfg(test)]
+mod small_cards;
 mod workload;
 
 pub(crate) use additions::Additions;

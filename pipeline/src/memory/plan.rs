@@ -284,7 +284,7 @@ impl MemoryPlan {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
-mod tests {
+pub(super) mod tests {
     use emberbrush_text_encoder::ClipTextConfig;
     use emberbrush_unet::{ControlNetConfig, KeptTensors, UNet2DConditionConfig, config::PerLevel};
     use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig, AutoencoderTinyConfig};
@@ -294,10 +294,10 @@ mod tests {
         AdapterMemory, KeptWeights, NetworkWeights, Pass, PreviewMemory, PromptSize, RunStage,
     };
 
-    const GIB: u64 = 1 << 30;
+    pub(in crate::memory) const GIB: u64 = 1 << 30;
 
     /// Stable Diffusion 1.5, with the published numbers of parameters.
-    fn model(element_bytes: u64) -> ModelMemory {
+    pub(in crate::memory) fn model(element_bytes: u64) -> ModelMemory {
         let weights = |parameters, element_bytes| NetworkWeights {
             parameters,
             element_bytes,
@@ -328,7 +328,7 @@ mod tests {
         }
     }
 
-    fn workload(side: u32, encodes: bool) -> Workload {
+    pub(in crate::memory) fn workload(side: u32, encodes: bool) -> Workload {
         let pass = Pass { width: side, height: side, encodes };
         Workload {
             passes: vec![pass],
@@ -340,7 +340,7 @@ mod tests {
         }
     }
 
-    fn space(kernels: Kernels, gibibytes: Option<f64>) -> MemorySpace {
+    pub(in crate::memory) fn space(kernels: Kernels, gibibytes: Option<f64>) -> MemorySpace {
         let bytes = gibibytes.map(|gibibytes| (gibibytes * GIB as f64) as u64);
         let budget = bytes.map(|bytes| Budget { bytes, bound: MemoryBound::Limit });
         MemorySpace { kernels, own_bytes: 0, budget }
