@@ -8,7 +8,7 @@ usage: full_size.py make FOLDER              writes FOLDER/checkpoint (Hugging F
                                              times diffusers on two threads, f32 or bf16; prints one JSON object
        full_size.py picture FOLDER SIZE [bf16]
                                              times a whole picture of 20 steps in diffusers, loaded before
-       full_size.py cpp FOLDER SIZE          times stable-diffusion.cpp (PyPI cyllama) on single.safetensors
+       full_size.py cpp FOLDER SIZE [STEPS]  times stable-diffusion.cpp (PyPI cyllama) on single.safetensors, in f16
 
 Needs tests/fixtures/requirements.txt. For `time`, nothing else may run.
 """
@@ -191,8 +191,7 @@ def picture(folder, size, dtype):
     show({"size": size, "dtype": str(dtype).removeprefix("torch."), "picture_s": seconds, "peak_rss_mb": peak})
 
 
-def cpp(folder, size):
-    steps = 3
+def cpp(folder, size, steps):
     done = subprocess.run(
         [os.path.join(os.path.dirname(sys.executable), "cyllama"), "sd", "txt2img", "--model", f"{folder}/single.safetensors",
          "-p", "a photo of a cat", "--output", f"{folder}/cyllama.png",
@@ -228,7 +227,7 @@ else:
     if command == "picture":
         picture(folder, int(rest[0]), dtype)
     elif command == "cpp":
-        cpp(folder, int(rest[0]))
+        cpp(folder, int(rest[0]), int(rest[1]) if len(rest) > 1 else 3)
     else:
         runs = [int(word) for word in rest[1:] if word.isdigit()]
         measure(folder, int(rest[0]), dtype, runs[0] if runs else 5)

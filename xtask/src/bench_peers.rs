@@ -10,10 +10,11 @@ use std::{
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::Instant,
 };
 
 use serde_json::{Value, json};
+
+use crate::timed_picture::timed_picture;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -23,8 +24,18 @@ pub(crate) struct Options {
     python: String,
     program: PathBuf,
     rounds: u32,
+    /// How often a stage is measured in each turn, after once to warm up.
+    runs: u32,
     sides: Vec<u32>,
-    parts: Vec<String>,
+    parts: Vec<Part>,
+}
+
+/// What is measured in one turn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Part {
+    name: String,
+    /// Pixels, where not all sides are measured.
+    side: Option<u32>,
 }
 
 pub(crate) const USAGE: &str = "\
@@ -33,17 +44,20 @@ cargo xtask bench-peers FOLDER [OPTIONS]  times Emberbrush and its peers on a ch
     --program FILE    the program [default: target/release/emberbrush]
     --python FILE     a Python with tests/fixtures/requirements.txt [default: python3]
     --rounds N        how often each takes its turn [default: 5; 0 shows what was measured before]
+    --runs N          how often a stage is measured in a turn, after once to warm up [default: 2]
     --side N          pixels; may be given again [default: 256 and 512]
-    --part NAME       stages-f32, stages-bf16, picture-f32, picture-bf16 or cpp; may be given again
-                      [default: all but cpp]
+    --part NAME[@N]   stages-f32, stages-bf16, picture-f32, picture-bf16, cpp or cpp-picture, at one
+                      side alone with @N; may be given again [default: all but the last two]
     --results FILE    JSON lines that runs are appended to [default: FOLDER/peers.jsonl]";
 
 /// The parts of a comparison, in the order of their rounds.
-const PARTS: [&str; 5] = ["stages-f32", "stages-bf16", "picture-f32", "picture-bf16", "cpp"];
+const PARTS: [&str; 6] =
+    ["stages-f32", "stages-bf16", "picture-f32", "picture-bf16", "cpp", "cpp-picture"];
 
 /// The columns of the table: a name in the runs, and one for people.
-const COLUMNS: [(&str, &str); 6] = [
+const COLUMNS: [(&str, &str); 7] = [
     ("load_s", "load"),
+    ("first_step_s", "start to first step"),
     ("text_s", "text encoding"),
     ("unet_step_s", "UNet step"),
     ("vae_decode_s", "VAE decoding"),
@@ -62,6 +76,7 @@ impl Options {
             python: "python3".to_owned(),
             program: PathBuf::from("target/release/emberbrush"),
             rounds: 5,
+            runs: 2,
             sides: Vec::new(),
             parts: Vec::new(),
         };
@@ -73,9 +88,9 @@ impl Options {
                 "--python" => options.python = value,
                 "--results" => options.results = PathBuf::from(value),
                 "--rounds" => options.rounds = number()?,
+                "--runs" => options.runs = number()?,
                 "--side" => options.sides.push(number()?),
-                "--part" if PARTS.contains(&value.as_str()) => options.parts.push(value),
-                "--part" => return Err(format!("no such part: {value}")),
+                "--part" => options.parts.push(Part::parse(&value)?),
                 _ => return Err(format!("no such option: {word}")),
             }
         }
@@ -83,9 +98,33 @@ impl Options {
             options.sides = vec![256, 512];
         }
         if options.parts.is_empty() {
-            options.parts = PARTS[..4].iter().map(|&part| part.to_owned()).collect();
+            options.parts = PARTS[..4].iter().copied().map(Part::at_all_sides).collect();
         }
         Ok(options)
+    }
+}
+
+impl Part {
+    fn at_all_sides(name: &str) -> Self {
+        Self { name: name.to_owned(), side: None }
+    }
+
+    /// Reads `NAME` or `NAME@SIDE`.
+    fn parse(word: &str) -> Result<Self, String> {
+        let (name, side) = match word.split_once('@') {
+            Some((name, side)) => {
+                (name, Some(side.parse().map_err(|_| format!("--part {word}: no number"))?))
+            }
+            None => (word, None),
+        };
+        if !PARTS.contains(&name) {
+            return Err(format!("no such part: {name}"));
+        }
+        Ok(Self { side, ..Self::at_all_sides(name) })
+    }
+
+    fn sides(&self, all: &[u32]) -> Vec<u32> {
+        self.side.map_or_else(|| all.to_vec(), |side| vec![side])
     }
 }
 
@@ -102,32 +141,35 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
         fs::create_dir_all(&options.folder).map_err(|error| format!("{folder}: {error}"))?;
         finished(&mut python(&["make", &folder]))?;
     }
+    let needs_single = options.parts.iter().any(|part| part.name.starts_with("cpp"));
+    if needs_single && options.rounds > 0 && !options.folder.join("single.safetensors").is_file() {
+        finished(&mut python(&["single", &folder]))?;
+    }
+    let runs = options.runs.to_string();
     for round in 1..=options.rounds {
-        for &side in &options.sides {
-            for part in &options.parts {
+        for part in &options.parts {
+            for side in part.sides(&options.sides) {
                 let side_word = side.to_string();
-                let (kind, dtype) = part.split_once('-').unwrap_or((part, "f32"));
-                let mut runs = Vec::new();
-                match kind {
-                    "stages" => {
-                        let words = ["time", &folder, &side_word, dtype, "2"];
-                        runs.push(("emberbrush", ours(options, side, dtype)?));
-                        runs.push(("diffusers", object(&mut python(&words))?));
+                let (kind, dtype) = part.name.split_once('-').unwrap_or((&part.name, "f32"));
+                let peer = |command: &str, options: &[&str]| {
+                    let words = [&[command, &folder, &side_word], options].concat();
+                    object(&mut python(&words))
+                };
+                let measured = match kind {
+                    "stages" => vec![
+                        ("emberbrush", ours(options, side, dtype)?),
+                        ("diffusers", peer("time", &[dtype, &runs])?),
+                    ],
+                    "picture" => vec![
+                        ("emberbrush", our_picture(options, side, dtype)?),
+                        ("diffusers", peer("picture", &[dtype])?),
+                    ],
+                    _ if dtype == "picture" => {
+                        vec![("stable-diffusion.cpp", peer("cpp", &["20"])?)]
                     }
-                    "picture" => {
-                        let words = ["picture", &folder, &side_word, dtype];
-                        runs.push(("emberbrush", our_picture(options, side, dtype)?));
-                        runs.push(("diffusers", object(&mut python(&words))?));
-                    }
-                    _ => {
-                        if !options.folder.join("single.safetensors").is_file() {
-                            finished(&mut python(&["single", &folder]))?;
-                        }
-                        let words = ["cpp", &folder, &side_word];
-                        runs.push(("stable-diffusion.cpp", object(&mut python(&words))?));
-                    }
-                }
-                for (program, mut run) in runs {
+                    _ => vec![("stable-diffusion.cpp", peer("cpp", &["3"])?)],
+                };
+                for (program, mut run) in measured {
                     run["program"] = json!(program);
                     run["round"] = json!(round);
                     append(&options.results, &run)?;
@@ -141,20 +183,23 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
 
 /// The stages of this program.
 fn ours(options: &Options, side: u32, dtype: &str) -> Result<Value, String> {
-    let mut run = object(&mut program(options, "bench", side, dtype, &["--steps", "2"]))?;
+    let runs = options.runs.to_string();
+    let mut run = object(&mut program(options, "bench", side, dtype, &["--steps", &runs]))?;
     run["size"] = json!(side);
     run["dtype"] = json!(dtype);
     Ok(run)
 }
 
-/// A whole picture, from the start of the program to the file.
+/// A whole picture, from the start of the program to its end.
 fn our_picture(options: &Options, side: u32, dtype: &str) -> Result<Value, String> {
     let picture = options.folder.join("picture.png").display().to_string();
     let words = ["a photo of a cat", "--steps", "20", "--output", &picture];
-    let started = Instant::now();
-    finished(&mut program(options, "generate", side, dtype, &words))?;
-    let seconds = started.elapsed().as_secs_f64();
-    Ok(json!({ "size": side, "dtype": dtype, "picture_s": seconds }))
+    let mut command = program(options, "generate", side, dtype, &words);
+    eprintln!("{command:?}");
+    let mut run = timed_picture(&mut command)?;
+    run["size"] = json!(side);
+    run["dtype"] = json!(dtype);
+    Ok(run)
 }
 
 fn program(options: &Options, command: &str, side: u32, dtype: &str, words: &[&str]) -> Command {
@@ -268,15 +313,24 @@ mod tests {
         }
         let table = table(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        assert!(table.contains("| emberbrush, f32, 256² | – | – | 2.00 | – | – | – |"), "{table}");
-        assert!(table.contains("| diffusers, f32, 256² | – | – | 5.00 (2.50×) |"), "{table}");
+        assert!(
+            table.contains("| emberbrush, f32, 256² | – | – | – | 2.00 | – | – | – |"),
+            "{table}"
+        );
+        assert!(table.contains("| diffusers, f32, 256² | – | – | – | 5.00 (2.50×) |"), "{table}");
     }
 
     #[test]
     fn options_that_are_not_understood_are_named() {
         let parse = |words: &str| Options::parse(words.split(' ').map(str::to_owned));
         assert_eq!(parse("here --rounds 2").unwrap().rounds, 2);
-        assert_eq!(parse("here --part cpp").unwrap().parts, ["cpp"]);
+        let parts = |words: &str| parse(words).unwrap().parts;
+        assert_eq!(parts("here --part cpp"), [Part::at_all_sides("cpp")]);
+        let at_256 = parts("here --part picture-f32@256");
+        assert_eq!(at_256[0].name, "picture-f32");
+        assert_eq!(at_256[0].sides(&[512, 1024]), [256]);
+        assert_eq!(parts("here")[0].sides(&[512, 1024]), [512, 1024]);
+        assert!(parse("here --part cpp@large").unwrap_err().contains("cpp@large"));
         assert!(parse("here --rounds two").unwrap_err().contains("two"));
         assert!(parse("here --rouds 2").unwrap_err().contains("--rouds"));
         assert!(parse("here --part all").unwrap_err().contains("all"));

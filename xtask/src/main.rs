@@ -1,30 +1,44 @@
 //! `cargo xtask COMMAND`: what is done to the project itself.
 
 mod bench_peers;
+mod count_instructions;
+mod timed_picture;
 
 use std::process::{Command, ExitCode};
 
 const USAGE: &str = "\
-cargo xtask screenshots [SCREEN]          draws the screens of docs/screens anew";
+cargo xtask screenshots [SCREEN]          draws the screens of docs/screens anew
+cargo xtask count-instructions [--accept] compares what the kernels of the CPU execute with
+                                          layers/examples/run_kernel/instructions.json, or writes it";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("screenshots") => screenshots(arguments.next()),
-        Some("bench-peers") => {
-            let done = bench_peers::Options::parse(arguments)
+        Some("bench-peers") => exit_code(
+            bench_peers::Options::parse(arguments)
                 .map_err(|error| format!("{error}\n{}", bench_peers::USAGE))
-                .and_then(|options| bench_peers::run(&options));
-            match done {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    eprintln!("{error}");
-                    ExitCode::FAILURE
-                }
-            }
-        }
-        _ => {
-            eprintln!("{USAGE}\n{}", bench_peers::USAGE);
+                .and_then(|options| bench_peers::run(&options)),
+        ),
+        Some("count-instructions") => match (arguments.next().as_deref(), arguments.next()) {
+            (None, _) => exit_code(count_instructions::compare()),
+            (Some("--accept"), None) => exit_code(count_instructions::accept()),
+            _ => usage(),
+        },
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}\n{}", bench_peers::USAGE);
+    ExitCode::FAILURE
+}
+
+fn exit_code(done: Result<(), String>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
