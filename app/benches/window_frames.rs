@@ -113,6 +113,8 @@ fn forming(screen: &mut Screen) {
     for _ in 0..FORMING {
         screen.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
     }
+    // Each key that is pressed or let go is a frame of its own here.
+    screen.step();
     let mut frames = Vec::new();
     while window(screen).results().pictures.len() < FORMING {
         frames.push(frame(screen));
