@@ -165,7 +165,7 @@ fn what_cannot_be_done_is_refused() {
     refuse(&["--init", "image.png", "--strength", "0"], &["strength", "above 0"]);
     refuse(&["--init", "image.png", "--strength", "1.5"], &["strength"]);
     refuse(&["--init", "image.png", "--strength", "nan"], &["strength"]);
-    refuse(&["--init", "image.png", "--strength", "0.1"], &["leaves nothing to do"]);
+    refuse(&["--init", "image.png", "--strength", "0.1"], &["steps is made", "raise the strength"]);
     refuse(&["--init", "image.png", "--width", "60"], &["multiple of 8"]);
     refuse(&["--init", "image.png", "--mask", "mask.png", "--mask-grow=-60"], &["mask is empty"]);
     refuse(

@@ -197,12 +197,24 @@ impl ModelMemory {
         Self { adapters, preview, ..self }
     }
 
-    /// What merged weights take beside those of the files; on a GPU they replace them.
-    pub(super) fn merged_bytes(&self, elements: u64) -> u64 {
-        match self.kept {
-            KeptWeights::AsStored => elements.saturating_mul(F32_BYTES),
-            KeptWeights::Converted => 0,
+    /// What adapters take in the text encoders and in the rest. On a CPU merged weights are held in
+    /// f32 and the adapters' files are mapped; the pages that merged weights have in the checkpoint's
+    /// file are not read again, and the system takes them back. On a GPU they are in its place.
+    pub(super) fn merged_bytes(&self) -> (u64, u64) {
+        let AdapterMemory { text_elements, unet_elements, file_bytes, .. } = self.adapters;
+        if self.kept == KeptWeights::Converted {
+            return (0, 0);
         }
+        let beyond = |elements: u64, networks: &[NetworkWeights]| {
+            let sum = |of: fn(&NetworkWeights) -> u64| networks.iter().map(of).sum::<u64>();
+            let (stored, parameters) =
+                (sum(|weights| weights.kept_bytes), sum(|weights| weights.parameters));
+            let replaced =
+                u128::from(elements) * u128::from(stored) / u128::from(parameters.max(1));
+            elements.saturating_mul(F32_BYTES).saturating_sub(replaced as u64)
+        };
+        let text: Vec<_> = self.text.iter().map(|(_, weights)| *weights).collect();
+        (beyond(text_elements, &text), beyond(unet_elements, &[self.unet]) + file_bytes)
     }
 
     /// Bytes of the decoder of previews.

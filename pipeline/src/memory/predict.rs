@@ -9,10 +9,7 @@ use emberbrush_layers::{
 };
 use serde::Serialize;
 
-use super::{
-    AdapterMemory, Enlargement, KeptWeights, MemorySettings, ModelMemory, Pass, PromptSize,
-    TextEncoderUse, Workload,
-};
+use super::{Enlargement, MemorySettings, ModelMemory, Pass, PromptSize, TextEncoderUse, Workload};
 use crate::{editing::TILE, request::LATENT_CELL};
 
 /// Bytes of an f32.
@@ -128,14 +125,10 @@ impl Run<'_> {
         stage(RunStage::Load, (0, 0), text + networks, conversion);
         networks += model.preview_bytes();
         if !model.adapters.is_empty() {
-            let AdapterMemory { text_elements, unet_elements, largest, file_bytes } =
-                model.adapters;
-            text += model.merged_bytes(text_elements);
-            networks += model.merged_bytes(unet_elements);
-            if model.kept == KeptWeights::AsStored {
-                networks += file_bytes;
-            }
-            let merging = largest.saturating_mul(MERGED_COPIES * F32_BYTES);
+            let (in_text, elsewhere) = model.merged_bytes();
+            text += in_text;
+            networks += elsewhere;
+            let merging = model.adapters.largest.saturating_mul(MERGED_COPIES * F32_BYTES);
             stage(RunStage::MergeAdapters, (0, 0), text + networks, merging);
         }
         stage(RunStage::EncodePrompt, (0, 0), text + networks, self.encode_prompts());

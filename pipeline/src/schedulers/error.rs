@@ -58,10 +58,11 @@ pub enum SchedulerError {
     #[error("scheduler_config.json: {0}")]
     Json(#[from] serde_json::Error),
     /// A start so late that no step is left.
-    #[error("skipping {skipped} of {steps} steps leaves nothing to do")]
+    #[error(
+        "with this strength none of {steps} steps is made; raise the strength, or the number of \
+         steps"
+    )]
     NothingLeft {
-        /// The steps to skip.
-        skipped: usize,
         /// The steps of the run.
         steps: usize,
     },

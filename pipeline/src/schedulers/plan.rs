@@ -147,7 +147,7 @@ impl Plan {
         self.step_of
             .iter()
             .position(|&other| other == step)
-            .ok_or(SchedulerError::NothingLeft { skipped: step, steps: self.steps })
+            .ok_or(SchedulerError::NothingLeft { steps: self.steps })
     }
 
     pub(super) fn level(&self, evaluation: usize) -> NoiseLevel {
