@@ -44,10 +44,10 @@ impl RunSavings {
             _ if is_deep || !cache.has_deep_features() => DeepFeatures::Kept,
             _ => DeepFeatures::Reused,
         };
-        let is_reused =
-            reuse_cross_attention_after < 1.0 && share.is_after(reuse_cross_attention_after);
-        let cross_attention =
-            if is_reused { CrossAttention::Reused } else { CrossAttention::Computed };
+        let cross_attention = match share.is_after(reuse_cross_attention_after) {
+            true => CrossAttention::Reused,
+            false => CrossAttention::Computed,
+        };
         BatchSavings { savings: Savings { deep_features, cross_attention, token_merging }, cache }
     }
 }
