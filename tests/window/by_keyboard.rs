@@ -42,7 +42,7 @@ fn focused(screen: &Screen<'_>) -> Option<String> {
     screen
         .query_all(by().predicate(|node| node.is_focused() && node.is_focused_in_tree()))
         .map(|node| format!("{:?}", node.accesskit_node().id()))
-        .last()
+        .next_back()
 }
 
 /// Fails where Tab does not come to a control of the screen.
