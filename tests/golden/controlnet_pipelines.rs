@@ -13,6 +13,7 @@ use emberbrush_pipeline::{
     progress::ProgressEvent,
     request::{Control, GenerationRequest, Mode},
     rng::{NoiseGenerator, RngSource},
+    schedulers::Sampler,
 };
 use emberbrush_tests::{
     CheckpointFolder, Golden, PIPELINE_TOLERANCE, assert_close, checkpoint, controlnet,
@@ -117,13 +118,26 @@ impl Bench {
     }
 
     fn latents(&self, pipeline: &mut DiffusionPipeline, request: &GenerationRequest) -> Tensor<4> {
+        self.latents_telling(pipeline, request, &mut |_| {})
+    }
+
+    fn latents_telling(
+        &self,
+        pipeline: &mut DiffusionPipeline,
+        request: &GenerationRequest,
+        tell: &mut dyn FnMut(ProgressEvent),
+    ) -> Tensor<4> {
         let device = pipeline.device().device.clone();
         let mut generator = NoiseGenerator::new(RngSource::Torch, request.seed);
         let noise = &mut |shape: [usize; 4]| generator.normal(shape, &device);
         let (input, maps) = (self.input(request), self.maps());
         let control_maps = if request.control.0.is_empty() { &[][..] } else { &maps };
         let member = GroupMember { request, input: input.as_ref(), control_maps, noise };
-        pipeline.generate_latents(&mut [member], &mut |_| ControlFlow::Continue(())).unwrap()
+        let on_event = &mut |event| {
+            tell(event);
+            ControlFlow::Continue(())
+        };
+        pipeline.generate_latents(&mut [member], on_event).unwrap()
     }
 
     fn edited(&self, pipeline: &mut DiffusionPipeline, request: &GenerationRequest) -> Vec<u8> {
@@ -150,6 +164,35 @@ fn runs_equal_those_of_diffusers() {
         let image = bench.edited(&mut pipeline, &request);
         let furthest = furthest(&image, &bench.golden.bytes(&format!("{name}.image_u8")));
         assert!(furthest <= 1, "{name}: {furthest} grey levels");
+    }
+}
+
+/// What ControlNets add is kept with the rest of the UNet's deep part.
+#[test]
+fn controlnets_are_run_with_the_deep_part() {
+    let bench = Bench::of("two");
+    let mut pipeline = bench.pipeline();
+    let mut request = GenerationRequest { sampler: Sampler::Ddim, ..bench.request() };
+    let mut blocks = |request: &GenerationRequest| {
+        let (mut of_steps, mut now) = (Vec::new(), 0);
+        bench.latents_telling(&mut pipeline, request, &mut |event| match event {
+            ProgressEvent::Checkpoint => now += 1,
+            ProgressEvent::Step { .. } => of_steps.push(std::mem::take(&mut now)),
+            // What comes before the steps asks too.
+            _ => now = 0,
+        });
+        of_steps
+    };
+    let whole = blocks(&request);
+    request.fewer_operations.deep_cache = 2;
+    let halved = blocks(&request);
+    assert!(whole.len() > 2 && halved.len() == whole.len(), "{whole:?}");
+    for (step, (halved, whole)) in halved.iter().zip(&whole).enumerate() {
+        match step % 2 {
+            0 => assert_eq!(halved, whole, "step {step}"),
+            // The beginning, a residual block, a transformer and the end.
+            _ => assert_eq!(*halved, 4, "step {step}"),
+        }
     }
 }
 

@@ -155,11 +155,10 @@ impl Rows {
     /// Adds a sample whose tokens are merged into others or remain. Its rows begin at `first`, those
     /// that remain at `first_kept`.
     fn add_sample(&mut self, into: &[Option<usize>], first: usize, first_kept: usize) {
-        let mut place = first_kept;
         let mut place_of = vec![0; into.len()];
-        for (token, _) in into.iter().enumerate().filter(|(_, into)| into.is_none()) {
+        let remaining = (0..into.len()).filter(|&token| into[token].is_none());
+        for (place, token) in (first_kept..).zip(remaining) {
             place_of[token] = place;
-            place += 1;
             self.kept.push(first + token);
             self.counts.push(1);
         }

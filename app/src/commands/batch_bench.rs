@@ -15,7 +15,8 @@ use emberbrush_pipeline::{
 use serde_json::{Map, json};
 
 use crate::{
-    cli::{BenchArguments, Defaults},
+    cli::BenchArguments,
+    commands::bench,
     interruption::Interruption,
     model,
     report::{self, println},
@@ -32,13 +33,7 @@ pub(crate) fn run(
     interruption: &Interruption,
 ) -> anyhow::Result<()> {
     let (mut pipeline, _) = model::load(&arguments.model)?;
-    let base = Defaults { checkpoint: pipeline.defaults(), random_seed: 0 }.request();
-    let base = GenerationRequest {
-        width: arguments.width.unwrap_or(base.width),
-        height: arguments.height.unwrap_or(base.height),
-        steps: arguments.steps,
-        ..base
-    };
+    let base = bench::picture(arguments, pipeline.defaults());
     let jobs: Vec<Job> = (0..pictures as usize)
         .map(|index| {
             let prompt = format!("a {} number {index}", SUBJECTS[index % SUBJECTS.len()]);

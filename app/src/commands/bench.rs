@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use emberbrush_pipeline::{
-    diffusion::{Denoising, DiffusionPipeline},
+    diffusion::{CheckpointDefaults, Denoising, DiffusionPipeline},
     error::PipelineError,
     memory,
     request::GenerationRequest,
@@ -13,7 +13,7 @@ use emberbrush_pipeline::{
 use serde_json::json;
 
 use crate::{
-    cli::BenchArguments,
+    cli::{BenchArguments, Defaults},
     commands::{batch_bench, savings_bench},
     interruption::Interruption,
     model,
@@ -87,6 +87,20 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
         }
     }
     Ok(())
+}
+
+/// A picture as the checkpoint recommends it, of the size and the steps that are asked for.
+pub(super) fn picture(
+    arguments: &BenchArguments,
+    checkpoint: CheckpointDefaults,
+) -> GenerationRequest {
+    let base = Defaults { checkpoint, random_seed: 0 }.request();
+    GenerationRequest {
+        width: arguments.width.unwrap_or(base.width),
+        height: arguments.height.unwrap_or(base.height),
+        steps: arguments.steps,
+        ..base
+    }
 }
 
 fn measure(

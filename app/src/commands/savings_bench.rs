@@ -10,7 +10,8 @@ use emberbrush_pipeline::{
 use serde_json::json;
 
 use crate::{
-    cli::{BenchArguments, Defaults},
+    cli::BenchArguments,
+    commands::bench,
     interruption::Interruption,
     model,
     report::{object, println},
@@ -87,13 +88,7 @@ pub(crate) fn run(
     interruption: &Interruption,
 ) -> anyhow::Result<()> {
     let (mut pipeline, _) = model::load(&arguments.model)?;
-    let base = Defaults { checkpoint: pipeline.defaults(), random_seed: 0 }.request();
-    let base = GenerationRequest {
-        width: arguments.width.unwrap_or(base.width),
-        height: arguments.height.unwrap_or(base.height),
-        steps: arguments.steps,
-        ..base
-    };
+    let base = bench::picture(arguments, pipeline.defaults());
     let ways = ways();
     let mut found: Vec<(Distance, Vec<f64>)> =
         ways.iter().map(|_| (Distance::default(), Vec::new())).collect();
