@@ -1,7 +1,10 @@
 //! What is added to a checkpoint and to a prompt's meaning: LoRAs, embeddings, ControlNets, another
 //! autoencoder, and the settings that are folded away.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
+};
 
 use egui::{Key, OutputCommand, accesskit::Role};
 use emberbrush::{
@@ -206,16 +209,21 @@ fn keys_of_a_lora_that_have_no_use_are_told_with_details_to_copy() {
     let keys = ["lora_unet_a".to_owned(), "lora_unet_b".to_owned()];
     let unused = UnusedKeys { path: "loras/ink.safetensors".to_owned(), keys: keys.to_vec() };
     *studio.control.unused_keys.lock().unwrap() = Some(unused);
-    generate(&mut screen);
-    // A note has its place from its second frame on.
-    screen.run_steps(4);
-    screen.get_by_label("ink.safetensors: 2 keys change nothing in this model");
+    // The note is there for a number of frames only.
+    studio.control.holds_before_steps.store(true, Ordering::Relaxed);
+    ctrl(&mut screen, Key::Enter);
+    wait(&mut screen, |screen| {
+        screen.query_by_label("ink.safetensors: 2 keys change nothing in this model").is_some()
+    });
+    screen.run_steps(2);
     screen.get_by_label("Copy details").click();
     screen.step();
     let copied = screen.output().platform_output.commands.iter().any(|command| {
         matches!(command, OutputCommand::CopyText(text) if text == "lora_unet_a\nlora_unet_b")
     });
     assert!(copied, "{:?}", screen.output().platform_output.commands);
+    studio.control.holds_before_steps.store(false, Ordering::Relaxed);
+    wait(&mut screen, |screen| window(screen).queue().open_count() == 0);
     assert_eq!(studio.files().len(), 1, "the picture is made all the same");
 }
 
