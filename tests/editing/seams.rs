@@ -79,6 +79,9 @@ fn along_border(image: &RgbImage, [left, top, right, bottom]: [u32; 4]) -> f64 {
     means.fold(0.0, f64::max)
 }
 
+/// What is compared at a rectangle's border, by its name.
+type Measure = (&'static str, fn(&RgbImage, [u32; 4]) -> f64);
+
 /// Fills a part of each photograph and compares what lies on both sides of its border. The pictures
 /// go to the folder `EMBERBRUSH_SEAMS` where one is named.
 fn fill(pipeline: &mut DiffusionPipeline, strength: f64, prompt: &str) {
@@ -109,8 +112,7 @@ fn fill(pipeline: &mut DiffusionPipeline, strength: f64, prompt: &str) {
         let filled = editing::edit(pipeline, &request, Some(&sources), 0, go_on).unwrap().picture;
         assert_eq!(sources.recount(&filled).unwrap().changed, 0, "{name}");
         let (photo, filled) = (photo.pixels.to_rgb8(), filled.pixels.to_rgb8());
-        let measures: [(&str, fn(&RgbImage, [u32; 4]) -> f64); 2] =
-            [("across", across_border), ("along", along_border)];
+        let measures: [Measure; 2] = [("across", across_border), ("along", along_border)];
         for (place, measure) in measures {
             let (before, after) = (measure(&photo, border), measure(&filled, border));
             let what = format!("{}, {name}, strength {strength}, {place}", pipeline.name());

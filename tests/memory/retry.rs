@@ -206,10 +206,10 @@ fn a_job_set_loses_no_picture() {
         let (denoising, steps) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let on_event = |event: RunEvent<'_>| {
             match event {
-                RunEvent::Progress(ProgressEvent::Step { .. }) => {
-                    if denoising.fetch_add(1, Ordering::Relaxed) < failures {
-                        panic!("out of device memory allocating 4194304 bytes");
-                    }
+                RunEvent::Progress(ProgressEvent::Step { .. })
+                    if denoising.fetch_add(1, Ordering::Relaxed) < failures =>
+                {
+                    panic!("out of device memory allocating 4194304 bytes");
                 }
                 RunEvent::Progress(ProgressEvent::SteppedDown(_)) => {
                     steps.fetch_add(1, Ordering::Relaxed);

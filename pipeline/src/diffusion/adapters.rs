@@ -39,12 +39,15 @@ impl Merged {
     }
 }
 
+/// Adapters that were found, with their files.
+type OpenLoras = Vec<(FoundLora, Arc<LoraFile>)>;
+
 /// The adapters of a loaded checkpoint.
 #[derive(Debug, Default)]
 pub(super) struct Adapters {
     folders: AdapterFolders,
     /// What was merged last, with the files of it.
-    loras: Vec<(FoundLora, Arc<LoraFile>)>,
+    loras: OpenLoras,
     /// Weights that a merge which failed may have changed or not.
     unsure: BTreeMap<AdaptedNetwork, BTreeSet<String>>,
     /// Read when the first adapter is merged.
@@ -112,10 +115,7 @@ impl DiffusionPipeline {
     }
 
     /// Opens adapters and finds what they change.
-    fn read_adapters(
-        &self,
-        found: Vec<FoundLora>,
-    ) -> Result<(Vec<(FoundLora, Arc<LoraFile>)>, Merge), PipelineError> {
+    fn read_adapters(&self, found: Vec<FoundLora>) -> Result<(OpenLoras, Merge), PipelineError> {
         let mut loras = Vec::with_capacity(found.len());
         for lora in found {
             let file = self.adapters.open(&lora.file)?;
