@@ -210,6 +210,8 @@ def cpp(folder, size, steps):
         "load_s": seconds(r"loading tensors completed, taking ([\d.]+)s"),
         "text_s": seconds(r"get_learned_condition completed, taking ([\d.]+)"),
         "unet_step_s": sampled and sampled / steps,
+        # After loading, as in diffusers.
+        "picture_s": seconds(r"generate_image completed in ([\d.]+)s") if steps == 20 else None,
         "vae_decode_s": seconds(r"decode_first_stage completed, taking ([\d.]+)s"),
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6,
     })
