@@ -18,7 +18,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizerFast
 
 from captions import KOREAN_STYLES, article
-from compositions import Painter, load_pictures, part, plan
+from compositions import Painter, known, load_pictures, part, plan
 from sampling import BETAS
 from settings import COLOUR_NAMES
 from tokenizer import learned_merges, load_tokenizer
@@ -93,9 +93,7 @@ def main():
     vae = AutoencoderKL.from_pretrained(model / "vae").float().eval().requires_grad_(False).to(device)
     teacher = CLIPTextModel.from_pretrained(model / "text_encoder").float().eval().requires_grad_(False).to(device)
     old = load_tokenizer(model / "tokenizer")
-    pictures, entries = load_pictures(work, vae.config.sample_size)
-    kept = [i for i, e in enumerate(entries) if e["weight"] >= 2 and e["style"] in ("3d", "flat")]
-    pictures, entries = pictures[kept], [entries[i] for i in kept]
+    pictures, entries = known(*load_pictures(work, vae.config.sample_size), ("3d", "flat"))
     meaning = dictionary(entries)
     taught = work / "taught"
     new = extend_tokenizer(model / "tokenizer", taught / "tokenizer", sorted(meaning))

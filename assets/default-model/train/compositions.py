@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from captions import CORNERS, caption
-from settings import COLOUR_NAMES, COLOURS, STYLES, TOKENS
+from settings import COLOUR_NAMES, COLOURS, STYLES
 
 SLOTS = 4
 CAPTIONS = 6  # ways to ask for each scene
@@ -44,6 +44,12 @@ def load_pictures(folder: Path, size: int) -> tuple[torch.Tensor, list[dict]]:
 
     with ThreadPoolExecutor() as pool:
         return torch.from_numpy(np.stack(list(pool.map(decode, files)))), entries
+
+
+def known(pictures: torch.Tensor, entries: list[dict], styles: tuple[str, ...]) -> tuple[torch.Tensor, list[dict]]:
+    """Of these pictures the things that things.toml names, in some styles."""
+    kept = [i for i, e in enumerate(entries) if e["weight"] >= 2 and e["style"] in styles]
+    return pictures[kept], [entries[i] for i in kept]
 
 
 def held_out(*words: str) -> bool:
@@ -137,7 +143,7 @@ def scene(things: Things, random: Random, single: bool = False) -> dict:
 def plan(entries: list[dict], tokenizer, count: int, seed: int, single: bool = False) -> dict[str, torch.Tensor]:
     """`count` scenes: pictures (count, 4), -1 where a slot is empty; places (count, 4, 4); ground (count, 7), the kind
     and two colours; labels (count, 3), thing, style and colour, -1 where there is more than one; tokens
-    (count, CAPTIONS, TOKENS)."""
+    (count, CAPTIONS, tokens), as many as the tokenizer takes."""
     random, things = Random(seed), Things(entries)
     pictures, places = np.full((count, SLOTS), -1, np.int64), np.zeros((count, SLOTS, 4), np.float32)
     grounds, labels, captions = np.zeros((count, 7), np.float32), np.full((count, 3), -1, np.int64), []
@@ -158,8 +164,8 @@ def plan(entries: list[dict], tokenizer, count: int, seed: int, single: bool = F
             captions += [caption(made, random) for _ in range(CAPTIONS)]
     result = {"pictures": pictures, "places": places, "grounds": grounds, "labels": labels}
     if tokenizer:
-        ids = tokenizer(captions, padding="max_length", truncation=True, max_length=TOKENS).input_ids
-        result["tokens"] = np.array(ids, np.int64).reshape(count, CAPTIONS, TOKENS)
+        ids = tokenizer(captions, padding="max_length", truncation=True).input_ids
+        result["tokens"] = np.array(ids, np.int64).reshape(count, CAPTIONS, -1)
     return {k: torch.from_numpy(v) for k, v in result.items()}
 
 

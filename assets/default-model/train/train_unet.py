@@ -1,10 +1,13 @@
 """Trains the text encoder and the UNet together.
 
 usage: python train_unet.py WORK_FOLDER --minutes 6 [--device cuda] [--preset small] [--from 0 --to 1] [--compile]
+                            [--start MODEL_FOLDER] [--known 3d,flat] [--rate 4e-4]
 
 WORK_FOLDER holds pictures.zip, pictures.json, vae/ and tokenizer/. Averaged weights go to WORK_FOLDER/checkpoint, from
 which a further run goes on; sample sheets to WORK_FOLDER/samples. `--from` and `--to` say which part of the whole
-training this run is, so that the learning rate of a training in several runs falls once.
+training this run is, so that the learning rate of a training in several runs falls once. `--start` copies weights,
+autoencoder and tokenizer of an exported model into WORK_FOLDER first, to teach that model more; `--known` shows it the
+things of things.toml alone, in the styles named.
 """
 import shutil
 import time
@@ -15,7 +18,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from compositions import CAPTIONS, Painter, load_pictures, part, plan
+from compositions import CAPTIONS, Painter, known, load_pictures, part, plan
 from sampling import BETAS, draw
 from settings import TOKENS
 from tokenizer import load_tokenizer
@@ -60,6 +63,14 @@ def encode(scenes: dict, painter: Painter, vae: AutoencoderKL, device: str) -> t
     return torch.cat(result)
 
 
+def start_from(model: Path, folder: Path):
+    """The parts of a model, in float32 where they are trained, where a training finds them."""
+    UNet2DConditionModel.from_pretrained(model / "unet").float().save_pretrained(folder / "checkpoint/unet")
+    CLIPTextModel.from_pretrained(model / "text_encoder").float().save_pretrained(folder / "checkpoint/text_encoder")
+    for name in ("vae", "tokenizer"):
+        shutil.copytree(model / name, folder / name, dirs_exist_ok=True)
+
+
 def save(folder: Path, unet, text_encoder):
     """Written beside and moved, so that a break leaves the old checkpoint or the new one."""
     part_written = folder / "checkpoint.new"
@@ -85,12 +96,20 @@ def main():
         parser.add_argument("--compile", action="store_true", help="compile the UNet first: a minute, then faster steps")
         parser.add_argument("--scenes", type=int, default=0, help="another number of scenes, to try things out")
         parser.add_argument("--save-minutes", type=float, default=5)
+        parser.add_argument("--start", type=Path)
+        parser.add_argument("--known", default="", metavar="STYLES")
+        parser.add_argument("--rate", type=float, default=0, help="another learning rate")
 
     arguments, preset, folder, device = arguments_of(__doc__, more)
+    checkpoint, rate = folder / "checkpoint", arguments.rate or preset.learning_rate
+    if arguments.start and not checkpoint.exists():
+        start_from(arguments.start, folder)
     tokenizer = load_tokenizer(folder / "tokenizer")
     pictures, entries = load_pictures(folder, preset.size)
+    if arguments.known:
+        pictures, entries = known(pictures, entries, tuple(arguments.known.split(",")))
     count = arguments.scenes or preset.compositions
-    planned = folder / f"scenes-{count}.pt"
+    planned = folder / f"scenes-{count}{'-known' if arguments.known else ''}.pt"
     if not planned.exists():
         torch.save(plan(entries, tokenizer, count, seed=5), planned)
     scenes = torch.load(planned)
@@ -101,7 +120,6 @@ def main():
     log(f"{len(bank)} scenes encoded in {time.time() - began:.0f} s, deviation {bank.float().std():.3f}")
     tokens = scenes["tokens"].to(device, torch.int32)
 
-    checkpoint = folder / "checkpoint"
     text_encoder = CLIPTextModel.from_pretrained(checkpoint / "text_encoder") if checkpoint.exists() else new_text_encoder(preset, tokenizer)
     unet = UNet2DConditionModel.from_pretrained(checkpoint / "unet") if checkpoint.exists() else new_unet(preset)
     text_encoder.to(device).train()
@@ -109,18 +127,18 @@ def main():
     parameters = [*unet.parameters(), *text_encoder.parameters()]
     log(f"unet {sum(p.numel() for p in unet.parameters()) / 1e6:.2f} M, "
         f"text encoder {sum(p.numel() for p in text_encoder.parameters()) / 1e6:.2f} M, of {len(tokenizer)} tokens")
-    optimizer = torch.optim.AdamW(parameters, lr=preset.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
     average = Average(parameters, 0.998)
     scheduler = DDPMScheduler(**BETAS)
     signal = scheduler.alphas_cumprod.to(device)
-    empty = torch.tensor(tokenizer("", padding="max_length", max_length=TOKENS).input_ids, device=device, dtype=torch.int32)
+    empty = torch.tensor(tokenizer("", padding="max_length").input_ids, device=device, dtype=torch.int32)
     forward = torch.compile(unet) if arguments.compile else unet
     schedule = Schedule(arguments, warm_up=150, begin=arguments.begin, end=arguments.end)
     size, running, last, spoilt = preset.unet_batch, 1.0, (time.time(), 0), 0
     next_save = time.time() + arguments.save_minutes * 60
     while schedule.running():
         for group in optimizer.param_groups:
-            group["lr"] = preset.learning_rate * schedule.rate()
+            group["lr"] = rate * schedule.rate()
         chosen = torch.randint(len(bank), (size,), device=device)
         x = bank[chosen].float()
         ids = tokens[chosen, torch.randint(CAPTIONS, (size,), device=device)]
@@ -150,9 +168,9 @@ def main():
         average.update()
         if schedule.step in (2, 5, 20) or schedule.step % 100 == 0:
             running = loss.item() if running == 1.0 else 0.8 * running + 0.2 * loss.item()
-            rate = (schedule.step - last[1]) * size / (time.time() - last[0])
+            speed = (schedule.step - last[1]) * size / (time.time() - last[0])
             last = (time.time(), schedule.step)
-            log(f"unet step {schedule.step}, loss {running:.4f}, {rate:.0f} samples/s, {schedule.step * size} in all")
+            log(f"unet step {schedule.step}, loss {running:.4f}, {speed:.0f} samples/s, {schedule.step * size} in all")
         if time.time() > next_save:
             average.swap()
             save(folder, unet, text_encoder)
