@@ -77,11 +77,12 @@ mod tests {
     #[test]
     fn a_run_is_timed_to_its_first_step_and_to_its_end() {
         let events = r#"echo no JSON; sleep 0.1; echo '{"event":"stage","stage":"encode"}'
-            sleep 0.1; echo '{"event":"stage","stage":"denoise"}'; sleep 0.3"#;
+            sleep 0.1; echo '{"event":"stage","stage":"denoise"}'; sleep 1"#;
         let run = timed_picture(&mut shell(events)).unwrap();
         let seconds = |key: &str| run[key].as_f64().unwrap();
-        assert!((0.2..0.45).contains(&seconds("first_step_s")), "{run}");
-        assert!(seconds("picture_s") >= seconds("first_step_s") + 0.3, "{run}");
+        // No more than what was slept is certain on a busy machine: that it is neither the stage before nor the end.
+        assert!(seconds("first_step_s") >= 0.2, "{run}");
+        assert!(seconds("picture_s") >= seconds("first_step_s") + 0.5, "{run}");
         if cfg!(target_os = "linux") {
             assert!((0.1..100.0).contains(&seconds("peak_rss_mb")), "{run}");
         }
