@@ -100,6 +100,10 @@ fn open_list(screen: &mut Screen<'_>, name: &str) {
     screen.run_steps(3);
 }
 
+fn on_cpu(model: &Path) -> Setup {
+    Setup { model: ModelSource::Folder(model.to_path_buf()), vae: None, device: DeviceChoice::Cpu }
+}
+
 #[test]
 fn loras_are_added_weighed_switched_off_and_taken_away() {
     let studio = studio_with_adapters();
@@ -180,11 +184,7 @@ fn embeddings_of_the_folder_are_told_where_the_prompt_names_them() {
 fn embeddings_are_counted_with_all_their_vectors() {
     let studio = studio_with_adapters();
     let model = checkpoint("sd15-tiny");
-    let setup = Setup {
-        model: ModelSource::Folder(model.to_path_buf()),
-        vae: None,
-        device: DeviceChoice::Cpu,
-    };
+    let setup = on_cpu(&model);
     let loaded = DiffusionEngine::default().load(&setup).unwrap();
     let read = |text: &str, folder: Option<PathBuf>, files: Vec<PathBuf>| {
         let folders = AdapterFolders { lora: None, embeddings: folder };
@@ -422,11 +422,7 @@ fn made(engine: &mut DiffusionEngine, setup: &Setup, request: GenerationRequest)
 #[test]
 fn the_engine_merges_loras_by_name_and_loads_another_autoencoder() {
     let model = checkpoint("sd15-tiny");
-    let mut setup = Setup {
-        model: ModelSource::Folder(model.to_path_buf()),
-        vae: None,
-        device: DeviceChoice::Cpu,
-    };
+    let mut setup = on_cpu(&model);
     let mut engine = DiffusionEngine::default();
     let loaded = engine.load(&setup).unwrap();
     let request = GenerationRequest {
@@ -456,11 +452,7 @@ fn the_engine_merges_loras_by_name_and_loads_another_autoencoder() {
 #[test]
 fn controlnets_count_in_the_memory_that_is_foretold() {
     let model = checkpoint("sd15-tiny");
-    let setup = Setup {
-        model: ModelSource::Folder(model.to_path_buf()),
-        vae: None,
-        device: DeviceChoice::Cpu,
-    };
+    let setup = on_cpu(&model);
     let loaded = DiffusionEngine::default().load(&setup).unwrap();
     let plain = GenerationRequest { width: 64, height: 64, ..loaded.defaults.clone() };
     let network = controlnet("sd15-tiny", &serde_json::Map::new());
@@ -522,11 +514,7 @@ fn what_is_written_into_pictures_is_chosen() {
 fn the_engine_writes_into_files_what_is_chosen() {
     let folder = tempfile::tempdir().unwrap();
     let model = checkpoint("sd15-tiny");
-    let setup = Setup {
-        model: ModelSource::Folder(model.to_path_buf()),
-        vae: None,
-        device: DeviceChoice::Cpu,
-    };
+    let setup = on_cpu(&model);
     let mut engine = DiffusionEngine::default();
     let loaded = engine.load(&setup).unwrap();
     for (written, keywords) in [
