@@ -1,14 +1,23 @@
 //! One request and its answer.
 
-use std::{io::Read, time::Duration};
+use std::{io::Read, path::PathBuf, time::Duration};
 
+use hf_hub::{
+    Cache, Repo, RepoType,
+    api::sync::{Api, ApiBuilder},
+};
 use ureq::{
-    Agent, Body,
+    Agent, Body, RequestBuilder,
     http::{HeaderMap, Response, header},
+    typestate::WithoutBody,
 };
 use url::Url;
 
 use super::{HubError, origin::secure, token::Token};
+
+/// How servers know the program.
+const NAME: &str = "emberbrush";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The hub where `HF_ENDPOINT` names none.
 const HUB: &str = "https://huggingface.co";
@@ -73,11 +82,14 @@ impl Hub {
     }
 }
 
-/// Asks servers.
-#[derive(Debug, Clone)]
+/// Asks servers. It has no `Debug`: that of `hf-hub` prints the token.
+#[derive(Clone)]
 pub(super) struct Client {
+    /// Knows the hub's addresses, and shows it the token.
+    api: Api,
+    /// Asks everyone else.
     agent: Agent,
-    hub: Hub,
+    endpoint: Endpoint,
 }
 
 /// What a server answers to one request.
@@ -125,23 +137,48 @@ impl Answer {
 }
 
 impl Client {
-    pub(super) fn new(hub: Hub) -> Self {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("emberbrush/", env!("CARGO_PKG_VERSION")))
-            // Hashes and lengths are those of the bytes themselves.
-            .accept_encoding("identity")
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(ANSWER_TIMEOUT))
-            .timeout_per_read(Some(READ_TIMEOUT))
+    /// Asks this hub, and everyone whom it names. `cache` is where `hf-hub` would keep files.
+    pub(super) fn new(hub: Hub, cache: PathBuf) -> Result<Self, HubError> {
+        let Hub { endpoint, token } = hub;
+        // The crate's own choice of a folder panics where there is no home.
+        let api = ApiBuilder::from_cache(Cache::new(cache))
+            .with_endpoint(endpoint.address().to_owned())
+            .with_token(token.map(|token| token.text().to_owned()))
+            .with_user_agent(NAME, VERSION)
             .build();
-        Self { agent: config.new_agent(), hub }
+        let api = api.map_err(|error| HubError::Connection {
+            url: endpoint.address().to_owned(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self { api, agent: Agent::new_with_defaults(), endpoint })
     }
 
     pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.hub.endpoint
+        &self.endpoint
+    }
+
+    /// Where the hub tells the files of a repository, with their lengths and hashes.
+    pub(super) fn listing_url(&self, repository: &str, revision: &str) -> Result<Url, HubError> {
+        let request = self.api.repo(repo(repository, revision)).info_request();
+        let address = request.uri_ref().map(ToString::to_string).unwrap_or_default();
+        let mut url = secure(&address)?;
+        url.set_query(Some("blobs=true"));
+        Ok(url)
+    }
+
+    /// Where the hub has a file of a repository.
+    pub(super) fn file_url(
+        &self,
+        repository: &str,
+        revision: &str,
+        path: &str,
+    ) -> Result<Url, HubError> {
+        let mut url = secure(&self.api.repo(repo(repository, revision)).url(""))?;
+        // Names may hold what means something else in an address, such as `#` and `%`.
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().extend(path.split('/'));
+        }
+        Ok(url)
     }
 
     /// Asks for the bytes of an address from `start` on, and follows redirects. The token is
@@ -191,21 +228,64 @@ impl Client {
         start: u64,
         validator: Option<&str>,
     ) -> Result<Response<Body>, HubError> {
-        let mut request = self.agent.get(url.as_str());
+        let mut request = self.request(url);
         if start > 0 {
             request = request.header(header::RANGE, format!("bytes={start}-"));
             if let Some(validator) = validator {
                 request = request.header(header::IF_RANGE, validator);
             }
         }
-        if let Some(token) = &self.hub.token
-            && url.origin() == self.hub.endpoint.0.origin()
-        {
-            request = request.header(header::AUTHORIZATION, token.header());
-        }
         request.call().map_err(|error| HubError::Connection {
             url: url.to_string(),
             reason: error.to_string(),
         })
+    }
+
+    /// A request for an address; one to the hub carries the token.
+    fn request(&self, url: &Url) -> RequestBuilder<WithoutBody> {
+        let request = match url.origin() == self.endpoint.0.origin() {
+            // The crate gives out requests for listings alone; this one goes to another address.
+            true => self.api.model(NAME.to_owned()).info_request().uri(url.as_str()),
+            false => self.agent.get(url.as_str()),
+        };
+        request
+            .config()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(format!("{NAME}/{VERSION}"))
+            // Hashes and lengths are those of the bytes themselves.
+            .accept_encoding("identity")
+            .timeout_connect(Some(CONNECT_TIMEOUT))
+            .timeout_recv_response(Some(ANSWER_TIMEOUT))
+            .timeout_per_read(Some(READ_TIMEOUT))
+            .build()
+    }
+}
+
+/// A model's repository at a branch, tag or commit.
+fn repo(repository: &str, revision: &str) -> Repo {
+    Repo::with_revision(repository.to_owned(), RepoType::Model, revision.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_reach_the_hub_as_they_are() {
+        let endpoint = Endpoint::new("https://hub.example/mirror/").unwrap();
+        let client = Client::new(Hub { endpoint, token: None }, PathBuf::from("cache")).unwrap();
+        let listing = client.listing_url("a/b.1", "refs/pr/1").unwrap();
+        assert_eq!(
+            listing.as_str(),
+            "https://hub.example/mirror/api/models/a/b.1/revision/refs%2Fpr%2F1?blobs=true"
+        );
+        let file = client.file_url("a/b.1", "abc1", "unet/50% #1?.safetensors").unwrap();
+        assert_eq!(
+            file.as_str(),
+            "https://hub.example/mirror/a/b.1/resolve/abc1/unet/50%25%20%231%3F.safetensors"
+        );
     }
 }

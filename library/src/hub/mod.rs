@@ -4,8 +4,9 @@
 //! `.partial` and takes its name when all of it is there, as long as announced, and with the hash
 //! that was published; what an interrupted run left is gone on with.
 //!
-//! The crate `hf-hub` is not used: its downloads know no hashes, go on without asking whether the
-//! server still has the same file, and cannot be stopped.
+//! The crate `hf-hub` names repositories, revisions and files to the hub and shows it the token.
+//! Bytes are not taken by its downloads but in `transfer.rs`: they know no hashes, go on without
+//! asking whether the server still has the same file, and cannot be stopped.
 
 mod client;
 mod listing;

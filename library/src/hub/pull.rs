@@ -79,8 +79,8 @@ impl Library {
         request: &PullRequest,
         on_progress: OnProgress<'_>,
     ) -> Result<Model, LibraryError> {
-        let client = Client::new(request.hub.clone());
         let folder = self.staging(&request.origin)?;
+        let client = Client::new(request.hub.clone(), folder.clone())?;
         let _lock = lock(&folder, &request.origin)?;
         let pull = Pull { library: self, request, client, folder };
         let model = match &request.origin {
@@ -184,15 +184,9 @@ impl Pull<'_> {
         revision: &str,
         on_progress: OnProgress<'_>,
     ) -> Result<Listing, LibraryError> {
-        let mut url = self.address(&["api", "models"], repository)?;
-        if let Ok(mut parts) = url.path_segments_mut() {
-            // A slash in a branch is part of its name.
-            parts.extend(["revision", revision]);
-        }
-        url.set_query(Some("blobs=true"));
         let wanted = Wanted {
             name: format!("{} of {repository}", self.client.endpoint().address()),
-            url,
+            url: self.client.listing_url(repository, revision)?,
             published: Announced::default(),
             what: repository.to_owned(),
         };
@@ -202,26 +196,13 @@ impl Pull<'_> {
         Ok(Listing::parse(repository, &answer)?)
     }
 
-    /// The hub's address of something in a repository.
-    fn address(&self, begin: &[&str], repository: &str) -> Result<Url, HubError> {
-        let refuse = || HubError::Origin { given: repository.to_owned() };
-        let mut url = Url::parse(self.client.endpoint().address()).map_err(|_| refuse())?;
-        let mut parts = url.path_segments_mut().map_err(|()| refuse())?;
-        parts.pop_if_empty().extend(begin).extend(repository.split('/'));
-        drop(parts);
-        Ok(url)
-    }
-
     fn wanted(
         &self,
         repository: &str,
         listing: &Listing,
         file: &ListedFile,
     ) -> Result<Wanted, HubError> {
-        let mut url = self.address(&[], repository)?;
-        if let Ok(mut parts) = url.path_segments_mut() {
-            parts.extend(["resolve", &listing.commit]).extend(file.path.split('/'));
-        }
+        let url = self.client.file_url(repository, &listing.commit, &file.path)?;
         let published = Announced { sha256: file.sha256.clone(), size: file.size };
         Ok(Wanted { name: file.path.clone(), url, published, what: repository.to_owned() })
     }

@@ -53,9 +53,9 @@ impl Token {
         Ok(TokenPlace::File(path))
     }
 
-    /// What a request says.
-    pub(super) fn header(&self) -> String {
-        format!("Bearer {}", self.0)
+    /// What the hub is shown.
+    pub(super) fn text(&self) -> &str {
+        &self.0
     }
 }
 
