@@ -257,13 +257,16 @@ fn text_of_pickle(text: &str) -> Vec<u8> {
     [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// A call of `_rebuild_tensor_v2` with the storage `place`, which holds the tensor's numbers alone.
+/// A call that rebuilds a tensor of the storage `place`, which holds the tensor's numbers alone.
 fn tensor_of_pickle(place: usize, tensor: &StoredTensor) -> Vec<u8> {
-    let storage = match tensor.dtype {
-        Dtype::F16 => "HalfStorage",
-        Dtype::BF16 => "BFloat16Storage",
-        Dtype::F32 => "FloatStorage",
-        Dtype::I64 => "LongStorage",
+    let (call, storage, dtype) = match tensor.dtype {
+        Dtype::F16 => ("_rebuild_tensor_v2", "torch\nHalfStorage", None),
+        Dtype::BF16 => ("_rebuild_tensor_v2", "torch\nBFloat16Storage", None),
+        Dtype::F32 => ("_rebuild_tensor_v2", "torch\nFloatStorage", None),
+        Dtype::I64 => ("_rebuild_tensor_v2", "torch\nLongStorage", None),
+        Dtype::F8_E4M3 => {
+            ("_rebuild_tensor_v3", "torch.storage\nUntypedStorage", Some("float8_e4m3fn"))
+        }
         other => panic!("no storage of {other:?}"),
     };
     let number = |number: usize| [b"J", &(number as i32).to_le_bytes()[..]].concat();
@@ -276,9 +279,9 @@ fn tensor_of_pickle(place: usize, tensor: &StoredTensor) -> Vec<u8> {
         strides[axis - 1] = strides[axis] * tensor.shape[axis];
     }
     [
-        b"ctorch._utils\n_rebuild_tensor_v2\n((".to_vec(),
+        format!("ctorch._utils\n{call}\n((").into_bytes(),
         text_of_pickle("storage"),
-        format!("ctorch\n{storage}\n").into_bytes(),
+        format!("c{storage}\n").into_bytes(),
         text_of_pickle(&place.to_string()),
         text_of_pickle("cpu"),
         number(tensor.shape.iter().product()),
@@ -286,7 +289,9 @@ fn tensor_of_pickle(place: usize, tensor: &StoredTensor) -> Vec<u8> {
         number(0),
         tuple(&tensor.shape),
         tuple(&strides),
-        b"\x89ccollections\nOrderedDict\n)RtR".to_vec(),
+        b"\x89ccollections\nOrderedDict\n)R".to_vec(),
+        dtype.map_or_else(Vec::new, |dtype| format!("ctorch\n{dtype}\n").into_bytes()),
+        b"tR".to_vec(),
     ]
     .concat()
 }

@@ -142,7 +142,7 @@ impl ComponentWeights {
     /// Opens a file that holds one network.
     pub fn single(path: &Path) -> Result<Self, CheckpointError> {
         let file = Arc::new(TensorFile::open(path)?);
-        Ok(Self::from_opened(path.display().to_string(), vec![file]))
+        Self::from_opened(path.display().to_string(), vec![file])
     }
 
     fn from_shards(
@@ -170,18 +170,19 @@ impl ComponentWeights {
             [one] => files.display(one),
             _ => files.display(component),
         };
-        Ok(Self::from_opened(origin, opened))
+        Self::from_opened(origin, opened)
     }
 
-    fn from_opened(origin: String, files: Vec<Arc<TensorFile>>) -> Self {
+    fn from_opened(origin: String, files: Vec<Arc<TensorFile>>) -> Result<Self, CheckpointError> {
         let mut tensors = BTreeMap::new();
         for (index, file) in files.iter().enumerate() {
+            file.refuse_small_types()?;
             for key in file.keys() {
                 let stored = Stored { file: index, name: key.clone(), piece: Piece::Whole };
                 tensors.insert(key, stored);
             }
         }
-        Self { origin, files, tensors, used: Mutex::default() }
+        Ok(Self { origin, files, tensors, used: Mutex::default() })
     }
 
     /// Weights in open files: of each its published name, its file, and the name there.

@@ -14,7 +14,7 @@ use emberbrush_layers::{
 use safetensors::tensor::Metadata;
 use thiserror::Error;
 
-use super::{pickle::is_pickle, tensor_file::element_type};
+use super::tensor_file::element_type;
 
 /// Headers of published checkpoints stay under 1 MB; the format's own limit is 100 MB.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -29,15 +29,6 @@ pub enum SafetensorsError {
         path: String,
         /// The system's answer.
         source: std::io::Error,
-    },
-    /// The file is a Python pickle under another name.
-    #[error(
-        "{path}: this is a Python pickle (a .ckpt or .pt file), not safetensors; pickles can run \
-         code when loaded, so it is refused. Convert it to safetensors first"
-    )]
-    Pickle {
-        /// The file.
-        path: String,
     },
     /// The file breaks the format.
     #[error("{path}: not a valid safetensors file: {reason}")]
@@ -136,9 +127,6 @@ fn read_header(name: &str, file: &[u8]) -> Result<(Metadata, usize), Safetensors
     let Some((&length, rest)) = file.split_first_chunk::<8>() else {
         return Err(invalid(format!("it holds {file_length} bytes; a header takes at least 8")));
     };
-    if is_pickle(length) {
-        return Err(SafetensorsError::Pickle { path: path() });
-    }
     let header_length = u64::from_le_bytes(length);
     if header_length > MAX_HEADER_BYTES || header_length > file_length - 8 {
         return Err(invalid(format!(

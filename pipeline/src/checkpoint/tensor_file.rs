@@ -82,6 +82,30 @@ impl TensorFile {
         Ok(Self::Safetensors(SafetensorsFile::open(path)?))
     }
 
+    /// Refuses networks whose weights are stored in less than 16 bits.
+    pub(super) fn refuse_small_types(&self) -> Result<(), CheckpointError> {
+        let is_fp8 = |name: &String| {
+            self.info(name).is_some_and(|info| {
+                matches!(info.dtype, Dtype::F8_E4M3 | Dtype::F8_E5M2 | Dtype::F8_E8M0)
+            })
+        };
+        let names = self.keys();
+        let fp8 = names.iter().filter(|name| is_fp8(name)).min();
+        let four_bits = names.iter().filter(|name| name.contains(".quant_state.")).min();
+        let (how, name) = match (fp8, four_bits) {
+            (Some(name), _) => ("stored in fp8", name),
+            (None, Some(name)) => ("quantised to 4 bits", name),
+            (None, None) => return Ok(()),
+        };
+        Err(CheckpointError::Unsupported {
+            path: self.origin(),
+            reason: format!(
+                "its weights are {how} (such as `{name}`), which is not supported. Get the \
+                 checkpoint in f16, bf16 or f32"
+            ),
+        })
+    }
+
     /// The names of all tensors, in no particular order.
     pub fn keys(&self) -> Vec<String> {
         match self {

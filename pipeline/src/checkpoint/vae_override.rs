@@ -153,6 +153,7 @@ fn from_file(
     checkpoint: &CheckpointFiles,
 ) -> Result<(AutoencoderConfig, NamedFiles), CheckpointError> {
     let file = Arc::new(TensorFile::open(path)?);
+    file.refuse_small_types()?;
     if let Some(naming) = TinyNaming::recognise(file.as_ref()) {
         return tiny(path, file, naming);
     }

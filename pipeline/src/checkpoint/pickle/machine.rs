@@ -323,15 +323,26 @@ impl Machine {
         };
         let arguments = self.tuple(arguments)?.to_vec();
         let result = match function {
-            Name::RebuildTensor => {
-                let [storage, offset, shape, strides, ..] = arguments.as_slice() else {
+            Name::RebuildTensor | Name::RebuildTypedTensor => {
+                let [storage, offset, shape, strides, rest @ ..] = arguments.as_slice() else {
                     return Err(broken("a tensor lacks its shape"));
+                };
+                let dtype = match (function, rest) {
+                    (Name::RebuildTypedTensor, [_, _, dtype, ..]) => match self.values[*dtype] {
+                        Value::Name(Name::ElementType(dtype)) => Some(dtype),
+                        _ => return Err(broken("the type of a tensor is none")),
+                    },
+                    (Name::RebuildTypedTensor, _) => {
+                        return Err(broken("a tensor lacks its type"));
+                    }
+                    _ => None,
                 };
                 let Value::Storage(storage) = self.values[*storage].clone() else {
                     return Err(broken("a tensor has no storage"));
                 };
                 Value::Tensor(Tensor {
                     storage,
+                    dtype,
                     offset: self.count(*offset)?,
                     shape: self.counts(*shape)?,
                     strides: self.counts(*strides)?,
@@ -359,7 +370,7 @@ impl Machine {
                 return Ok(());
             }
             Name::Inert => Value::Opaque,
-            Name::StorageType(_) | Name::ParameterDict => {
+            Name::StorageType(_) | Name::ElementType(_) | Name::ParameterDict => {
                 return Err(PickleProblem::Forbidden("a call of a type".to_owned()));
             }
         };

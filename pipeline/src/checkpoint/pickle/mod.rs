@@ -271,7 +271,8 @@ fn place(pickled: &Pickled, storages: &Storages, tensor: &Tensor) -> Result<Plac
         .get(&tensor.storage)
         .copied()
         .ok_or_else(|| format!("has its numbers in `{}`, which is not there", tensor.storage))?;
-    let info = TensorInfo { dtype: storage.dtype, shape: tensor.shape.clone() };
+    let dtype = tensor.dtype.unwrap_or(storage.dtype);
+    let info = TensorInfo { dtype, shape: tensor.shape.clone() };
     let size = info.element_bytes() as u64;
     let outside = || format!("of shape {:?} does not fit into its storage", tensor.shape);
     let held = length / size;

@@ -18,6 +18,8 @@ pub(super) struct Storage {
 pub(super) struct Tensor {
     /// The name of the storage.
     pub(super) storage: String,
+    /// The type of its elements, where the storage is of plain bytes.
+    pub(super) dtype: Option<Dtype>,
     /// The first element.
     pub(super) offset: u64,
     pub(super) shape: Vec<usize>,
@@ -44,6 +46,8 @@ pub(super) enum Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Name {
     RebuildTensor,
+    /// The same for types that have no storages of their own, such as fp8.
+    RebuildTypedTensor,
     RebuildParameter,
     OrderedDict,
     Size,
@@ -51,6 +55,7 @@ pub(super) enum Name {
     /// `_parameters`.
     ParameterDict,
     StorageType(Dtype),
+    ElementType(Dtype),
     /// What training programs leave behind beside tensors. It is kept as a name, and what a call
     /// of it would give as [`Value::Opaque`].
     Inert,
@@ -59,6 +64,7 @@ pub(super) enum Name {
 /// `module name` and what it stands for.
 const NAMES: &[(&str, &str, Name)] = &[
     ("torch._utils", "_rebuild_tensor_v2", Name::RebuildTensor),
+    ("torch._utils", "_rebuild_tensor_v3", Name::RebuildTypedTensor),
     ("torch._utils", "_rebuild_parameter", Name::RebuildParameter),
     ("collections", "OrderedDict", Name::OrderedDict),
     ("torch", "Size", Name::Size),
@@ -73,6 +79,10 @@ const NAMES: &[(&str, &str, Name)] = &[
     ("torch", "CharStorage", Name::StorageType(Dtype::I8)),
     ("torch", "ByteStorage", Name::StorageType(Dtype::U8)),
     ("torch", "BoolStorage", Name::StorageType(Dtype::BOOL)),
+    ("torch.storage", "UntypedStorage", Name::StorageType(Dtype::U8)),
+    ("torch", "float8_e4m3fn", Name::ElementType(Dtype::F8_E4M3)),
+    ("torch", "float8_e5m2", Name::ElementType(Dtype::F8_E5M2)),
+    ("torch", "float8_e8m0fnu", Name::ElementType(Dtype::F8_E8M0)),
     ("pytorch_lightning.callbacks.model_checkpoint", "ModelCheckpoint", Name::Inert),
     ("numpy.core.multiarray", "scalar", Name::Inert),
     ("numpy._core.multiarray", "scalar", Name::Inert),

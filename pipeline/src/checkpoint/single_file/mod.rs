@@ -15,8 +15,6 @@ use std::{
     sync::Arc,
 };
 
-use safetensors::Dtype;
-
 pub(super) use self::arrangement::{StoredTensor, Tensors};
 use self::{arrangement::Arrangement, configs::Configs, unet_shape::UNetShape};
 use super::{
@@ -58,7 +56,7 @@ impl SingleFile {
         if let Some(reason) = refused::reason(&names) {
             return Err(unsupported(reason.to_owned()));
         }
-        refuse_small_types(&file, &names).map_err(unsupported)?;
+        file.refuse_small_types()?;
         if !names.iter().any(|name| name.starts_with(unet_shape::PREFIX)) {
             return Err(unsupported(refused::part(&names).map_or_else(
                 || {
@@ -268,26 +266,4 @@ impl SingleFile {
 /// The number of the transformer layer that a published tensor of a text encoder belongs to.
 fn layer(key: &str) -> Option<usize> {
     key.strip_prefix("text_model.encoder.layers.")?.split_once('.')?.0.parse().ok()
-}
-
-/// Refuses networks that are stored in types of less than 16 bits.
-fn refuse_small_types(file: &TensorFile, names: &[String]) -> Result<(), String> {
-    let is_fp8 = |name: &&String| {
-        file.info(name).is_some_and(|info| {
-            matches!(info.dtype, Dtype::F8_E4M3 | Dtype::F8_E5M2 | Dtype::F8_E8M0)
-        })
-    };
-    if let Some(name) = names.iter().find(is_fp8) {
-        return Err(format!(
-            "its weights are stored in fp8 (such as `{name}`), which is not supported. Get the \
-             checkpoint in f16, bf16 or f32"
-        ));
-    }
-    if let Some(name) = names.iter().find(|name| name.contains(".quant_state.")) {
-        return Err(format!(
-            "its weights are quantised to 4 bits (such as `{name}`), which is not supported. Get \
-             the checkpoint in f16, bf16 or f32"
-        ));
-    }
-    Ok(())
 }

@@ -22,8 +22,10 @@ const LORA: &str = "this is a LoRA, which changes a checkpoint and cannot draw a
                     --lora, beside --model";
 const EMBEDDING: &str = "this is a textual inversion embedding, which a prompt speaks of and which \
                          cannot draw alone. Give it with --embedding, beside --model";
-const CONTROL_NET: &str = "this is a ControlNet, which guides a checkpoint and cannot draw alone";
-const UPSCALER: &str = "this is an upscaler, which enlarges pictures and cannot draw";
+const CONTROL_NET: &str = "this is a ControlNet, which guides a checkpoint and cannot draw alone. \
+                           Give it with --control, beside --model";
+const UPSCALER: &str = "this is an upscaler, which enlarges pictures and cannot draw. Give it with \
+                        --upscaler, beside --upscale";
 const MOTION: &str = "this is a motion module for films, which is not supported";
 const UNET: &str = "this is a UNet alone, without text encoder and autoencoder. Put it into the \
                     folder unet of a checkpoint in Hugging Face layout, or give a whole checkpoint";
@@ -44,13 +46,18 @@ const TRAITS: &[Trait] = &[
     Trait { text: "input_hint_block.", reason: CONTROL_NET },
     Trait { text: "controlnet_cond_embedding.", reason: CONTROL_NET },
     Trait { text: "motion_modules.", reason: MOTION },
+    // In the names of single files, and then in those of diffusers, of which AuraFlow shares some
+    // with Flux, and Flux with Stable Diffusion 3.
+    Trait { text: "double_layers.", reason: other_family!("AuraFlow") },
+    Trait { text: "joint_transformer_blocks.", reason: other_family!("AuraFlow") },
     Trait { text: "double_blocks.", reason: other_family!("Flux") },
+    Trait { text: "single_transformer_blocks.", reason: other_family!("Flux") },
     Trait { text: "joint_blocks.", reason: other_family!("Stable Diffusion 3") },
+    Trait { text: ".norm1_context.", reason: other_family!("Stable Diffusion 3") },
     Trait { text: "adaln_single.", reason: other_family!("PixArt") },
     Trait { text: "effnet_mapper.", reason: other_family!("Stable Cascade") },
     Trait { text: "clip_txt_pooled_mapper.", reason: other_family!("Stable Cascade") },
     Trait { text: ".time_stack.", reason: other_family!("Stable Video Diffusion") },
-    Trait { text: "double_layers.", reason: other_family!("AuraFlow") },
     Trait { text: "mlp_t5.", reason: other_family!("Hunyuan-DiT") },
     Trait { text: "cap_embedder.", reason: other_family!("Lumina") },
     Trait { text: ".img_mod.", reason: other_family!("Qwen-Image") },
