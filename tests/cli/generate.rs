@@ -4,6 +4,8 @@
 
 mod program;
 
+use std::fs;
+
 use emberbrush_tests::{
     checkpoint, pipeline_case,
     runs::{self, furthest},
@@ -22,24 +24,24 @@ fn seed_7_gives_the_pictures_of_diffusers() {
         ("DDIMScheduler", "ddim"),
         ("PNDMScheduler", "pndm"),
         ("EulerDiscreteScheduler", "euler"),
+        ("HeunDiscreteScheduler", "heun"),
         ("DPMSolverMultistepScheduler", "dpmpp-2m"),
+        ("UniPCMultistepScheduler", "unipc"),
     ];
     let mut compared = Vec::new();
     for case in runs::cases("pipelines") {
         let name = case["name"].as_str().unwrap().to_owned();
         let plain = case["pipeline"].as_str().unwrap().trim_end_matches("Pipeline");
-        let overrides = case["scheduler_overrides"].as_object().unwrap();
-        let karras = overrides.contains_key("use_karras_sigmas");
-        let needs_more =
-            ["clip_skip", "guidance_rescale", "prompt_2"].iter().any(|key| !case[*key].is_null());
+        let mut overrides = case["scheduler_overrides"].as_object().unwrap().clone();
+        let karras = overrides.remove("use_karras_sigmas").is_some();
         let Some((_, sampler)) = samplers.iter().find(|(class, _)| case["scheduler"] == *class)
         else {
             continue;
         };
         if !matches!(plain, "StableDiffusion" | "StableDiffusionXL")
-            || needs_more
+            // Nothing on the command line says that a picture was cropped.
+            || !case["original_size"].is_null()
             || case["latents"] != "initial_latents"
-            || overrides.len() > usize::from(karras)
             || name.contains("lora")
             || name.contains("textual_inversion")
         {
@@ -47,6 +49,13 @@ fn seed_7_gives_the_pictures_of_diffusers() {
         }
         let workshop = Workshop::new();
         let model = checkpoint(case["checkpoint"].as_str().unwrap());
+        let scheduler = model.join("scheduler/scheduler_config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&scheduler).unwrap()).unwrap();
+        config.as_object_mut().unwrap().extend(overrides);
+        fs::write(&scheduler, config.to_string()).unwrap();
+        // diffusers counts the layers that are left out.
+        let clip_skip = case["clip_skip"].as_u64().unwrap_or(0) + 1;
+        let guidance_rescale = case["guidance_rescale"].as_f64().unwrap_or(0.0);
         workshop
             .run(&[
                 "generate",
@@ -63,6 +72,10 @@ fn seed_7_gives_the_pictures_of_diffusers() {
                 sampler,
                 "--schedule",
                 if karras { "karras" } else { "automatic" },
+                "--clip-skip",
+                &clip_skip.to_string(),
+                "--guidance-rescale",
+                &guidance_rescale.to_string(),
                 "--seed",
                 "7",
                 "--width",
@@ -82,7 +95,7 @@ fn seed_7_gives_the_pictures_of_diffusers() {
         assert!(furthest <= 1, "{name}: {furthest} grey levels");
         compared.push(name);
     }
-    assert_eq!(compared.len(), 13, "{compared:?}");
+    assert_eq!(compared.len(), 17, "{compared:?}");
 }
 
 #[test]
@@ -184,7 +197,7 @@ fn the_png_carries_its_settings() {
             "cat.png",
         ])
         .succeeded();
-    let file = std::fs::File::open(workshop.path("cat.png")).unwrap();
+    let file = fs::File::open(workshop.path("cat.png")).unwrap();
     let reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
     let chunk = &reader.info().uncompressed_latin1_text[0];
     assert_eq!(chunk.keyword, "parameters");
@@ -226,7 +239,7 @@ fn json_is_one_object_a_line() {
 #[test]
 fn an_existing_file_is_kept_and_the_new_name_is_printed() {
     let workshop = Workshop::new();
-    std::fs::write(workshop.path("cat.png"), "precious").unwrap();
+    fs::write(workshop.path("cat.png"), "precious").unwrap();
     let run = workshop
         .run(
             &[
@@ -237,7 +250,7 @@ fn an_existing_file_is_kept_and_the_new_name_is_printed() {
         )
         .succeeded();
     assert_eq!(run.stdout().trim(), "cat-1.png");
-    assert_eq!(std::fs::read(workshop.path("cat.png")).unwrap(), b"precious");
+    assert_eq!(fs::read(workshop.path("cat.png")).unwrap(), b"precious");
 }
 
 #[cfg(unix)]

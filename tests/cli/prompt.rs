@@ -6,7 +6,8 @@ mod program;
 
 use std::{io::Write, process::Stdio};
 
-use program::Workshop;
+use emberbrush_tests::single_file::{ONE, StoredTensor, Tensors, write_safetensors};
+use program::{Workshop, text};
 use serde_json::{Value, json};
 
 fn read(workshop: &Workshop, text: &str, steps: &str) -> Value {
@@ -38,6 +39,71 @@ fn a_prompt_is_told_as_it_is_understood() {
     let chosen = read(&workshop, "{a|b} {c", "1");
     assert!(["a \\{c", "b \\{c"].contains(&chosen["schedule"][0][1].as_str().unwrap()));
     assert_eq!(read(&workshop, "", "1")["spans"], json!([["", 1.0]]));
+}
+
+/// The forms in the table of `docs/prompts.md`, and what they are read as in 16 steps.
+#[test]
+fn what_the_page_shows_is_understood_so() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/prompts.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let workshop = Workshop::new();
+    let turns = |step: u32| json!((step, ["c", "a", "b"][step as usize % 3]));
+    for (written, field, expected) in [
+        ("(a)", "spans", json!([["a", 1.1]])),
+        ("((a))", "spans", json!([["a", 1.21]])),
+        ("(a:1.3)", "spans", json!([["a", 1.3]])),
+        ("[a]", "spans", json!([["a", 0.909]])),
+        (r"\(", "spans", json!([["(", 1.0]])),
+        (r"\[", "spans", json!([["[", 1.0]])),
+        (r"\\", "spans", json!([["\\", 1.0]])),
+        ("[a:b:0.5]", "schedule", json!([[8, "a"], [16, "b"]])),
+        ("[a:b:8]", "schedule", json!([[8, "a"], [16, "b"]])),
+        ("[b:0.5]", "schedule", json!([[8, ""], [16, "b"]])),
+        ("[a::0.5]", "schedule", json!([[8, "a"], [16, ""]])),
+        ("[a|b|c]", "schedule", (1..=16).map(turns).collect()),
+        ("[a:b:1]", "schedule", json!([[1, "a"], [16, "b"]])),
+        ("[a:b:1.0]", "schedule", json!([[16, "a"]])),
+        ("a BREAK b", "spans", json!([["a", 1.0], ["BREAK", -1.0], ["b", 1.0]])),
+        ("a AND b :0.7", "weights", json!([1.0, 0.7])),
+        ("<lora:name:0.8>", "loras", json!([{ "name": "name", "unet": 0.8, "text-encoder": 0.8 }])),
+        (
+            "<lora:name:te=0.5:unet=1>",
+            "loras",
+            json!([{ "name": "name", "unet": 1.0, "text-encoder": 0.5 }]),
+        ),
+        ("{a|b}", "tokens", json!(1)),
+    ] {
+        let shown = format!("`{}`", written.replace('|', r"\|"));
+        assert!(page.contains(&shown), "{shown}");
+        let mut reading = read(&workshop, written, "16");
+        for span in reading["spans"].as_array_mut().unwrap() {
+            span[1] = json!((span[1].as_f64().unwrap() * 1000.0).round() / 1000.0);
+        }
+        let parts = reading["parts"].as_array().into_iter().flatten();
+        reading["weights"] = parts.map(|part| part["weight"].clone()).collect();
+        assert_eq!(reading[field], expected, "{written}");
+    }
+}
+
+#[test]
+fn embeddings_are_told_by_the_names_that_the_prompt_uses() {
+    let workshop = Workshop::new();
+    let vectors = StoredTensor::of_f16(&[2, 768], [ONE; 2 * 768]);
+    let file = workshop.path("words/my-style.safetensors");
+    std::fs::create_dir(workshop.path("words")).unwrap();
+    write_safetensors(&file, &Tensors::from([("emb_params".to_owned(), vectors)]));
+    let reading = |prompt: &str, given: [&str; 2]| -> Value {
+        let run = workshop.run(&["prompt", prompt, "--steps", "1", "--json", given[0], given[1]]);
+        serde_json::from_str(run.succeeded().stdout().trim()).unwrap()
+    };
+    for given in [["--embedding", text(&file)], ["--embeddings", "words"]] {
+        let used = reading("a (My-Style:1.2)", given);
+        assert_eq!(used["embeddings"], json!(["my-style"]), "{given:?}");
+        assert_eq!(used["tokens"], 3, "{given:?}");
+        assert_eq!(reading("a cat", given)["embeddings"], json!([]), "{given:?}");
+    }
+    let unknown = workshop.run(&["prompt", "a", "--embedding", "nowhere"]);
+    unknown.assert_refused(&["nowhere", "there is no such file", "--embeddings"]);
 }
 
 #[test]

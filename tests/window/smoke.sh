@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The real window on a screen in memory: it opens in time, is typed into, draws a picture, tells the desktop that it
-# is done, is killed, and comes back with what was typed.
+# is done, is killed, and comes back with what was typed. All the time it asks for no socket of the internet.
 #
 #     tests/window/smoke.sh PROGRAM [FOLDER-FOR-SCREENSHOTS]
 #
@@ -68,8 +68,19 @@ is_drawn() {
     [ "$(identify -format '%k' "$1")" -gt 50 ]
 }
 
+# Every socket that the window asks for; where strace may not watch, the window runs without it.
+watch=()
+if strace -D -f -o "$work/sockets.log" true 2>/dev/null; then
+    watch=(strace -D -f -qq --seccomp-bpf -e trace=socket -A -o "$work/sockets.log")
+elif [ -n "${EMBERBRUSH_REQUIRE_STRACE:-}" ]; then
+    echo "smoke: strace is not there, or may not watch the window" >&2
+    exit 1
+else
+    echo "smoke: strace is not there, or may not watch the window: sockets are not looked at"
+fi
+
 open_window() {
-    "$program" >>"$work/window.log" 2>&1 &
+    "${watch[@]}" "$program" >>"$work/window.log" 2>&1 &
     window=$!
     await "the window is there" 60 focus_window
     await "something is drawn" 60 is_drawn "$work/drawn.png"
@@ -122,4 +133,8 @@ sleep 1
 xdotool key End
 xdotool type --delay 60 ' again'
 await "typing goes on where it was" 30 session_holds 'a red apple again'
+if [ ${#watch[@]} -gt 0 ]; then
+    grep -q AF_UNIX "$work/sockets.log" || fail "the sockets of the window were not seen"
+    ! grep AF_INET "$work/sockets.log" >&2 || fail "the window asked for a socket of the internet"
+fi
 echo "smoke: opened with$opened_in of the processor, typed into, drew $(basename "$(compgen -G "$work/pictures/*.png" | head -1)"), killed, came back"

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use emberbrush_pipeline::adapters::{AdapterFolders, AdapterSelection, LoraSelection};
+use emberbrush_pipeline::adapters::{
+    AdapterError, AdapterFolders, AdapterSelection, FoundFile, LoraSelection,
+};
 
 /// Adapters, and where they are.
 #[derive(Debug, Clone, Default, Args)]
@@ -16,6 +18,13 @@ pub(crate) struct AdapterArguments {
     /// The folder in which LoRAs are found by name, also those that prompts and images name.
     #[arg(long, value_name = "FOLDER")]
     lora_dir: Option<PathBuf>,
+    #[command(flatten)]
+    embeddings: EmbeddingArguments,
+}
+
+/// The words that prompts may use, and where they are.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct EmbeddingArguments {
     /// A file of textual inversion, or its name in --embeddings, which the prompt then uses by
     /// name. May be given several times.
     #[arg(long, value_name = "FILE")]
@@ -25,10 +34,24 @@ pub(crate) struct AdapterArguments {
     embeddings: Option<PathBuf>,
 }
 
+impl EmbeddingArguments {
+    /// The files that are given, and those of the folder whose names occur in the prompt.
+    pub(crate) fn of_prompt(&self, prompt: &str) -> Result<Vec<FoundFile>, AdapterError> {
+        let selection =
+            AdapterSelection { embedding: self.embedding.clone(), ..AdapterSelection::default() };
+        let folders =
+            AdapterFolders { embeddings: self.embeddings.clone(), ..AdapterFolders::default() };
+        folders.find_embeddings(&selection, std::iter::once(prompt))
+    }
+}
+
 impl AdapterArguments {
     /// Where adapters that are given by name are looked for.
     pub(crate) fn folders(&self) -> AdapterFolders {
-        AdapterFolders { lora: self.lora_dir.clone(), embeddings: self.embeddings.clone() }
+        AdapterFolders {
+            lora: self.lora_dir.clone(),
+            embeddings: self.embeddings.embeddings.clone(),
+        }
     }
 
     /// The LoRAs that are asked for, where any are.
@@ -38,7 +61,8 @@ impl AdapterArguments {
 
     /// The embeddings that are asked for, where any are.
     pub(crate) fn stated_embeddings(&self) -> Option<&[PathBuf]> {
-        (!self.embedding.is_empty()).then_some(self.embedding.as_slice())
+        let files = &self.embeddings.embedding;
+        (!files.is_empty()).then_some(files.as_slice())
     }
 
     /// The adapters that are asked for; where none are, those of `base`.

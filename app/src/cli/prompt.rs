@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::adapters::EmbeddingArguments;
+
 /// Arguments of `prompt`.
 #[derive(Debug, Args)]
 pub(crate) struct PromptArguments {
@@ -25,6 +27,8 @@ pub(crate) struct PromptArguments {
     /// A folder in which `name.txt` holds the lines of which the prompt's `__name__` stands for one.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) wildcards: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) embeddings: EmbeddingArguments,
     /// Print one JSON object.
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,6 +4,7 @@ use std::io::Read;
 
 use anyhow::Context;
 use emberbrush_pipeline::{
+    adapters::Embedding,
     diffusion::{CheckpointDefaults, load_tokenizer},
     prompt::{PromptReading, RunSteps, expand},
 };
@@ -21,12 +22,15 @@ pub(crate) fn run(arguments: &PromptArguments) -> anyhow::Result<()> {
         std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
     }
     let files = model::files(arguments.model.as_deref())?;
-    let tokenizer = load_tokenizer(&files, "tokenizer")?;
+    let mut tokenizer = load_tokenizer(&files, "tokenizer")?;
     let steps = match arguments.steps {
         Some(steps) => steps,
         None => CheckpointDefaults::read(&files)?.recommended.steps.unwrap_or(STEPS),
     };
     let text = expand(&text, arguments.seed, wildcards(arguments.wildcards.as_deref()).as_ref())?;
+    for file in arguments.embeddings.of_prompt(&text)? {
+        Embedding::open(file)?.add_names(&mut tokenizer);
+    }
     let steps = RunSteps { steps: steps.max(1), first_pass: arguments.after };
     let reading = tokenizer.read_prompt(&text, steps)?;
     if arguments.json {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use emberbrush_pipeline::{
-    adapters::{AdaptedNetwork, Embedding, FoundFile},
+    adapters::{Embedding, FoundFile},
     diffusion::DiffusionPipeline,
     prompt::{RunSteps, Tokenizer},
 };
@@ -41,11 +41,7 @@ pub(super) fn prompt_reader(pipeline: &DiffusionPipeline) -> PromptReader {
 fn with_embeddings(tokenizer: &Tokenizer, files: &[FoundFile]) -> Tokenizer {
     let mut tokenizer = tokenizer.clone();
     for embedding in files.iter().filter_map(|file| Embedding::open(file.clone()).ok()) {
-        let Some(vectors) = embedding.vectors(AdaptedNetwork::TextEncoder) else { continue };
-        for name in embedding.names() {
-            // A name that cannot be added stands for itself, as in the run.
-            let _ = tokenizer.add_embedding(name, vectors.count);
-        }
+        embedding.add_names(&mut tokenizer);
     }
     tokenizer
 }

@@ -2,6 +2,8 @@
 
 use std::{path::Path, sync::OnceLock};
 
+use emberbrush_text_encoder::Tokenizer;
+
 use super::{AdaptedNetwork, AdapterError, FoundFile, lora_file::finite_numbers};
 use crate::{
     checkpoint::{folder::Family, tensor_file::TensorFile},
@@ -90,6 +92,15 @@ impl Embedding {
     /// What stands for it in prompts: the file's name, and diffusers' token.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Adds its names to the tokenizer of the first text encoder. One that cannot be added stands
+    /// for itself, as in a run.
+    pub fn add_names(&self, tokenizer: &mut Tokenizer) {
+        let Some(vectors) = self.vectors(AdaptedNetwork::TextEncoder) else { return };
+        for name in &self.names {
+            let _ = tokenizer.add_embedding(name, vectors.count);
+        }
     }
 
     /// The vectors of a text encoder.
