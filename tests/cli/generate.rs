@@ -11,7 +11,7 @@ use emberbrush_tests::{
     runs::{self, furthest},
 };
 use program::{Workshop, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// A size that is quick, whatever the model in the box was trained for.
@@ -39,7 +39,7 @@ fn seed_7_gives_the_pictures_of_diffusers() {
             continue;
         };
         if !matches!(plain, "StableDiffusion" | "StableDiffusionXL")
-            // Nothing on the command line says that a picture was cropped.
+            // No flag says that a picture was cropped.
             || !case["original_size"].is_null()
             || case["latents"] != "initial_latents"
             || name.contains("lora")
@@ -96,6 +96,33 @@ fn seed_7_gives_the_pictures_of_diffusers() {
         compared.push(name);
     }
     assert_eq!(compared.len(), 17, "{compared:?}");
+}
+
+/// A job tells the sizes for which there are no flags.
+#[test]
+fn a_second_prompt_and_the_sizes_of_a_crop_give_the_picture_of_diffusers() {
+    let (case, expected) = pipeline_case("sdxl_euler_sizes_two_prompts");
+    // Heights and tops come first in diffusers.
+    let pair = |key: &str| json!([case[key][1], case[key][0]]);
+    let job = json!({
+        "prompt": case["prompt"], "negative": case["negative_prompt"],
+        "prompt-2": case["prompt_2"], "negative-2": case["negative_prompt_2"],
+        "steps": case["num_inference_steps"], "cfg": case["guidance_scale"],
+        "sampler": "euler", "seed": 7, "width": 64, "height": 64,
+        "size-conditions": {
+            "original": pair("original_size"),
+            "crop": pair("crops_coords_top_left"),
+            "target": pair("target_size"),
+        },
+    });
+    let workshop = Workshop::new();
+    fs::write(workshop.path("jobs.jsonl"), job.to_string()).unwrap();
+    let model = checkpoint("sdxl-tiny");
+    let batch = ["batch", "jobs.jsonl", "-o", "out", "--name", "{seed}", "--device", "cpu"];
+    workshop.run(&[&batch[..], &["--model", text(&model)]].concat()).succeeded();
+    let image = image::open(workshop.path("out/7.png")).unwrap().to_rgb8();
+    let furthest = furthest(&image, &expected);
+    assert!(furthest <= 1, "{furthest} grey levels");
 }
 
 #[test]

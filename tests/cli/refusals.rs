@@ -26,8 +26,11 @@ const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 /// The tensor that the page gives as an example.
 const EXAMPLE: &str = "model.diffusion_model.out.2.weight";
 
-/// The first column of each row, and what is given in place of a checkpoint.
-const ROWS: &[(&str, fn(&Workshop) -> Vec<Given>)] = &[
+/// Makes what is given in place of a checkpoint.
+type Make = fn(&Workshop) -> Vec<Given>;
+
+/// The first column of each row, and what is given for it.
+const ROWS: &[(&str, Make)] = &[
     ("nothing there", |workshop| vec![Given::at(workshop.path("nothing"))]),
     ("a folder that is no checkpoint", |workshop| {
         fs::create_dir(workshop.path("empty")).unwrap();
