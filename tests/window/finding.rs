@@ -67,6 +67,30 @@ fn two_pictures_are_compared_with_a_slider() {
 }
 
 #[test]
+fn pictures_are_searched_by_prompt_and_settings() {
+    let studio = Studio::new();
+    let (mut screen, _) = two_pictures(&studio);
+    let count = |screen: &Screen<'_>| window(screen).gallery().pictures().len();
+    screen.get_by_label("Search prompts and settings").focus();
+    screen.step();
+    screen.get_by_label("Search prompts and settings").type_text("CUP apple");
+    wait(&mut screen, |screen| count(screen) == 1);
+    assert_eq!(window(&screen).gallery().pictures()[0].prompt(), "an apple and a cup");
+    screen.get_by_label("1 picture");
+    screen.get_by_label("Search prompts and settings").type_text(" pear");
+    wait(&mut screen, |screen| count(screen) == 0);
+    for _ in 0.."CUP apple pear".len() {
+        screen.key_press(Key::Backspace);
+        screen.step();
+    }
+    wait(&mut screen, |screen| count(screen) == 2);
+    let seed = window(&screen).gallery().pictures()[1].fields["seed"].clone();
+    screen.get_by_label("Search prompts and settings").type_text(&format!("seed: {seed}"));
+    wait(&mut screen, |screen| count(screen) == 1);
+    assert_eq!(window(&screen).gallery().pictures()[0].fields["seed"], seed);
+}
+
+#[test]
 fn a_picture_and_its_settings_are_copied() {
     let studio = Studio::new();
     let (mut screen, [apple, _]) = two_pictures(&studio);

@@ -1,6 +1,7 @@
 //! The Gallery place: every picture that was made, found again.
 
 mod details;
+mod finder;
 pub mod index;
 mod thumbnails;
 
@@ -17,6 +18,7 @@ use egui::{
 use serde_json::{Map, Value};
 
 use self::{
+    finder::Finder,
     index::{Filter, GalleryIndex, GalleryPicture},
     thumbnails::Thumbnails,
 };
@@ -55,6 +57,7 @@ pub enum GalleryAction {
 pub struct GalleryPlace {
     database: PathBuf,
     index: Option<GalleryIndex>,
+    finder: Finder,
     thumbnails: Thumbnails,
     pictures: Vec<GalleryPicture>,
     filter: Filter,
@@ -79,7 +82,7 @@ impl GalleryPlace {
     ///
     /// Where the system refuses a thread.
     pub fn new(ctx: &Context, data: &Path) -> std::io::Result<Self> {
-        let waker = ctx.clone();
+        let (waker, search_waker) = (ctx.clone(), ctx.clone());
         let (scanner, scanned) = channel();
         let database = data.join(INDEX);
         let (index, error) = match GalleryIndex::open(&database) {
@@ -87,6 +90,7 @@ impl GalleryPlace {
             Err(error) => (None, Some(error.to_string())),
         };
         Ok(Self {
+            finder: Finder::start(database.clone(), move || search_waker.request_repaint())?,
             database,
             index,
             thumbnails: Thumbnails::start(move || waker.request_repaint())?,
@@ -127,6 +131,7 @@ impl GalleryPlace {
         match index.add_file(path).and_then(|()| index.get(path)) {
             // Thousands of pictures are not asked for again because of one.
             Ok(Some(picture)) if self.filter == Filter::default() && !self.stale => {
+                self.ask_again();
                 self.pictures.retain(|known| known.id != picture.id);
                 self.pictures.insert(0, picture);
             }
@@ -140,8 +145,14 @@ impl GalleryPlace {
         if let Some(index) = &self.index {
             self.error = index.remove(id).err().map(|error| error.to_string());
         }
+        self.ask_again();
         self.chosen.retain(|&chosen| chosen != id);
         self.pictures.retain(|picture| picture.id != id);
+    }
+
+    /// Something changed: pictures that are being looked for may not know of it.
+    fn ask_again(&mut self) {
+        self.stale |= self.finder.awaits();
     }
 
     /// The newest picture that a checkpoint made: its file, and when that was written.
@@ -185,15 +196,17 @@ impl GalleryPlace {
                 Err(error) => self.error = Some(error),
             }
         }
-        if self.stale
-            && is_in_view
-            && let Some(index) = &self.index
-        {
-            self.stale = false;
-            match index.search(&self.filter) {
-                Ok(pictures) => self.pictures = pictures,
-                Err(error) => self.error = Some(error.to_string()),
+        match self.finder.found() {
+            Some(Ok(pictures)) => {
+                let before = std::mem::replace(&mut self.pictures, pictures);
+                self.finder.forget(before);
             }
+            Some(Err(error)) => self.error = Some(error.to_string()),
+            None => {}
+        }
+        if self.stale && is_in_view && self.index.is_some() && !self.finder.awaits() {
+            self.stale = false;
+            self.finder.find(self.filter.clone());
         }
     }
 
@@ -216,6 +229,8 @@ impl GalleryPlace {
         egui::CentralPanel::no_frame().show(ui, |ui| {
             if self.is_comparing && self.chosen.len() == 2 {
                 self.compare(ui, words);
+            } else if self.pictures.is_empty() && (self.stale || self.finder.awaits()) {
+                // Whether there is nothing is not known yet.
             } else if self.pictures.is_empty() {
                 let text = if self.filter == Filter::default() {
                     words.get("gallery-empty")
@@ -401,6 +416,7 @@ impl GalleryPlace {
             let result = index.set_starred(picture.id, !picture.starred);
             self.error = result.err().map(|error| error.to_string());
             self.stale |= self.filter.starred_only;
+            self.ask_again();
             let starred = !picture.starred;
             let listed = self.pictures.iter_mut().find(|listed| listed.id == picture.id);
             if let Some(listed) = listed {
