@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod canvas_files;
+mod canvas_tools;
 mod canvas_view;
 
 use std::{
@@ -292,7 +293,9 @@ impl Desk<'_> {
 
     /// The picture that is seen.
     fn seen(&self, x: u32, y: u32) -> [u8; 3] {
-        self.editor().shown().pixels.as_rgb8().unwrap().get_pixel(x, y).0
+        let seen = self.window().canvas().seen().expect("a document is open");
+        let [red, green, blue, _] = seen.get(x, y).unwrap();
+        [red, green, blue]
     }
 }
 
@@ -498,7 +501,7 @@ fn dragging_the_border_extends_the_picture() {
     assert_eq!(desk.editor().extension.right, 32);
     assert!(mask::is_empty(desk.document().mask()), "beside the picture nothing is painted");
     desk.fill();
-    assert_eq!(desk.editor().shown().width(), 128);
+    assert_eq!(desk.editor().shown().size().0, 128);
     desk.press(Key::Enter);
     assert_eq!(desk.document().size(), (128, 64));
     assert_eq!(desk.seen(120, 30), RED);

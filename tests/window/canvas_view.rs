@@ -154,9 +154,10 @@ fn a_held_key_shows_the_original() {
     desk.harness.key_down(Key::Backslash);
     desk.harness.run_steps(2);
     assert!(desk.window().canvas().shows_original());
+    assert_eq!(desk.seen(20, 20), original(20, 20));
     desk.harness.key_up(Key::Backslash);
     desk.harness.run_steps(2);
     assert!(!desk.window().canvas().shows_original());
-    assert_ne!(original(20, 20), RED);
+    assert_eq!(desk.seen(20, 20), RED);
     assert!(desk.window().canvas().screen_position(Point::new(0.0, 0.0)).is_some());
 }

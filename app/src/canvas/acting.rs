@@ -87,10 +87,10 @@ impl CanvasPlace {
     /// Writes what is seen to a file.
     pub(super) fn export(&mut self, ctx: &Context, context: &PlaceContext<'_>) {
         let Some(editor) = &self.editor else { return };
-        let picture = Arc::clone(editor.composite());
+        let document = editor.document().clone();
         let title = context.words.get("canvas-export");
         let name = self.file_name(context);
-        self.background.export(ctx, picture, Place::Ask { title, name });
+        self.background.export(ctx, document, Place::Ask { title, name });
     }
 
     fn open_mask(&mut self, ctx: &Context, context: &PlaceContext<'_>) {

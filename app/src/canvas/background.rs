@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
 };
 
 use emberbrush_pipeline::{
@@ -14,10 +17,12 @@ use thiserror::Error;
 
 use super::{
     document::Document,
+    editor::{Editor, FillResult},
     ember_file::{self, EmberFileError},
     fill::{FillError, FillJob, FillOptions, Target},
     journal::OpenDocument,
     mask::{self, MaskFileError, MaskTiles},
+    screen_image::ScreenImage,
 };
 use crate::window::dialogs::Dialogs;
 
@@ -42,7 +47,7 @@ pub(super) enum BackgroundError {
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// A document or a picture was opened.
-    Opened(Box<OpenDocument>),
+    Opened(Box<Editor>),
     /// The state of the document that is now in a file.
     Saved(PathBuf, Box<Document>),
     /// The picture was exported.
@@ -53,6 +58,8 @@ pub(super) enum Outcome {
     MaskSaved(PathBuf),
     /// A fill can be asked for.
     Fill(Box<FillJob>),
+    /// A result of a fill can be shown.
+    Result(Box<FillResult>),
     /// The person closed the dialog.
     Nothing,
     /// It failed.
@@ -132,7 +139,7 @@ impl Background {
             ) else {
                 return Ok(Outcome::Nothing);
             };
-            open(&path).map(|document| Outcome::Opened(Box::new(document)))
+            open(&path).map(|state| Outcome::Opened(Box::new(Editor::new(state))))
         });
     }
 
@@ -148,19 +155,14 @@ impl Background {
         });
     }
 
-    /// Exports a picture as PNG.
-    pub(super) fn export(
-        &mut self,
-        ctx: &egui::Context,
-        picture: std::sync::Arc<Picture>,
-        place: Place,
-    ) {
+    /// Exports what is seen of a document as PNG.
+    pub(super) fn export(&mut self, ctx: &egui::Context, document: Document, place: Place) {
         let dialogs = self.dialogs.clone();
         self.run(ctx, move || {
             let Some(path) = ask_to_save(&dialogs, place, "png") else {
                 return Ok(Outcome::Nothing);
             };
-            let bytes = picture::encode(&picture, FileFormat::Png, &[])?;
+            let bytes = picture::encode(&document.composite(), FileFormat::Png, &[])?;
             Ok(Outcome::Exported(write_new(&bytes, &path)?))
         });
     }
@@ -187,6 +189,21 @@ impl Background {
             };
             mask::save(&mask, &path)?;
             Ok(Outcome::MaskSaved(path))
+        });
+    }
+
+    /// Makes a picture of a fill ready to be shown in a document, of which the screen shows `image`.
+    pub(super) fn prepare_result(
+        &mut self,
+        ctx: &egui::Context,
+        job: Arc<FillJob>,
+        (document, image): (Document, ScreenImage),
+        index: u32,
+        picture: Arc<Picture>,
+    ) {
+        self.run(ctx, move || {
+            let result = FillResult::new(job, (&document, &image), index, &picture)?;
+            Ok(Outcome::Result(Box::new(result)))
         });
     }
 

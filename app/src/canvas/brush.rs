@@ -59,11 +59,17 @@ impl StrokePoint {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment {
     from: Point,
+    to: Point,
     along: Point,
     length_squared: f32,
     radii: (f32, f32),
     hardness: f32,
+    /// Whether what is behind its beginning is covered already, by the segment that ended there.
+    goes_on: bool,
 }
+
+/// Pixels from the first to before the second one.
+type Columns = (u32, u32);
 
 impl Segment {
     pub(super) fn new(brush: Brush, from: StrokePoint, to: StrokePoint) -> Self {
@@ -72,23 +78,113 @@ impl Segment {
         let along = Point::new(to.at.x - from.at.x, to.at.y - from.at.y);
         Self {
             from: from.at,
+            to: to.at,
             along,
             length_squared: along.x * along.x + along.y * along.y,
             radii: (radius(from), radius(to)),
             hardness: brush.hardness.clamp(0.0, 1.0),
+            goes_on: false,
         }
+    }
+
+    /// The segment from where this one ends.
+    fn next(&self, brush: Brush, to: StrokePoint) -> Self {
+        let mut next = Self::new(brush, StrokePoint { at: self.to, ..to }, to);
+        next.radii.0 = self.radii.1;
+        // Where the pressure changes, a disc at the end may reach beyond what led there.
+        next.goes_on = self.radii.0 == self.radii.1;
+        next
     }
 
     /// The pixels that may be covered.
     pub(super) fn bounds(&self) -> PixelRectangle {
         let reach = self.radii.0.max(self.radii.1) + 1.0;
-        let end = Point::new(self.from.x + self.along.x, self.from.y + self.along.y);
-        let least = Point::new(self.from.x.min(end.x) - reach, self.from.y.min(end.y) - reach);
-        let most = Point::new(self.from.x.max(end.x) + reach, self.from.y.max(end.y) + reach);
+        let (from, to) = (self.from, self.to);
+        let least = Point::new(from.x.min(to.x) - reach, from.y.min(to.y) - reach);
+        let most = Point::new(from.x.max(to.x) + reach, from.y.max(to.y) + reach);
         if most.x <= 0.0 || most.y <= 0.0 {
             return PixelRectangle::default();
         }
         PixelRectangle::around(least, most)
+    }
+
+    /// The pixels of row `y` that may be covered, less those that the segment before has covered.
+    fn columns(&self, y: u32) -> Columns {
+        let (first, end) = self.interval(y, self.radii.0.max(self.radii.1) + 0.5);
+        let (mut first, mut end) = (first - 1.0, end + 1.0);
+        if self.goes_on {
+            // Only what is ahead of the beginning: x · along.x + y · along.y > 0.
+            let y = y as f32 + 0.5 - self.from.y;
+            let border = self.from.x - y * self.along.y / self.along.x;
+            match self.along.x {
+                right if right > 0.0 => first = first.max(border - 1.0),
+                left if left < 0.0 => end = end.min(border + 1.0),
+                _ if y * self.along.y <= 0.0 => return (0, 0),
+                _ => {}
+            }
+        }
+        // Numbers below 0 become 0.
+        (first.floor() as u32, end.ceil() as u32)
+    }
+
+    /// The pixels of row `y` that are certainly covered wholly.
+    fn inner_columns(&self, y: u32) -> Columns {
+        let radius = self.radii.0.min(self.radii.1);
+        let inner = (radius * self.hardness).min(radius - 0.5);
+        let (first, end) = self.interval(y, inner - 0.01);
+        ((first + 0.5).ceil() as u32, (end - 0.5).floor() as u32)
+    }
+
+    /// From where to where the middle of row `y` is within `radius` of the way; the first is above
+    /// the second where it is nowhere.
+    fn interval(&self, y: u32, radius: f32) -> (f32, f32) {
+        let y = y as f32 + 0.5 - self.from.y;
+        let (mut least, mut most) = (f32::INFINITY, f32::NEG_INFINITY);
+        let mut reach = |from: f32, to: f32| {
+            least = least.min(from);
+            most = most.max(to);
+        };
+        for (x, y) in [(0.0, y), (self.along.x, y - self.along.y)] {
+            if radius > 0.0 && y.abs() <= radius {
+                let half = (radius * radius - y * y).sqrt();
+                reach(x - half, x + half);
+            }
+        }
+        if radius > 0.0 && self.along.y != 0.0 {
+            // The two lines along the way, at `radius` from it.
+            let scale = radius / self.length_squared.sqrt();
+            for side in [-scale, scale] {
+                let at = (y - side * self.along.x) / self.along.y;
+                if (0.0..=1.0).contains(&at) {
+                    let x = at * self.along.x - side * self.along.y;
+                    reach(x, x);
+                }
+            }
+        }
+        (self.from.x + least, self.from.x + most)
+    }
+
+    /// Covers a run of pixels in row `y`: gives `cover` those that are covered in part, with how much,
+    /// and `fill` all that are covered wholly.
+    fn cover<P>(
+        &self,
+        (x, y): (u32, u32),
+        run: &mut [P],
+        cover: impl Fn(&mut P, u8),
+        fill: impl Fn(&mut [P]),
+    ) {
+        let end = x + run.len() as u32;
+        let (inner, inner_end) = self.inner_columns(y);
+        let inner = inner.clamp(x, end);
+        let inner_end = inner_end.clamp(inner, end);
+        let (before, rest) = run.split_at_mut((inner - x) as usize);
+        let (inside, after) = rest.split_at_mut((inner_end - inner) as usize);
+        fill(inside);
+        for (first, edge) in [(x, before), (inner_end, after)] {
+            for (x, pixel) in (first..).zip(edge) {
+                cover(pixel, self.coverage(x, y));
+            }
+        }
     }
 
     /// How much of the pixel is covered, from 0 to 255.
@@ -133,7 +229,7 @@ pub enum Ink {
 pub struct Stroke {
     brush: Brush,
     ink: Ink,
-    last: Option<StrokePoint>,
+    last: Option<Segment>,
     coverage: TiledImage<u8>,
     sketch_before: TiledImage<[u8; 4]>,
 }
@@ -167,24 +263,39 @@ impl Stroke {
         if !is_place || point.pressure.is_nan() {
             return PixelRectangle::default();
         }
-        let segment = Segment::new(self.brush, self.last.unwrap_or(point), point);
-        self.last = Some(point);
+        let segment = match self.last {
+            Some(last) => last.next(self.brush, point),
+            None => Segment::new(self.brush, point, point),
+        };
+        self.last = Some(segment);
         let area = segment.bounds();
+        let columns = |y| segment.columns(y);
         match self.ink {
-            Ink::MaskPaint => mask.update(area, |x, y, before| before.max(segment.coverage(x, y))),
-            Ink::MaskErase => {
-                mask.update(area, |x, y, before| before.min(255 - segment.coverage(x, y)))
-            }
+            Ink::MaskPaint => mask.update_runs(area, columns, |x, y, run| {
+                let cover = |pixel: &mut u8, coverage: u8| *pixel = coverage.max(*pixel);
+                segment.cover((x, y), run, cover, |run| run.fill(255));
+            }),
+            Ink::MaskErase => mask.update_runs(area, columns, |x, y, run| {
+                let cover = |pixel: &mut u8, coverage: u8| *pixel = (255 - coverage).min(*pixel);
+                segment.cover((x, y), run, cover, |run| run.fill(0));
+            }),
             Ink::SketchPaint(_) | Ink::SketchErase => {
-                let area =
-                    self.coverage.update(area, |x, y, before| before.max(segment.coverage(x, y)));
+                let area = self.coverage.update_runs(area, columns, |x, y, run| {
+                    let cover = |pixel: &mut u8, coverage: u8| *pixel = coverage.max(*pixel);
+                    segment.cover((x, y), run, cover, |run| run.fill(255));
+                });
                 let (coverage, before, ink) = (&self.coverage, &self.sketch_before, self.ink);
-                sketch.update(area, |x, y, pixel| match (coverage.get(x, y), before.get(x, y)) {
-                    (Some(coverage), Some(before)) => match ink {
-                        Ink::SketchPaint(colour) => over(colour, coverage, before),
-                        _ => erased(coverage, before),
-                    },
-                    _ => pixel,
+                sketch.update_runs(area, columns, |x, y, run| {
+                    for (x, pixel) in (x..).zip(run) {
+                        let (Some(coverage), Some(before)) = (coverage.get(x, y), before.get(x, y))
+                        else {
+                            continue;
+                        };
+                        *pixel = match ink {
+                            Ink::SketchPaint(colour) => over(colour, coverage, before),
+                            _ => erased(coverage, before),
+                        };
+                    }
                 })
             }
         }
@@ -193,8 +304,10 @@ impl Stroke {
 
 /// An opaque colour over a pixel, by `coverage` (Porter and Duff, "Compositing Digital Images").
 fn over(colour: [u8; 3], coverage: u8, before: [u8; 4]) -> [u8; 4] {
-    if coverage == 0 {
-        return before;
+    match coverage {
+        0 => return before,
+        255 => return [colour[0], colour[1], colour[2], 255],
+        _ => {}
     }
     let alpha = f32::from(coverage) / 255.0;
     let kept = f32::from(before[3]) / 255.0 * (1.0 - alpha);
@@ -300,6 +413,54 @@ mod tests {
         let (mask, _) = drawn(brush, Ink::MaskPaint, &fast, 500);
         let column = |x: u32| (0..500).map(|y| mask.get(x, y).unwrap()).collect::<Vec<_>>();
         assert!((20..480).all(|x| column(x) == column(250)), "the same width all along");
+    }
+
+    #[test]
+    fn what_a_stroke_covers_is_what_its_segments_cover() {
+        let way =
+            [(60.3, 50.0), (90.0, 50.0), (91.5, 80.2), (20.0, 140.0), (20.0, 40.0), (20.0, 40.0)];
+        let pressures = [1.0, 1.0, 1.0, 0.3, 0.9, 0.9];
+        for brush in [Brush { size: 44.0, hardness: 0.0 }, Brush { size: 33.3, hardness: 0.9 }] {
+            for is_pressed in [false, true] {
+                let points: Vec<_> = way
+                    .iter()
+                    .zip(pressures)
+                    .map(|(&(x, y), pressure)| StrokePoint {
+                        at: Point::new(x, y),
+                        pressure: if is_pressed { pressure } else { 1.0 },
+                    })
+                    .collect();
+                let (painted, _) = drawn(brush, Ink::MaskPaint, &points, 180);
+                let (erased, _) = drawn(brush, Ink::MaskErase, &points, 180);
+                let (_, sketch) = drawn(brush, Ink::SketchPaint([9, 9, 9]), &points, 180);
+                for (x, y) in painted.bounds().pixels() {
+                    let pairs = points.windows(2);
+                    let segments = pairs.map(|pair| Segment::new(brush, pair[0], pair[1]));
+                    let expected = segments.map(|segment| segment.coverage(x, y)).max().unwrap();
+                    let found = painted.get(x, y).unwrap();
+                    assert!(found.abs_diff(expected) <= 1, "{x} {y}: {found}, not {expected}");
+                    assert_eq!(erased.get(x, y), Some(255 - found));
+                    assert_eq!(sketch.get(x, y).unwrap()[3], found);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_stroke_that_goes_on_leaves_alone_what_it_has_covered() {
+        let brush = Brush { size: 100.0, hardness: 0.5 };
+        let point = |x: f32, y: f32| StrokePoint::new(x, y);
+        let first = Segment::new(brush, point(200.0, 200.0), point(200.0, 200.0));
+        let count = |segment: &Segment| -> u32 {
+            let rows = segment.bounds();
+            (rows.top..rows.bottom)
+                .map(|y| segment.columns(y))
+                .map(|(a, b)| b.saturating_sub(a))
+                .sum()
+        };
+        let whole = count(&Segment::new(brush, point(200.0, 200.0), point(210.0, 204.0)));
+        let ahead = count(&first.next(brush, point(210.0, 204.0)));
+        assert!(ahead < whole * 2 / 3, "{ahead} of {whole}");
     }
 
     #[test]

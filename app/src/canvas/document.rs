@@ -9,9 +9,10 @@ use emberbrush_pipeline::{
     picture::{self, Mask, Picture, Rectangle},
     request::Extension,
 };
-use image::{DynamicImage, GenericImageView, Luma, Rgb, Rgb32FImage, RgbaImage};
+use image::{DynamicImage, GenericImageView, Luma, Rgb, Rgb32FImage};
 
 use super::{
+    geometry::PixelRectangle,
     layer::{FillLayer, LayerError, LayerId},
     mask::MaskTiles,
     tiles::TiledImage,
@@ -183,6 +184,24 @@ impl Document {
         self.composite_of(&self.layers[..end.unwrap_or(self.layers.len())])
     }
 
+    /// A part of the picture with all visible layers.
+    pub(super) fn composite_in(&self, area: PixelRectangle) -> Picture {
+        let mut composite = self.picture_in(area);
+        for layer in self.layers.iter().filter(|layer| layer.visible) {
+            layer.lay_over_part(&mut composite, (area.left, area.top));
+        }
+        composite
+    }
+
+    /// A part of the picture under all layers.
+    pub(super) fn picture_in(&self, area: PixelRectangle) -> Picture {
+        let pixels = &self.picture.pixels;
+        Picture {
+            pixels: pixels.crop_imm(area.left, area.top, area.width(), area.height()),
+            icc_profile: self.picture.icc_profile.clone(),
+        }
+    }
+
     fn composite_of(&self, layers: &[Arc<FillLayer>]) -> Picture {
         let mut composite = Picture::clone(&self.picture);
         for layer in layers.iter().filter(|layer| layer.visible) {
@@ -238,6 +257,28 @@ impl Document {
             && self.layers.iter().zip(&other.layers).all(|(a, b)| Arc::ptr_eq(a, b))
     }
 
+    /// Where the picture with all visible layers may differ from that of `other`; `None` where that
+    /// may be anywhere.
+    pub(super) fn shown_differences(&self, other: &Self) -> Option<Vec<PixelRectangle>> {
+        if !Arc::ptr_eq(&self.picture, &other.picture) {
+            return None;
+        }
+        let visible = |document: &Self| -> Vec<Arc<FillLayer>> {
+            document.layers.iter().filter(|layer| layer.visible).cloned().collect()
+        };
+        let is_in = |layers: &[Arc<FillLayer>], layer: &Arc<FillLayer>| {
+            layers.iter().any(|other| Arc::ptr_eq(other, layer))
+        };
+        let (own, others) = (visible(self), visible(other));
+        let both = own.iter().filter(|layer| is_in(&others, layer));
+        let both_there = others.iter().filter(|layer| is_in(&own, layer));
+        let moved =
+            both.zip(both_there).filter(|(a, b)| !Arc::ptr_eq(a, b)).flat_map(|(a, b)| [a, b]);
+        let gone = others.iter().filter(|layer| !is_in(&own, layer));
+        let new = own.iter().filter(|layer| !is_in(&others, layer));
+        Some(moved.chain(gone).chain(new).map(|layer| layer.patch.area()).collect())
+    }
+
     /// The memory that this document takes and `other` does not, in bytes, without what is small.
     pub fn unshared_bytes(&self, other: &Self) -> usize {
         let others: HashSet<usize> = other.pictures().into_iter().map(|(at, _)| at).collect();
@@ -266,25 +307,6 @@ impl Document {
         }
         pictures
     }
-}
-
-/// A picture as a screen shows it: sRGB, with its alpha.
-pub fn for_screen(picture: &Picture) -> RgbaImage {
-    if picture.icc_profile.is_none() {
-        return picture.pixels.to_rgba8();
-    }
-    let opaque = Picture {
-        pixels: DynamicImage::ImageRgb16(picture.pixels.to_rgb16()),
-        icc_profile: picture.icc_profile.clone(),
-    };
-    let mut shown = DynamicImage::ImageRgb32F(opaque.to_srgb()).to_rgba8();
-    if picture.pixels.color().has_alpha() {
-        let alpha = picture.pixels.to_luma_alpha8();
-        for (shown, alpha) in shown.pixels_mut().zip(alpha.pixels()) {
-            shown.0[3] = alpha.0[1];
-        }
-    }
-    shown
 }
 
 fn integer(picture: Picture) -> Picture {

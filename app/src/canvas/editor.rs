@@ -6,13 +6,14 @@ use emberbrush_pipeline::{picture::Picture, request::Extension};
 
 use super::{
     brush::{Stroke, StrokePoint},
-    document::{Document, for_screen},
+    document::Document,
     fill::{FillError, FillJob},
     geometry::Point,
     history::{Edit, History},
     journal::OpenDocument,
     layer::{LayerId, Variation},
     mask::{self, Combine, EdgeChange, MaskTiles},
+    screen_image::{self, ScreenImage},
     selection::Selection,
     tools::{Tool, Tools},
 };
@@ -38,14 +39,50 @@ pub enum Gesture {
     Lasso(Vec<Point>),
 }
 
+/// A result of a fill with all that is needed to show it.
+#[derive(Debug, Clone)]
+pub struct FillResult {
+    job: Arc<FillJob>,
+    index: u32,
+    variation: Variation,
+    /// What the screen shows with it.
+    image: ScreenImage,
+    /// The document that it was shown in.
+    document: Document,
+}
+
+impl FillResult {
+    /// Picture `index` of a job on a document of which the screen shows `image`. Takes longer than a
+    /// frame for large pictures.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not fit the document any more.
+    pub fn new(
+        job: Arc<FillJob>,
+        (document, image): (&Document, &ScreenImage),
+        index: u32,
+        picture: &Picture,
+    ) -> Result<Self, FillError> {
+        let variation = job.variation(index, picture)?;
+        let accepted = job.accept(document, vec![variation.clone()], 0)?;
+        let image = screen_image::after(image, document, &accepted);
+        Ok(Self { job, index, variation, image, document: document.clone() })
+    }
+}
+
 /// Results of a fill that are compared before one of them is accepted.
 #[derive(Debug, Clone)]
 pub struct Candidate {
     job: Arc<FillJob>,
+    /// The numbers of the pictures in the job, in their order.
+    indices: Vec<u32>,
     variations: Vec<Variation>,
+    /// What the screen shows with each of them.
+    images: Vec<ScreenImage>,
     chosen: usize,
-    /// The picture with the chosen one.
-    composite: Arc<Picture>,
+    /// The document that they are shown in.
+    document: Document,
 }
 
 impl Candidate {
@@ -71,7 +108,10 @@ pub struct Editor {
     state: OpenDocument,
     history: History,
     gesture: Option<Gesture>,
-    composite: Arc<Picture>,
+    /// The picture without layers.
+    original: ScreenImage,
+    /// The picture with all visible layers.
+    image: ScreenImage,
     candidate: Option<Candidate>,
     /// The tools.
     pub tools: Tools,
@@ -80,14 +120,16 @@ pub struct Editor {
 }
 
 impl Editor {
-    /// Opens a document.
+    /// Opens a document. Takes longer than a frame for large ones.
     pub fn new(state: OpenDocument) -> Self {
-        let composite = Arc::new(state.document.composite());
+        let original = screen_image::original(&state.document);
+        let image = screen_image::with_layers(&original, &state.document);
         Self {
             state,
             history: History::default(),
             gesture: None,
-            composite,
+            original,
+            image,
             candidate: None,
             tools: Tools::default(),
             extension: Extension::default(),
@@ -119,13 +161,19 @@ impl Editor {
 
     /// What the person sees: the picture with the result that is being compared, or with all
     /// visible layers.
-    pub fn shown(&self) -> &Arc<Picture> {
-        self.candidate.as_ref().map_or(&self.composite, |candidate| &candidate.composite)
+    pub fn shown(&self) -> &ScreenImage {
+        let compared = self.candidate.as_ref();
+        compared.and_then(|candidate| candidate.images.get(candidate.chosen)).unwrap_or(&self.image)
     }
 
-    /// The picture with all visible layers.
-    pub fn composite(&self) -> &Arc<Picture> {
-        &self.composite
+    /// What the screen shows with all visible layers.
+    pub fn image(&self) -> &ScreenImage {
+        &self.image
+    }
+
+    /// What the screen shows without layers.
+    pub fn original(&self) -> &ScreenImage {
+        &self.original
     }
 
     /// What the pointer is doing.
@@ -160,8 +208,7 @@ impl Editor {
             }
             (Tool::Lasso, _) => self.gesture = Some(Gesture::Lasso(vec![point.at])),
             (Tool::Wand, Some(pixel)) => {
-                let shown = for_screen(&self.composite);
-                self.select(&Selection::wand(&shown, pixel, self.tools.tolerance));
+                self.select(&Selection::wand(&self.image, pixel, self.tools.tolerance));
             }
             (Tool::Bucket, Some(pixel)) => {
                 self.select(&Selection::region(self.state.document.mask(), pixel));
@@ -234,8 +281,7 @@ impl Editor {
 
     fn pick_colour(&mut self, (x, y): (u32, u32)) {
         let sketched = self.state.document.sketch().get(x, y).filter(|pixel| pixel[3] > 127);
-        let [red, green, blue, _] =
-            sketched.unwrap_or_else(|| for_screen(&self.composite).get_pixel(x, y).0);
+        let Some([red, green, blue, _]) = sketched.or_else(|| self.image.get(x, y)) else { return };
         self.tools.colour = [red, green, blue];
         self.tools.tool = Tool::ColourBrush;
     }
@@ -249,11 +295,23 @@ impl Editor {
     }
 
     fn record(&mut self, edit: Edit, before: Document) {
-        if !before.shows_the_same(&self.state.document) {
-            self.composite = Arc::new(self.state.document.composite());
-        }
+        self.bring_images_up_to_date(&before);
+        self.remember(edit, before);
+    }
+
+    fn remember(&mut self, edit: Edit, before: Document) {
         self.history.record(edit, before, &self.state.document);
         self.state.unsaved = true;
+    }
+
+    fn bring_images_up_to_date(&mut self, before: &Document) {
+        let document = &self.state.document;
+        if !Arc::ptr_eq(before.picture(), document.picture()) {
+            self.original = screen_image::original(document);
+            self.image = screen_image::with_layers(&self.original, document);
+        } else if !before.shows_the_same(document) {
+            self.image = screen_image::after(&self.image, before, document);
+        }
     }
 
     /// Marks everything that is not marked, and the other way round.
@@ -325,61 +383,45 @@ impl Editor {
             // A name that came from saving is not taken back.
             self.state.document.name.clone_from(&before.name);
             self.state.unsaved = true;
-            if !before.shows_the_same(&self.state.document) {
-                self.composite = Arc::new(self.state.document.composite());
-            }
+            self.bring_images_up_to_date(before);
         }
         done
     }
 
     /// A result of a fill came. The first one of a job takes the place of results that were not
-    /// accepted.
-    ///
-    /// # Errors
-    ///
-    /// Where it does not fit the document any more.
-    pub fn add_result(
-        &mut self,
-        job: &Arc<FillJob>,
-        index: u32,
-        picture: &Picture,
-    ) -> Result<(), FillError> {
-        let variation = job.variation(index, picture)?;
-        let is_same =
-            self.candidate.as_ref().is_some_and(|candidate| Arc::ptr_eq(&candidate.job, job));
-        let (mut variations, chosen) = match self.candidate.take().filter(|_| is_same) {
-            Some(candidate) => (candidate.variations, candidate.chosen),
-            None => (Vec::new(), 0),
+    /// accepted. One for another picture is left.
+    pub fn add_result(&mut self, result: FillResult) {
+        let FillResult { job, index, variation, image, document } = result;
+        if !Arc::ptr_eq(document.picture(), self.state.document.picture()) {
+            return;
+        }
+        let candidate = match self.candidate.take() {
+            Some(candidate) if Arc::ptr_eq(&candidate.job, &job) => candidate,
+            _ => Candidate {
+                job,
+                indices: Vec::new(),
+                variations: Vec::new(),
+                images: Vec::new(),
+                chosen: 0,
+                document,
+            },
         };
-        variations.push(variation);
-        self.show_candidate(Arc::clone(job), variations, chosen)
+        let candidate = self.candidate.insert(candidate);
+        // They are worked out beside each other, and so may come in any order.
+        let place = candidate.indices.partition_point(|&earlier| earlier < index);
+        if candidate.chosen > 0 && place <= candidate.chosen {
+            candidate.chosen += 1;
+        }
+        candidate.indices.insert(place, index);
+        candidate.variations.insert(place, variation);
+        candidate.images.insert(place, image);
     }
 
     /// Shows another result.
-    ///
-    /// # Errors
-    ///
-    /// Where it does not fit the document any more.
-    pub fn choose_result(&mut self, index: usize) -> Result<(), FillError> {
-        match self.candidate.take() {
-            Some(candidate) => {
-                let chosen = index.min(candidate.variations.len().saturating_sub(1));
-                self.show_candidate(candidate.job, candidate.variations, chosen)
-            }
-            None => Ok(()),
+    pub fn choose_result(&mut self, index: usize) {
+        if let Some(candidate) = &mut self.candidate {
+            candidate.chosen = index.min(candidate.variations.len().saturating_sub(1));
         }
-    }
-
-    fn show_candidate(
-        &mut self,
-        job: Arc<FillJob>,
-        variations: Vec<Variation>,
-        chosen: usize,
-    ) -> Result<(), FillError> {
-        let document = job.accept(&self.state.document, variations.clone(), chosen)?;
-        let composite = Arc::new(document.composite());
-        self.candidate = Some(Candidate { job, variations, chosen, composite });
-        Ok(())
     }
 
     /// Takes the result that is shown, with all others of its fill, into the document.
@@ -388,12 +430,19 @@ impl Editor {
     ///
     /// Where it does not fit the document any more.
     pub fn accept_result(&mut self) -> Result<bool, FillError> {
-        let Some(Candidate { job, variations, chosen, .. }) = self.candidate.take() else {
-            return Ok(false);
-        };
+        let Some(candidate) = self.candidate.take() else { return Ok(false) };
+        let Candidate { job, variations, images, chosen, document, .. } = candidate;
         let accepted = job.accept(&self.state.document, variations, chosen)?;
         self.extension = Extension::default();
-        self.edit(Edit::Fill, |document| *document = accepted);
+        self.abort();
+        let before = std::mem::replace(&mut self.state.document, accepted);
+        let is_shown = Arc::ptr_eq(before.picture(), self.state.document.picture())
+            && document.shows_the_same(&before);
+        match images.into_iter().nth(chosen).filter(|_| is_shown) {
+            Some(image) => self.image = image,
+            None => self.bring_images_up_to_date(&before),
+        }
+        self.remember(Edit::Fill, before);
         Ok(true)
     }
 

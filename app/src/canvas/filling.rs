@@ -116,9 +116,10 @@ impl CanvasPlace {
             Event::Job(_, JobEvent::Picture(finished)) => {
                 fill.preview = None;
                 let job = Arc::clone(&fill.job);
-                let Some(editor) = &mut self.editor else { return };
-                let result = editor.add_result(&job, finished.index, &finished.picture);
-                self.tell(result.map(|()| None));
+                let Some(editor) = &self.editor else { return };
+                let seen = (editor.document().clone(), editor.image().clone());
+                let picture = Arc::clone(&finished.picture);
+                self.background.prepare_result(ctx, job, seen, finished.index, picture);
             }
             Event::Ended(_, end) => {
                 self.fill = None;

@@ -300,8 +300,13 @@ impl FillLayer {
     /// the picture is what it was when the variation was made, the result is what was painted, bit
     /// for bit; elsewhere what is below shows through by what the weight leaves of it.
     pub fn lay_over(&self, picture: &mut Picture) {
+        self.lay_over_part(picture, (0, 0));
+    }
+
+    /// Does the same with a part of the picture, of which the upper left pixel is at `origin`.
+    pub(super) fn lay_over_part(&self, picture: &mut Picture, origin: (u32, u32)) {
         let Variation { painted, below, .. } = self.shown();
-        let layer = Laying { patch: &self.patch };
+        let layer = Laying { patch: &self.patch, origin };
         macro_rules! lay {
             ($($kind:ident),*) => {
                 match (&mut picture.pixels, &painted.pixels, &below.pixels) {
@@ -331,6 +336,8 @@ const MAX_NAME: usize = 48;
 
 struct Laying<'a> {
     patch: &'a Patch,
+    /// Where the upper left pixel of the picture is in the document.
+    origin: (u32, u32),
 }
 
 impl Laying<'_> {
@@ -346,14 +353,18 @@ impl Laying<'_> {
         P::Subpixel: Primitive,
     {
         let most = to_float(P::Subpixel::DEFAULT_MAX_VALUE);
-        for (x, y, weight) in self.patch.weights.enumerate_pixels() {
-            let weight = weight.0[0];
-            let at = (self.patch.left + x, self.patch.top + y);
-            if weight == 0 || !picture.in_bounds(at.0, at.1) {
+        let (left, top) = self.origin;
+        let (width, height) = picture.dimensions();
+        let part = PixelRectangle { left, top, right: left + width, bottom: top + height };
+        for (x, y) in self.patch.area().intersection(part).pixels() {
+            let here = (x - self.patch.left, y - self.patch.top);
+            let weight = self.patch.weights.get_pixel(here.0, here.1).0[0];
+            if weight == 0 {
                 continue;
             }
-            let now = picture.get_pixel_mut(at.0, at.1);
-            let (painted, below) = (painted.get_pixel(x, y), below.get_pixel(x, y));
+            let now = picture.get_pixel_mut(x - left, y - top);
+            let (painted, below) =
+                (painted.get_pixel(here.0, here.1), below.get_pixel(here.0, here.1));
             if now.channels() == below.channels() {
                 *now = *painted;
                 continue;

@@ -15,6 +15,7 @@ use super::{
     fill::{FillJob, FillOptions},
     journal::{self, Journal, OpenDocument},
     panel::PanelState,
+    screen_image::ScreenImage,
     surface::Surface,
 };
 use crate::{
@@ -104,6 +105,11 @@ impl CanvasPlace {
         self.surface.shows_original()
     }
 
+    /// The picture as it is seen, without mask and sketch.
+    pub fn seen(&self) -> Option<&ScreenImage> {
+        self.editor.as_ref().map(|editor| self.surface.seen(editor))
+    }
+
     /// Where a place of the picture is in the window, in points, once it was drawn.
     pub fn screen_position(&self, place: super::geometry::Point) -> Option<egui::Pos2> {
         self.surface.screen_position(place)
@@ -121,8 +127,7 @@ impl CanvasPlace {
         let Some(editor) = &mut self.editor else { return };
         let Some(candidate) = editor.candidate() else { return };
         let index = candidate.chosen().saturating_add_signed(by);
-        let result = editor.choose_result(index);
-        self.tell(result.map(|()| None));
+        editor.choose_result(index);
     }
 
     pub(super) fn accept(&mut self) {
@@ -143,7 +148,7 @@ impl CanvasPlace {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         match outcome {
-            Outcome::Opened(state) => self.show_state(*state),
+            Outcome::Opened(editor) => self.show_editor(*editor),
             Outcome::Saved(path, document) => {
                 let text = context.words.with("canvas-saved", [("file", name(&path).into())]);
                 self.message = Some(Message { text, is_error: false });
@@ -161,6 +166,11 @@ impl CanvasPlace {
                 }
             }
             Outcome::Fill(job) => self.begin_fill(*job, context),
+            Outcome::Result(result) => {
+                if let Some(editor) = &mut self.editor {
+                    editor.add_result(*result);
+                }
+            }
             Outcome::Nothing => {}
             Outcome::Failed(error) => self.tell::<_>(Err(error)),
         }
@@ -183,12 +193,11 @@ impl CanvasPlace {
     }
 
     pub(super) fn show(&mut self, document: Document, file: Option<PathBuf>) {
-        self.show_state(OpenDocument { document, file, unsaved: false });
+        self.show_editor(Editor::new(OpenDocument { document, file, unsaved: false }));
     }
 
-    fn show_state(&mut self, state: OpenDocument) {
+    fn show_editor(&mut self, mut editor: Editor) {
         let tools = self.editor.as_ref().map(|editor| editor.tools);
-        let mut editor = Editor::new(state);
         if let Some(tools) = tools {
             editor.tools = tools;
         }

@@ -1,8 +1,6 @@
 //! Parts of a picture that are chosen at once: rectangles, lassos, gradients, and what hangs
 //! together by its colour.
 
-use image::RgbaImage;
-
 use super::{
     geometry::{PixelRectangle, Point},
     tiles::TiledImage,
@@ -88,13 +86,12 @@ impl Selection {
 
     /// What hangs together with `start` and differs from its colour by at most `tolerance` in each
     /// of red, green, blue and alpha.
-    pub fn wand(picture: &RgbaImage, start: (u32, u32), tolerance: u8) -> Self {
-        let Some(colour) = picture.get_pixel_checked(start.0, start.1) else {
-            return Self::none();
-        };
-        contiguous(picture.dimensions(), start, |x, y| {
-            let pixel = picture.get_pixel(x, y);
-            pixel.0.iter().zip(colour.0).all(|(value, other)| value.abs_diff(other) <= tolerance)
+    pub fn wand(picture: &TiledImage<[u8; 4]>, start: (u32, u32), tolerance: u8) -> Self {
+        let Some(colour) = picture.get(start.0, start.1) else { return Self::none() };
+        contiguous(picture.size(), start, |x, y| {
+            picture.get(x, y).is_some_and(|pixel| {
+                pixel.iter().zip(colour).all(|(value, other)| value.abs_diff(other) <= tolerance)
+            })
         })
     }
 
@@ -215,11 +212,18 @@ fn contiguous(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use image::RgbaImage;
     use proptest::prelude::*;
 
     use super::*;
 
     const SIZE: (u32, u32) = (40, 30);
+
+    fn tiled(picture: &RgbaImage) -> TiledImage<[u8; 4]> {
+        let mut tiled = TiledImage::new(picture.width(), picture.height(), [0; 4]);
+        tiled.update(tiled.bounds(), |x, y, _| picture.get_pixel(x, y).0);
+        tiled
+    }
 
     fn sum(selection: &Selection) -> f32 {
         selection.coverage.iter().map(|&value| f32::from(value) / 255.0).sum()
@@ -267,6 +271,7 @@ mod tests {
             let value = if is_wall { 200 } else { 50 + (x % 3) as u8 };
             image::Rgba([value, 50, 50, 255])
         });
+        let picture = tiled(&picture);
         let all = Selection::wand(&picture, (0, 0), 2);
         assert_eq!(sum(&all), 1200.0 - 29.0, "through the gap in the wall");
         assert_eq!(all.coverage(20, 0), 0);
@@ -322,7 +327,7 @@ mod tests {
                 }
                 if !grew { break; }
             }
-            let selection = Selection::wand(&picture, start, 10);
+            let selection = Selection::wand(&tiled(&picture), start, 10);
             for (x, y, _) in picture.enumerate_pixels() {
                 prop_assert_eq!(selection.coverage(x, y) == 255, slow[(y * 12 + x) as usize]);
             }

@@ -8,37 +8,25 @@ use egui::{
 use super::{
     brush::{Brush, StrokePoint},
     editor::{Editor, Gesture},
+    extension::{Side, drag_side, paint_extension, side_at},
     geometry::Point,
     keyboard_pointer::KeyboardPointer,
-    textures::{Overlay, OverlayColours, PictureCache, draw_part},
+    overlay::{MaskColouring, Overlay, RgbaColouring, place},
+    screen_image::ScreenImage,
+    textures::{Checker, draw_part},
     tools::Tool,
     view::{View, Viewport},
 };
 use crate::window::theme::Colours;
 
 /// How opaque the mask's tint is.
-const TINT: f32 = 0.4;
+pub(super) const TINT: f32 = 0.4;
 
 /// How far a turn of the wheel by a point zooms, as an exponent.
 const WHEEL_ZOOM: f32 = 1.0 / 240.0;
 
-/// From this far outside, an edge of the picture can be dragged, in points.
-const HANDLE_REACH: f32 = 18.0;
-
 /// Width of the room that the tools take, in points.
 const TOOLS: f32 = 52.0;
-
-/// Length of the mark that shows that an edge can be dragged, in points.
-const HANDLE_LENGTH: f32 = 36.0;
-
-/// A side of the picture.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Left,
-    Top,
-    Right,
-    Bottom,
-}
 
 /// How a picture is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +53,10 @@ pub(super) struct Surface {
     sized: Option<(Pos2, Brush)>,
     pub(super) keyboard: KeyboardPointer,
     id: Option<Id>,
-    pictures: PictureCache,
-    mask: Overlay<u8>,
-    sketch: Overlay<[u8; 4]>,
+    checker: Checker,
+    picture: Overlay<RgbaColouring>,
+    mask: Overlay<MaskColouring>,
+    sketch: Overlay<RgbaColouring>,
 }
 
 /// A picture that is drawn over a part of the document while a fill is made.
@@ -84,7 +73,7 @@ fn point(at: Pos2) -> Point {
     Point::new(at.x, at.y)
 }
 
-fn position(at: Point) -> Pos2 {
+pub(super) fn position(at: Point) -> Pos2 {
     pos2(at.x, at.y)
 }
 
@@ -98,7 +87,7 @@ impl Surface {
     /// Another document is shown.
     pub(super) fn reset(&mut self) {
         self.view = None;
-        self.pictures.clear();
+        self.picture = Overlay::default();
         self.mask = Overlay::default();
         self.sketch = Overlay::default();
     }
@@ -116,6 +105,11 @@ impl Surface {
     /// Whether the picture was last drawn as it was at first.
     pub(super) fn shows_original(&self) -> bool {
         self.shows_original
+    }
+
+    /// The picture as it was last drawn, without mask and sketch.
+    pub(super) fn seen<'a>(&self, editor: &'a Editor) -> &'a ScreenImage {
+        if self.shows_original { editor.original() } else { editor.shown() }
     }
 
     /// Whether no other control has the focus of the keyboard.
@@ -315,8 +309,11 @@ impl Surface {
         let painter = ui.painter_at(rect);
         let document = editor.document();
         let original = self.shows_original;
-        let picture = if original { document.picture() } else { editor.shown() };
-        self.pictures.draw(&painter, picture, view);
+        let picture = self.seen(editor);
+        if document.picture().pixels.color().has_alpha() {
+            self.checker.draw(&painter, place(picture.bounds(), view));
+        }
+        self.picture.draw(&painter, picture, RgbaColouring, view);
         if let Some(preview) = preview.filter(|_| !original) {
             let corner = |at: Pos2| position(view.to_screen(point(at)));
             let replaced =
@@ -329,10 +326,10 @@ impl Surface {
             );
         }
         if editor.candidate().is_none() && !original {
-            self.sketch.draw_sketch(&painter, document.sketch(), view);
-            let overlay =
-                OverlayColours { tint: colours.accent.gamma_multiply(TINT), edge: colours.accent };
-            self.mask.draw_mask(&painter, document.mask(), view, overlay);
+            self.sketch.draw(&painter, document.sketch(), RgbaColouring, view);
+            let colouring =
+                MaskColouring { tint: colours.accent.gamma_multiply(TINT), edge: colours.accent };
+            self.mask.draw(&painter, document.mask(), colouring, view);
         }
         paint_extension(&painter, editor, view, &colours);
         paint_gesture(&painter, editor, view, &colours);
@@ -385,104 +382,6 @@ fn fitted(ui: &Ui, size: (u32, u32), rect: Rect) -> View {
     let room = (rect.size() - vec2(TOOLS, 0.0)).min_elem() * ui.pixels_per_point();
     let enlarged = (room / largest).floor().clamp(1.0, 8.0);
     View::fit(size, viewport(rect), enlarged / ui.pixels_per_point())
-}
-
-/// The picture's corners on the screen.
-fn bounds(editor: &Editor, view: View) -> Rect {
-    let (width, height) = editor.document().size();
-    Rect::from_min_max(
-        position(view.to_screen(Point::new(0.0, 0.0))),
-        position(view.to_screen(Point::new(width as f32, height as f32))),
-    )
-}
-
-/// The side that can be dragged from `at`: only from outside of the picture, so that the pointer
-/// can paint up to its edge.
-fn side_at(editor: &Editor, view: View, at: Pos2) -> Option<Side> {
-    if editor.candidate().is_some() || editor.gesture().is_some() {
-        return None;
-    }
-    let bounds = extended(editor, view);
-    let within = |value: f32, low: f32, high: f32| value >= low && value <= high;
-    let near = |distance: f32| within(distance, 0.5, HANDLE_REACH);
-    let along = |value: f32, middle: f32| (value - middle).abs() <= HANDLE_LENGTH;
-    let (x, y) = (at.x, at.y);
-    match () {
-        () if near(bounds.left() - x) && along(y, bounds.center().y) => Some(Side::Left),
-        () if near(x - bounds.right()) && along(y, bounds.center().y) => Some(Side::Right),
-        () if near(bounds.top() - y) && along(x, bounds.center().x) => Some(Side::Top),
-        () if near(y - bounds.bottom()) && along(x, bounds.center().x) => Some(Side::Bottom),
-        () => None,
-    }
-}
-
-/// The picture with what is added to it, on the screen.
-fn extended(editor: &Editor, view: View) -> Rect {
-    let bounds = bounds(editor, view);
-    let extension = editor.extension;
-    let scale = view.scale();
-    Rect::from_min_max(
-        bounds.min - vec2(extension.left as f32, extension.top as f32) * scale,
-        bounds.max + vec2(extension.right as f32, extension.bottom as f32) * scale,
-    )
-}
-
-fn drag_side(editor: &mut Editor, side: Side, at: Point) {
-    let (width, height) = editor.document().size();
-    let added = |distance: f32, side: u32| distance.round().clamp(0.0, side as f32) as u32;
-    let extension = &mut editor.extension;
-    match side {
-        Side::Left => extension.left = added(-at.x, width),
-        Side::Right => extension.right = added(at.x - width as f32, width),
-        Side::Top => extension.top = added(-at.y, height),
-        Side::Bottom => extension.bottom = added(at.y - height as f32, height),
-    }
-}
-
-fn paint_extension(painter: &Painter, editor: &Editor, view: View, colours: &Colours) {
-    let bounds = bounds(editor, view);
-    let line = Stroke::new(1.0, colours.line);
-    painter.rect_stroke(bounds, CornerRadius::ZERO, line, StrokeKind::Outside);
-    if editor.candidate().is_some() {
-        return;
-    }
-    let extended = extended(editor, view);
-    if extended != bounds {
-        let corners = [
-            extended.left_top(),
-            extended.right_top(),
-            extended.right_bottom(),
-            extended.left_bottom(),
-            extended.left_top(),
-        ];
-        let tint = colours.accent.gamma_multiply(TINT * 0.5);
-        for band in bands(extended, bounds) {
-            painter.rect_filled(band, CornerRadius::ZERO, tint);
-        }
-        painter.extend(Shape::dashed_line(&corners, Stroke::new(1.0, colours.accent), 6.0, 4.0));
-    }
-    let half = HANDLE_LENGTH / 2.0;
-    let (left, right) = (extended.left() - 6.0, extended.right() + 6.0);
-    let (top, bottom) = (extended.top() - 6.0, extended.bottom() + 6.0);
-    let (middle_x, middle_y) = (extended.center().x, extended.center().y);
-    for (from, to) in [
-        (pos2(left, middle_y - half), pos2(left, middle_y + half)),
-        (pos2(right, middle_y - half), pos2(right, middle_y + half)),
-        (pos2(middle_x - half, top), pos2(middle_x + half, top)),
-        (pos2(middle_x - half, bottom), pos2(middle_x + half, bottom)),
-    ] {
-        painter.line_segment([from, to], Stroke::new(3.0, colours.dim.gamma_multiply(0.6)));
-    }
-}
-
-/// What `outer` has beyond `inner`.
-fn bands(outer: Rect, inner: Rect) -> [Rect; 4] {
-    [
-        Rect::from_min_max(outer.min, pos2(outer.right(), inner.top())),
-        Rect::from_min_max(pos2(outer.left(), inner.bottom()), outer.max),
-        Rect::from_min_max(pos2(outer.left(), inner.top()), inner.left_bottom()),
-        Rect::from_min_max(inner.right_top(), pos2(outer.right(), inner.bottom())),
-    ]
 }
 
 fn paint_gesture(painter: &Painter, editor: &Editor, view: View, colours: &Colours) {

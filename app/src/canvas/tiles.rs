@@ -49,8 +49,8 @@ impl<P: Copy + PartialEq> TiledImage<P> {
         Some(self.tiles[tile][place(x, y)])
     }
 
-    /// Gives each pixel of `area` the value of `change(x, y, before)`, which must not depend on
-    /// the order of the calls. Tiles in which nothing changes stay shared.
+    /// Gives each pixel of `area` the value of `change(x, y, before)`. Tiles in which nothing changes
+    /// stay shared.
     ///
     /// Returns what was looked at: `area` inside the image.
     pub fn update(
@@ -58,21 +58,46 @@ impl<P: Copy + PartialEq> TiledImage<P> {
         area: PixelRectangle,
         mut change: impl FnMut(u32, u32, P) -> P,
     ) -> PixelRectangle {
+        self.update_runs(
+            area,
+            |_| (area.left, area.right),
+            |x, y, run| {
+                for (x, pixel) in (x..).zip(run) {
+                    *pixel = change(x, y, *pixel);
+                }
+            },
+        )
+    }
+
+    /// Calls `change(x, y, pixels)` for runs of pixels in a row that cover those of `area` that are
+    /// also from the first column of `columns(y)` to before the second one. Tiles in which nothing
+    /// changes stay shared.
+    ///
+    /// Returns `area` inside the image.
+    pub fn update_runs(
+        &mut self,
+        area: PixelRectangle,
+        columns: impl Fn(u32) -> (u32, u32),
+        mut change: impl FnMut(u32, u32, &mut [P]),
+    ) -> PixelRectangle {
         let area = area.intersection(self.bounds());
+        let columns: Vec<(u32, u32)> = (area.top..area.bottom).map(columns).collect();
+        let mut changed = Vec::with_capacity(TILE_SIDE as usize);
         for index in self.tiles_in(area) {
             let part = self.tile_bounds(index).intersection(area);
-            let shared = &self.tiles[index];
-            let first = part.pixels().find(|&(x, y)| {
-                let before = shared[place(x, y)];
-                change(x, y, before) != before
-            });
-            let Some((_, first_row)) = first else { continue };
-            let pixels = Arc::make_mut(&mut self.tiles[index]);
-            for y in first_row..part.bottom {
-                let start = place(part.left, y);
-                let row = &mut pixels[start..start + part.width() as usize];
-                for (x, pixel) in (part.left..).zip(row) {
-                    *pixel = change(x, y, *pixel);
+            for y in part.top..part.bottom {
+                let (first, end) = columns[(y - area.top) as usize];
+                let (first, end) = (first.max(part.left), end.min(part.right));
+                if first >= end {
+                    continue;
+                }
+                let start = place(first, y);
+                let run = start..start + (end - first) as usize;
+                changed.clear();
+                changed.extend_from_slice(&self.tiles[index][run.clone()]);
+                change(first, y, &mut changed);
+                if changed != self.tiles[index][run.clone()] {
+                    Arc::make_mut(&mut self.tiles[index])[run].copy_from_slice(&changed);
                 }
             }
         }
@@ -166,6 +191,37 @@ impl<P: Copy + PartialEq> TiledImage<P> {
         }
     }
 
+    /// The rectangles in which this image is not `other`, which has its size: at most one in a tile.
+    pub fn differences(&self, other: &Self) -> Vec<PixelRectangle> {
+        let tiles = self.changed_tiles(other).into_iter();
+        tiles.filter_map(|index| self.difference(other, index)).collect()
+    }
+
+    fn difference(&self, other: &Self, index: usize) -> Option<PixelRectangle> {
+        let bounds = self.tile_bounds(index);
+        let other = other.tiles.get(index)?;
+        let mut difference: Option<PixelRectangle> = None;
+        for y in bounds.top..bounds.bottom {
+            let start = place(bounds.left, y);
+            let run = start..start + bounds.width() as usize;
+            let (own, other) = (&self.tiles[index][run.clone()], &other[run]);
+            if own == other {
+                continue;
+            }
+            let differs = |(own, other): (&P, &P)| own != other;
+            let first = own.iter().zip(other).position(differs)?;
+            let last = own.iter().zip(other).rposition(differs)?;
+            let row = PixelRectangle {
+                left: bounds.left + first as u32,
+                top: y,
+                right: bounds.left + last as u32 + 1,
+                bottom: y + 1,
+            };
+            difference = Some(difference.map_or(row, |difference| difference.union(row)));
+        }
+        difference
+    }
+
     /// The image on a canvas of another size, moved by `left`, `top`, with `filler` around it.
     pub fn placed(&self, width: u32, height: u32, left: u32, top: u32, filler: P) -> Self {
         let mut placed = Self::new(width, height, filler);
@@ -252,6 +308,32 @@ mod tests {
         assert_eq!(after.changed_tiles(&before), vec![1]);
         assert_eq!(before.get(135, 6), Some(7));
         assert!(before.is_all(7) && !after.is_all(7));
+    }
+
+    #[test]
+    fn runs_are_updated_where_columns_say() {
+        let before = TiledImage::new(300, 200, 0_u8);
+        let mut after = before.clone();
+        let area = PixelRectangle { left: 100, top: 50, right: 290, bottom: 150 };
+        let columns = |y: u32| (y * 2, y * 2 + 10);
+        after.update_runs(area, columns, |_, _, run| run.fill(1));
+        for (x, y) in after.bounds().pixels() {
+            let inside = area.contains(x, y) && (y * 2..y * 2 + 10).contains(&x);
+            assert_eq!(after.get(x, y), Some(u8::from(inside)), "{x} {y}");
+        }
+        after.update_runs(area, columns, |_, _, run| run.fill(0));
+        assert_eq!(after.differences(&before), Vec::new());
+    }
+
+    #[test]
+    fn differences_are_as_small_as_they_can_be() {
+        let before = TiledImage::new(300, 300, [0_u8; 4]);
+        let mut after = before.clone();
+        let area = PixelRectangle { left: 100, top: 130, right: 140, bottom: 133 };
+        after.update(area, |_, _, _| [1; 4]);
+        let left = PixelRectangle { right: 128, ..area };
+        let right = PixelRectangle { left: 128, ..area };
+        assert_eq!(after.differences(&before), vec![left, right]);
     }
 
     #[test]
