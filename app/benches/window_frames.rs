@@ -1,10 +1,12 @@
-//! What the window itself takes: frames while a picture forms, frames while a gallery of 10,000 pictures scrolls,
-//! the way to its first frame, and what it does while nothing happens. Times are those that the window's thread
+//! What the window itself takes: frames while a picture forms, frames while a gallery of 10,000 pictures opens, is
+//! searched and scrolls, the way to its first frame, and what it does while nothing happens. Times are those that the window's thread
 //! spends on the processor, without what the graphics card does.
 //!
 //! `cargo bench -p emberbrush --bench window_frames --no-default-features --features cpu,gui,download`
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod frames;
 
 use std::{
     fs,
@@ -17,27 +19,27 @@ use eframe::egui::{
 };
 use emberbrush::{
     engine::DiffusionEngine,
-    window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
+    window::{journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
     device::DeviceChoice,
     picture::{self, FileFormat, Picture},
 };
-use emberbrush_tests::egui_kittest::Harness;
+use emberbrush_tests::egui_kittest::kittest::Queryable;
+use frames::{Screen, frame, open, tell, window};
 
 const PICTURES: usize = 10_000;
 
 /// How many pictures form one after the other.
 const FORMING: usize = 12;
 
-type Screen = Harness<'static, Option<Window>>;
-
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = folder.path().join("pictures");
     fill(&pictures);
+    let journal = preferences(folder.path(), &pictures);
     let begun = Instant::now();
-    let mut screen = open(folder.path(), &pictures);
+    let mut screen = open(journal, DiffusionEngine::default);
     println!("first frame: {:.0} ms", begun.elapsed().as_secs_f64() * 1000.0);
     while !window(&screen).status_text().starts_with("Ready") {
         screen.step();
@@ -49,27 +51,18 @@ fn main() {
         std::thread::sleep(Duration::from_millis(5));
     }
     forming(&mut screen);
+    finding(&mut screen);
     scrolling(&mut screen);
     idle(&mut screen);
-}
-
-/// The time that this thread has spent on the processor; elsewhere than on Linux, the time on the wall.
-fn thread_time() -> Duration {
-    #[cfg(target_os = "linux")]
-    if let Some(time) = fs::read_to_string("/proc/thread-self/schedstat")
-        .ok()
-        .and_then(|text| text.split_whitespace().next()?.parse().ok())
-    {
-        return Duration::from_nanos(time);
-    }
-    static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
-    BEGIN.get_or_init(Instant::now).elapsed()
 }
 
 fn fill(folder: &Path) {
     fs::create_dir_all(folder).unwrap();
     let pixels = image::RgbImage::from_fn(512, 512, |x, y| image::Rgb([x as u8, y as u8, 99]));
-    let bytes = picture::encode(&Picture::new(pixels.into()), FileFormat::Png, &[]).unwrap();
+    let settings = "a red apple on a blue background, studio light\nNegative prompt: blur\nSteps: 20, \
+                    Sampler: Euler, CFG scale: 7.5, Seed: 5, Size: 512x512";
+    let texts = [("parameters", settings.to_owned())];
+    let bytes = picture::encode(&Picture::new(pixels.into()), FileFormat::Png, &texts).unwrap();
     let first = folder.join("picture-00000.png");
     fs::write(&first, bytes).unwrap();
     for number in 1..PICTURES {
@@ -77,7 +70,7 @@ fn fill(folder: &Path) {
     }
 }
 
-fn open(folder: &Path, pictures: &Path) -> Screen {
+fn preferences(folder: &Path, pictures: &Path) -> Journal {
     let journal = Journal::open(folder.join("data")).unwrap();
     let preferences = Preferences {
         pictures_folder: pictures.to_owned(),
@@ -87,24 +80,7 @@ fn open(folder: &Path, pictures: &Path) -> Screen {
     };
     journal.write("preferences.json", &preferences);
     journal.flush();
-    let mut start = Some(Start { journal, engine: DiffusionEngine::default });
-    let mut screen = Harness::builder().with_size(Vec2::new(1280.0, 800.0)).build_ui_state(
-        move |ui, window: &mut Option<Window>| match window {
-            // Fonts are there from the frame after the first.
-            None => *window = Some(Window::new(ui.ctx(), start.take().unwrap()).unwrap()),
-            Some(window) => {
-                window.logic(&ui.ctx().clone());
-                window.ui(ui);
-            }
-        },
-        None,
-    );
-    screen.run_steps(2);
-    screen
-}
-
-fn window(screen: &Screen) -> &Window {
-    screen.state().as_ref().unwrap()
+    journal
 }
 
 /// Frames as the screen asks for them while the model in the box draws several pictures.
@@ -123,9 +99,36 @@ fn forming(screen: &mut Screen) {
     tell("frames while a picture forms", frames);
 }
 
-fn scrolling(screen: &mut Screen) {
+/// The gallery comes into view for the first time, and is searched letter by letter.
+fn finding(screen: &mut Screen) {
     screen.key_press_modifiers(Modifiers::COMMAND, Key::Num3);
-    screen.run_steps(5);
+    tell("frames while the gallery opens", settled(screen));
+    let mut frames = Vec::new();
+    screen.get_by_label("Search prompts and settings").focus();
+    screen.run_steps(2);
+    for letter in "apple blue".chars() {
+        screen.event(Event::Text(letter.to_string()));
+        frames.extend(settled(screen));
+    }
+    assert!(window(screen).gallery().pictures().len() >= PICTURES);
+    for _ in 0..10 {
+        screen.key_press(Key::Backspace);
+        frames.extend(settled(screen));
+    }
+    tell("frames while pictures are searched for", frames);
+}
+
+/// Frames in which what was asked for is found and shown.
+fn settled(screen: &mut Screen) -> Vec<Duration> {
+    (0..20)
+        .map(|_| {
+            std::thread::sleep(Duration::from_millis(8));
+            frame(screen)
+        })
+        .collect()
+}
+
+fn scrolling(screen: &mut Screen) {
     screen.hover_at(pos2(600.0, 400.0));
     let mut frames = Vec::new();
     for _ in 0..600 {
@@ -158,23 +161,4 @@ fn idle(screen: &mut Screen) {
     } else {
         println!("idle: the next frame is asked for in {delay:?}");
     }
-}
-
-fn frame(screen: &mut Screen) -> Duration {
-    let before = thread_time();
-    screen.step();
-    thread_time() - before
-}
-
-fn tell(what: &str, mut frames: Vec<Duration>) {
-    frames.sort();
-    let at =
-        |share: f64| frames[((frames.len() - 1) as f64 * share) as usize].as_secs_f64() * 1000.0;
-    println!(
-        "{what}: {} frames, median {:.2} ms, 99th percentile {:.2} ms, longest {:.2} ms",
-        frames.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0),
-    );
 }
