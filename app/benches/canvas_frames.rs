@@ -25,9 +25,10 @@ use emberbrush::{
         mask::MaskTiles,
     },
     engine::{
-        Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecaster,
+        Engine, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecaster,
         PromptReader, Setup, thumbnail,
     },
+    failure::Failure,
     window::journal::Journal,
 };
 use emberbrush_pipeline::{

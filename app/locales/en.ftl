@@ -118,7 +118,6 @@ failure-dismiss = Back to the picture
 failure-copy = Copy details
 failure-model = { $model } cannot be loaded
 failure-use-box = Use the model in the box
-notice-journal-failed = Changes cannot be remembered: { $error }
 
 # Status
 time-seconds = { $seconds } s
@@ -347,7 +346,6 @@ notice-done = { $pictures ->
 notice-new-device = { $device } is used for the first time: the first picture takes minutes longer
 notice-sheet = The table is written as { $file }
 notice-copied = Copied
-notice-not-deleted = The file stays where it is: { $error }
 notice-not-taken = Not taken over: { $fields }
 notice-taken = Settings taken from a picture by { $program }
 
@@ -429,3 +427,39 @@ preferences-loras = Folder of LoRAs
 preferences-loras-tip = Files there are offered in the list of LoRAs, and after <lora: in a prompt.
 preferences-embeddings = Folder of embeddings
 preferences-embeddings-tip = Files of textual inversion there are named in a prompt as they are called, without their ending.
+
+# Families of models, devices, schedules, and ways to take less memory
+family-sd1 = Stable Diffusion 1.x
+family-sd2 = Stable Diffusion 2.x
+family-sdxl = Stable Diffusion XL
+family-sdxl-refiner = Stable Diffusion XL refiner
+device-cpu = CPU
+device-discrete-gpu = discrete GPU
+device-integrated-gpu = integrated GPU
+device-virtual-gpu = virtual GPU
+device-software = software renderer
+device-other = other
+schedule-automatic = Automatic
+schedule-karras = Karras
+schedule-exponential = Exponential
+schedule-polyexponential = Polyexponential
+schedule-sgm-uniform = SGM Uniform
+schedule-simple = Simple
+schedule-normal = Normal
+schedule-ddim = DDIM
+schedule-beta = Beta
+schedule-linear-quadratic = Linear Quadratic
+schedule-kl-optimal = KL Optimal
+schedule-ays = Align Your Steps
+saving-tiles = the VAE in tiles of { $pixels } pixels
+saving-batch = { $pictures ->
+    [one] one picture at a time
+   *[other] { $pictures } pictures at a time
+}
+saving-attention = attention in slices
+saving-text-encoder = the text encoder dropped after the prompt
+grid-prompts = a cat, a dog
+grid-negatives = blur, noise
+models-waiting = The connection broke. It is tried again in { $time }.
+lora-unusable = This file cannot be used as a LoRA. Choose another one.
+details = Details

@@ -115,7 +115,6 @@ failure-dismiss = 그림으로 돌아가기
 failure-copy = 자세한 내용 복사
 failure-model = { $model } 모델을 불러올 수 없습니다
 failure-use-box = 기본 모델 사용
-notice-journal-failed = 변경 사항을 저장할 수 없습니다: { $error }
 
 # 상태
 time-seconds = { $seconds }초
@@ -329,7 +328,6 @@ notice-done = 그림 { $pictures }장을 다 만들었습니다
 notice-new-device = { $device }이(가) 처음 쓰입니다. 첫 그림은 몇 분 더 걸립니다
 notice-sheet = 표를 { $file }(으)로 저장했습니다
 notice-copied = 복사했습니다
-notice-not-deleted = 파일을 옮기지 못했습니다: { $error }
 notice-not-taken = 가져오지 못한 설정: { $fields }
 notice-taken = { $program } 그림에서 설정을 가져왔습니다
 
@@ -411,3 +409,36 @@ preferences-loras = LoRA 폴더
 preferences-loras-tip = 이 폴더의 파일이 LoRA 목록과 프롬프트의 <lora: 다음에 나옵니다.
 preferences-embeddings = 임베딩 폴더
 preferences-embeddings-tip = 이 폴더의 텍스트 인버전 파일은 확장자를 뺀 이름을 프롬프트에 써서 부릅니다.
+
+# 모델 계열, 장치, 스케줄, 메모리를 덜 쓰는 방법
+family-sd1 = Stable Diffusion 1.x
+family-sd2 = Stable Diffusion 2.x
+family-sdxl = Stable Diffusion XL
+family-sdxl-refiner = Stable Diffusion XL 리파이너
+device-cpu = CPU
+device-discrete-gpu = 외장 GPU
+device-integrated-gpu = 내장 GPU
+device-virtual-gpu = 가상 GPU
+device-software = 소프트웨어 렌더러
+device-other = 기타
+schedule-automatic = 자동
+schedule-karras = Karras
+schedule-exponential = 지수
+schedule-polyexponential = 다항 지수
+schedule-sgm-uniform = SGM 균등
+schedule-simple = 단순
+schedule-normal = 보통
+schedule-ddim = DDIM
+schedule-beta = 베타
+schedule-linear-quadratic = 선형 이차
+schedule-kl-optimal = KL 최적
+schedule-ays = Align Your Steps
+saving-tiles = VAE를 { $pixels }픽셀 조각으로
+saving-batch = 한 번에 { $pictures }장씩
+saving-attention = 어텐션을 나누어
+saving-text-encoder = 프롬프트 뒤에 텍스트 인코더 비우기
+grid-prompts = 고양이, 강아지
+grid-negatives = 흐림, 노이즈
+models-waiting = 연결이 끊겼습니다. { $time } 뒤에 다시 시도합니다.
+lora-unusable = 이 파일은 LoRA로 쓸 수 없습니다. 다른 파일을 고르세요.
+details = 자세한 내용

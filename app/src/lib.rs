@@ -8,6 +8,8 @@ mod cli;
 mod commands;
 #[cfg(feature = "gui")]
 pub mod engine;
+#[cfg(feature = "gui")]
+pub mod failure;
 mod interruption;
 mod model;
 mod report;

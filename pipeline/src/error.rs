@@ -1,6 +1,7 @@
 //! Why an image could not be made.
 
 use emberbrush_layers::interrupt::Cancelled;
+use emberbrush_text_encoder::prompt::PromptError;
 use thiserror::Error;
 
 use crate::{
@@ -14,6 +15,9 @@ pub enum PipelineError {
     /// The request itself cannot be met.
     #[error("{0}")]
     Request(String),
+    /// A prompt cannot be read.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
     /// The checkpoint cannot do what was asked for.
     #[error("{model}: {reason}")]
     Model {

@@ -446,7 +446,7 @@ fn the_engine_merges_loras_by_name_and_loads_another_autoencoder() {
     setup.vae = Some(other.join("vae"));
     assert_eq!(engine.load(&setup).unwrap().vae, setup.vae);
     setup.vae = Some("nowhere.safetensors".into());
-    assert!(engine.load(&setup).unwrap_err().message.contains("nowhere.safetensors"));
+    assert!(engine.load(&setup).unwrap_err().details.contains("nowhere.safetensors"));
 }
 
 #[test]

@@ -17,15 +17,17 @@ use eframe::egui::{self, Key, Modifiers, Pos2, Role, Vec2};
 use emberbrush::{
     canvas::{document::Document, editor::Editor, ember_file, geometry::Point, mask, tools::Tool},
     engine::{
-        DiffusionEngine, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
+        DiffusionEngine, Engine, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
         MemoryForecaster, PromptReader, Setup, thumbnail,
     },
+    failure::Failure,
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
     checkpoint::folder::Family,
     device::{self, DeviceInfo},
     editing::Sources,
+    error::PipelineError,
     metadata,
     picture::{self, FileFormat, Picture, Rectangle},
     prompt::PromptReading,
@@ -72,7 +74,9 @@ impl Engine for FakeEngine {
 
     fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
         if job.request.prompt.contains("fail") {
-            return JobEnd::Failed(Failure::new("the device has no memory left"));
+            return JobEnd::Failed(
+                PipelineError::OutOfDeviceMemory { reason: "taken".to_owned() }.into(),
+            );
         }
         let sources = job.sources.as_ref().expect("a fill has pictures");
         let mask = sources.mask.as_deref();
@@ -522,7 +526,7 @@ fn what_goes_wrong_is_said_and_changes_nothing() {
         desk.harness.step();
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(desk.harness.query_by_label_contains("paint a mask first").is_some());
+    assert!(desk.harness.query_by_label_contains("Paint a mask first").is_some());
     let broken = desk.path("broken.ember");
     std::fs::write(&broken, "no zip").unwrap();
     desk.drop_file(&broken);

@@ -25,7 +25,7 @@ fn two_pictures(studio: &Studio) -> (Screen<'static>, [String; 2]) {
 }
 
 /// What the window put on the clipboard in the frames since a command was given.
-fn copied(screen: &mut Screen<'_>, name: &str) -> OutputCommand {
+pub fn copied(screen: &mut Screen<'_>, name: &str) -> OutputCommand {
     screen.get_by_label(name).click();
     for _ in 0..4 {
         screen.step();

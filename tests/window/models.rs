@@ -124,7 +124,12 @@ fn what_went_wrong_is_told_where_it_happened() {
     window_mut(&mut screen).set_bin(Box::new(|_| Err("the bin is shut".to_owned())));
     click(&mut screen, "Remove tiny");
     click(&mut screen, "Remove");
-    screen.get_by_label_contains("the bin is shut");
+    screen.get_by_label_contains("cannot be removed");
+    click(&mut screen, "Copy details");
+    let copied = screen.output().platform_output.commands.iter().any(|command| {
+        matches!(command, egui::OutputCommand::CopyText(text) if text.contains("the bin is shut"))
+    });
+    assert!(copied, "{:?}", screen.output().platform_output.commands);
     assert!(models(&studio).join("tiny").is_dir());
 }
 

@@ -17,7 +17,7 @@ use std::{
 use egui::{Event, Key, Modifiers, Pos2, accesskit::Role};
 use emberbrush::{
     canvas::geometry::Point,
-    engine::Failure,
+    failure::{Argument, Explanation, Failure},
     window::{dialogs::Dialogs, preferences::Preferences, theme::ThemeChoice, words::Language},
 };
 use emberbrush_pipeline::{
@@ -191,10 +191,11 @@ fn failure(look: &Look) -> Screen<'static> {
     let studio = prepare(look, |_| {});
     let mut screen = open(&studio, look);
     make(&mut screen, 2);
-    let failure = Failure::new(
-        "not enough memory: denoising takes 9.1 GiB, but the machine has 6.2 GiB. Choose a smaller size or model, \
-         or close other programs",
-    );
+    let explanation = Explanation::new("error-memory")
+        .with("needed", Argument::Bytes(9_100_000_000))
+        .with("budget", Argument::Bytes(6_200_000_000))
+        .with("advice", Explanation::new("advice-memory-machine"));
+    let failure = Failure::new(explanation, "not enough memory");
     *studio.control.next.lock().unwrap() = Some(Trouble::Fail(failure));
     generate(&mut screen);
     rest(&mut screen);

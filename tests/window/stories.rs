@@ -16,12 +16,12 @@ use std::{
     sync::{Arc, Mutex, atomic::Ordering},
 };
 
-use egui::{Key, Modifiers};
+use egui::{Key, Modifiers, OutputCommand};
 use emberbrush::{
-    engine::Failure,
+    failure::Failure,
     window::{Place, queue::EntryState},
 };
-use emberbrush_pipeline::{metadata, schedulers::Sampler};
+use emberbrush_pipeline::{metadata, output::OutputError, schedulers::Sampler};
 use emberbrush_tests::egui_kittest::kittest::Queryable;
 use studio::{
     Screen, Studio, Trouble, click, ctrl, drop_file, generate, status, type_into, type_prompt,
@@ -179,13 +179,39 @@ fn a_panic_in_the_engine_leaves_the_window_alive() {
 fn an_error_is_told_with_what_to_do() {
     let studio = Studio::new();
     let mut screen = studio.open();
-    let failure = Failure::new("No space is left on the disk. Free some and try again.");
+    let failure = Failure::from(disk_full());
     *studio.control.next.lock().unwrap() = Some(Trouble::Fail(failure));
     ctrl(&mut screen, Key::Enter);
     wait(&mut screen, |screen| window(screen).queue().open_count() == 0);
-    screen.get_by_label_contains("Free some");
+    screen.get_by_label_contains("apple.png cannot be written. The disk is full: make room");
     click(&mut screen, "Back to the picture");
-    assert!(screen.query_by_label_contains("Free some").is_none());
+    assert!(screen.query_by_label_contains("apple.png").is_none());
+}
+
+#[test]
+fn errors_of_the_engine_are_told_in_the_language_of_the_window() {
+    let studio = Studio::new();
+    let mut screen = studio.open();
+    *studio.control.next.lock().unwrap() = Some(Trouble::Fail(Failure::from(disk_full())));
+    ctrl(&mut screen, Key::Enter);
+    wait(&mut screen, |screen| window(screen).queue().open_count() == 0);
+    screen.get_by_label_contains("The disk is full");
+    ctrl(&mut screen, Key::Comma);
+    click(&mut screen, "한국어");
+    screen.key_press(Key::Escape);
+    screen.run_steps(2);
+    assert!(screen.query_by_label_contains("The disk is full").is_none());
+    screen.get_by_label_contains("apple.png 파일을 쓸 수 없습니다. 디스크가 가득 찼습니다.");
+    let OutputCommand::CopyText(details) = finding::copied(&mut screen, "자세한 내용 복사")
+    else {
+        panic!("a picture was copied");
+    };
+    assert!(details.contains("apple.png: cannot be written"), "{details}");
+}
+
+fn disk_full() -> OutputError {
+    let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    OutputError::Io { path: "apple.png".to_owned(), source }
 }
 
 #[test]

@@ -9,39 +9,21 @@ use std::{
 };
 
 use emberbrush_pipeline::{
-    output::{OutputError, write_new},
-    picture::{self, FileFormat, Picture, PictureError},
+    output::write_new,
+    picture::{self, FileFormat, Picture},
     request::GenerationRequest,
 };
-use thiserror::Error;
 
 use super::{
     document::Document,
     editor::{Editor, FillResult},
-    ember_file::{self, EmberFileError},
-    fill::{FillError, FillJob, FillOptions, Target},
+    ember_file,
+    fill::{FillJob, FillOptions, Target},
     journal::OpenDocument,
-    mask::{self, MaskFileError, MaskTiles},
+    mask::{self, MaskTiles},
     screen_image::ScreenImage,
 };
-use crate::window::dialogs::Dialogs;
-
-/// Why something in the background failed, in words for people.
-#[derive(Debug, Error)]
-pub(super) enum BackgroundError {
-    #[error(transparent)]
-    Document(#[from] EmberFileError),
-    #[error(transparent)]
-    Picture(#[from] PictureError),
-    #[error(transparent)]
-    Mask(#[from] MaskFileError),
-    #[error(transparent)]
-    Output(#[from] OutputError),
-    #[error(transparent)]
-    Fill(#[from] FillError),
-    #[error("the system refuses another thread: {0}")]
-    Thread(#[from] std::io::Error),
-}
+use crate::{failure::Failure, window::dialogs::Dialogs};
 
 /// What came of it.
 #[derive(Debug)]
@@ -63,7 +45,7 @@ pub(super) enum Outcome {
     /// The person closed the dialog.
     Nothing,
     /// It failed.
-    Failed(BackgroundError),
+    Failed(Failure),
 }
 
 /// Where a file is or is to be.
@@ -113,7 +95,7 @@ impl Background {
     fn run(
         &mut self,
         ctx: &egui::Context,
-        task: impl FnOnce() -> Result<Outcome, BackgroundError> + Send + 'static,
+        task: impl FnOnce() -> Result<Outcome, Failure> + Send + 'static,
     ) {
         let (sender, ctx) = (self.sender.clone(), ctx.clone());
         self.running += 1;
@@ -124,7 +106,7 @@ impl Background {
             ctx.request_repaint();
         });
         if let Err(error) = thread {
-            let _ = failed.send(Outcome::Failed(error.into()));
+            let _ = failed.send(Outcome::Failed(Failure::of_thread(&error)));
         }
     }
 
@@ -224,7 +206,7 @@ impl Background {
     }
 }
 
-fn open(path: &Path) -> Result<OpenDocument, BackgroundError> {
+fn open(path: &Path) -> Result<OpenDocument, Failure> {
     let is_document = path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case(ember_file::EXTENSION));

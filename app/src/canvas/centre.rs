@@ -2,7 +2,10 @@
 
 use egui::{Align2, FontId, Frame, Margin, Rect, RichText, Stroke, Ui, UiBuilder, pos2, vec2};
 
-use super::{place::CanvasPlace, surface::Preview};
+use super::{
+    place::{CanvasPlace, Message},
+    surface::Preview,
+};
 use crate::window::{
     PlaceContext, controls, icons,
     theme::{Colours, SMALL, space},
@@ -57,7 +60,7 @@ impl CanvasPlace {
         ui.painter().rect_filled(place.expand2(vec2(8.0, 4.0)), 4.0, colours.panel);
         ui.painter().galley(place.min, galley, colours.dim);
         let Some(message) = &self.message else { return };
-        let colour = if message.is_error { colours.bad } else { colours.text };
+        let colour = message.colour(&colours);
         let width = (rect.width() - 2.0 * 72.0).clamp(120.0, 520.0);
         let area = Rect::from_min_size(
             pos2(rect.center().x - width / 2.0, rect.top() + space::M),
@@ -72,12 +75,18 @@ impl CanvasPlace {
                 .inner_margin(Margin::symmetric(12, 6))
                 .show(ui, |ui| {
                     ui.horizontal(|ui| {
-                        let room = ui.available_width() - 36.0;
+                        let room = ui.available_width() - 72.0;
+                        let told = RichText::new(message.told(context.words)).color(colour);
                         ui.allocate_ui(vec2(room, 0.0), |ui| {
-                            ui.add(
-                                egui::Label::new(RichText::new(&message.text).color(colour)).wrap(),
-                            );
+                            ui.set_width(room);
+                            ui.add(egui::Label::new(told).wrap());
                         });
+                        let copy = context.words.get("failure-copy");
+                        if let Message::Failed(failure) = message
+                            && controls::icon_button(ui, icons::COPY, &copy, None).clicked()
+                        {
+                            ui.ctx().copy_text(failure.details.clone());
+                        }
                         let name = context.words.get("canvas-dismiss");
                         dismissed = controls::icon_button(ui, icons::X, &name, None).clicked();
                     });
@@ -102,9 +111,14 @@ impl CanvasPlace {
                 let label = format!("{}  {}", icons::FOLDER_OPEN, context.words.get("canvas-open"));
                 wanted = ui.add(egui::Button::new(label).min_size(vec2(200.0, 32.0))).clicked();
                 if let Some(message) = &self.message {
-                    let colour = if message.is_error { colours.bad } else { colours.text };
+                    let told = RichText::new(message.told(context.words));
                     ui.add_space(space::S);
-                    ui.label(RichText::new(&message.text).color(colour));
+                    ui.label(told.color(message.colour(&colours)));
+                    if let Message::Failed(failure) = message
+                        && ui.button(context.words.get("failure-copy")).clicked()
+                    {
+                        ui.ctx().copy_text(failure.details.clone());
+                    }
                 }
             });
         });

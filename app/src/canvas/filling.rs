@@ -37,12 +37,11 @@ impl CanvasPlace {
     }
 
     /// Ctrl+Enter: fills what the mask marks, or what was dragged out.
-    pub fn generate(&mut self, context: &mut PlaceContext<'_>) {
+    pub fn generate(&mut self) {
         if self.editor.is_some() {
             self.wants_fill = true;
         } else {
-            let text = context.words.get("canvas-open-first");
-            self.message = Some(Message { text, is_error: true });
+            self.message = Some(Message::First("canvas-open-first"));
         }
     }
 
@@ -73,8 +72,7 @@ impl CanvasPlace {
             return;
         }
         let Some(model) = context.model else {
-            let text = context.words.get("canvas-no-model");
-            self.message = Some(Message { text, is_error: true });
+            self.message = Some(Message::First("canvas-no-model"));
             return;
         };
         editor.abort();
@@ -124,8 +122,7 @@ impl CanvasPlace {
             Event::Ended(_, end) => {
                 self.fill = None;
                 if let JobEnd::Failed(failure) = end {
-                    let text = failure.message.clone();
-                    self.message = Some(Message { text, is_error: true });
+                    self.message = Some(Message::Failed(failure.clone()));
                 }
             }
             _ => {}

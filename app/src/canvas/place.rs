@@ -20,7 +20,11 @@ use super::{
 };
 use crate::{
     engine::JobId,
-    window::{PlaceContext, dialogs::Dialogs, journal::Journal as WindowJournal},
+    failure::Failure,
+    window::{
+        PlaceContext, dialogs::Dialogs, journal::Journal as WindowJournal, theme::Colours,
+        words::Words,
+    },
 };
 
 /// The journal's file in the data folder.
@@ -65,9 +69,30 @@ pub struct CanvasPlace {
 
 /// A line for the person.
 #[derive(Debug, Clone)]
-pub(super) struct Message {
-    pub(super) text: String,
-    pub(super) is_error: bool,
+pub(super) enum Message {
+    /// Something is in a file of this name.
+    Saved(String),
+    /// What has to be done first, by the message of the language files.
+    First(&'static str),
+    /// What went wrong.
+    Failed(Failure),
+}
+
+impl Message {
+    pub(super) fn told(&self, words: &Words) -> String {
+        match self {
+            Self::Saved(file) => words.with("canvas-saved", [("file", file.as_str().into())]),
+            Self::First(message) => words.get(message),
+            Self::Failed(failure) => words.explain(&failure.explanation),
+        }
+    }
+
+    pub(super) fn colour(&self, colours: &Colours) -> egui::Color32 {
+        match self {
+            Self::Saved(_) => colours.text,
+            Self::First(_) | Self::Failed(_) => colours.bad,
+        }
+    }
 }
 
 impl CanvasPlace {
@@ -75,17 +100,14 @@ impl CanvasPlace {
     pub fn new(window: &WindowJournal) -> Self {
         let path = window.folder().join(JOURNAL);
         let mut place = Self::default();
-        let failed = |error: &dyn std::fmt::Display| {
-            Some(Message { text: error.to_string(), is_error: true })
-        };
         match journal::recover(&path) {
             Ok(Some(state)) => place.editor = Some(Editor::new(state)),
             Ok(None) => {}
-            Err(error) => place.message = failed(&error),
+            Err(error) => place.message = Some(Message::Failed(error.into())),
         }
         match Journal::start(path) {
             Ok(journal) => place.journal = Some(journal),
-            Err(error) => place.message = failed(&error),
+            Err(error) => place.message = Some(Message::Failed(error.into())),
         }
         place
     }
@@ -133,14 +155,12 @@ impl CanvasPlace {
     pub(super) fn accept(&mut self) {
         let Some(editor) = &mut self.editor else { return };
         let result = editor.accept_result();
-        self.tell(result.map(|_| None));
+        self.tell(result.map(drop));
     }
 
-    pub(super) fn tell<E: std::fmt::Display>(&mut self, result: Result<Option<String>, E>) {
-        match result {
-            Ok(None) => {}
-            Ok(Some(text)) => self.message = Some(Message { text, is_error: false }),
-            Err(error) => self.message = Some(Message { text: error.to_string(), is_error: true }),
+    pub(super) fn tell(&mut self, result: Result<(), impl Into<Failure>>) {
+        if let Err(error) = result {
+            self.message = Some(Message::Failed(error.into()));
         }
     }
 
@@ -150,15 +170,13 @@ impl CanvasPlace {
         match outcome {
             Outcome::Opened(editor) => self.show_editor(*editor),
             Outcome::Saved(path, document) => {
-                let text = context.words.with("canvas-saved", [("file", name(&path).into())]);
-                self.message = Some(Message { text, is_error: false });
+                self.message = Some(Message::Saved(name(&path)));
                 if let Some(editor) = &mut self.editor {
                     editor.saved(path, &document);
                 }
             }
             Outcome::Exported(path) | Outcome::MaskSaved(path) => {
-                let text = context.words.with("canvas-saved", [("file", name(&path).into())]);
-                self.message = Some(Message { text, is_error: false });
+                self.message = Some(Message::Saved(name(&path)));
             }
             Outcome::Mask(mask) => {
                 if let Some(editor) = &mut self.editor {
@@ -172,7 +190,7 @@ impl CanvasPlace {
                 }
             }
             Outcome::Nothing => {}
-            Outcome::Failed(error) => self.tell::<_>(Err(error)),
+            Outcome::Failed(failure) => self.message = Some(Message::Failed(failure)),
         }
     }
 

@@ -9,7 +9,7 @@ use emberbrush_pipeline::{
     error::PipelineError,
     memory::{MemoryPlan, MemorySettings},
     metadata::{self, MadeWith, ModelHash},
-    output::{OutputPlan, write_new},
+    output::{OutputError, OutputPlan, write_new},
     picture::{self, Effort, FileFormat, Picture},
     progress::ProgressEvent,
     prompt::{PromptSyntax, WildcardFolder},
@@ -17,12 +17,13 @@ use emberbrush_pipeline::{
 };
 
 use super::{
-    Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecast,
+    Delivery, Engine, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecast,
     MemoryForecaster, ModelSource, Setup, WrittenSettings, prompt_reader::prompt_reader, thumbnail,
 };
 use crate::{
     cli::Defaults,
     commands::generate::expanded,
+    failure::{Explanation, Failure},
     model::{self, ModelPlace},
 };
 
@@ -43,9 +44,9 @@ impl Engine for DiffusionEngine {
             ModelSource::Folder(path) => Some(path.as_path()),
         };
         let place = ModelPlace { path, vae: setup.vae.as_deref(), ..ModelPlace::default() };
-        let device = device::open(setup.device).map_err(failure)?;
+        let device = device::open(setup.device)?;
         let is_device_new = device.is_new;
-        let (pipeline, _) = model::load_on(device, place, ComputeDtype::Auto).map_err(failure)?;
+        let (pipeline, _) = model::load_on(device, place, ComputeDtype::Auto)?;
         let loaded = LoadedModel {
             source: setup.model.clone(),
             vae: setup.vae.clone(),
@@ -67,25 +68,14 @@ impl Engine for DiffusionEngine {
 
     fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
         let Some(pipeline) = &mut self.pipeline else {
-            return JobEnd::Failed(Failure::new("No model is loaded. Choose one."));
+            return JobEnd::Failed(Failure::new(Explanation::new("error-no-model"), ""));
         };
-        match run(pipeline, self.hash.as_ref(), job, on_event) {
-            Ok(()) => JobEnd::Done,
-            Err(error) if matches!(error.downcast_ref(), Some(PipelineError::Cancelled(_))) => {
-                JobEnd::Cancelled
-            }
-            Err(error) => JobEnd::Failed(failure(error)),
-        }
+        run(pipeline, self.hash.as_ref(), job, on_event).unwrap_or_else(JobEnd::Failed)
     }
 
     fn devices(&mut self) -> Vec<DeviceInfo> {
         device::list()
     }
-}
-
-fn failure(error: impl Into<anyhow::Error>) -> Failure {
-    let error = error.into();
-    Failure { message: crate::report::message(&error), details: format!("{error:?}") }
 }
 
 fn memory_forecaster(pipeline: &DiffusionPipeline) -> MemoryForecaster {
@@ -97,7 +87,7 @@ fn memory_forecaster(pipeline: &DiffusionPipeline) -> MemoryForecaster {
         let of_plan = |plan: &MemoryPlan, fits| MemoryForecast {
             peak: plan.peak_bytes(),
             budget: plan.budget.map(|budget| budget.bytes),
-            savings: plan.stepped_down.iter().map(ToString::to_string).collect(),
+            savings: plan.stepped_down.clone(),
             fits,
         };
         let wanted = MemorySettings { batch: 1, ..wanted };
@@ -115,7 +105,7 @@ fn run(
     hash: Option<&ModelHash>,
     job: &Job,
     on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>,
-) -> anyhow::Result<()> {
+) -> Result<JobEnd, Failure> {
     job.request.check()?;
     pipeline.set_adapter_folders(job.adapter_folders.clone());
     pipeline.set_preview_decoder(job.preview_decoder.as_deref())?;
@@ -152,7 +142,11 @@ fn run(
                 }
             })
         };
-        let picture = editing::edit(pipeline, &request, sources.as_ref(), 0, &mut tell)?.picture;
+        let picture = match editing::edit(pipeline, &request, sources.as_ref(), 0, &mut tell) {
+            Ok(edited) => edited.picture,
+            Err(PipelineError::Cancelled(_)) => return Ok(JobEnd::Cancelled),
+            Err(error) => return Err(error.into()),
+        };
         with.model_hash = hash.and_then(ModelHash::get);
         with.adapter_hashes = pipeline.adapter_hashes(&request);
         let path = output.write(&request, &with, &picture)?;
@@ -166,7 +160,7 @@ fn run(
             took: started.elapsed(),
         })));
     }
-    Ok(())
+    Ok(JobEnd::Done)
 }
 
 /// Where pictures are written, known to be writable, and what is written into them.
@@ -182,7 +176,7 @@ enum OutputPlace {
 }
 
 impl Output {
-    fn prepare(delivery: &Delivery, written: WrittenSettings) -> anyhow::Result<Self> {
+    fn prepare(delivery: &Delivery, written: WrittenSettings) -> Result<Self, OutputError> {
         let place = match delivery {
             Delivery::Memory => OutputPlace::Memory,
             Delivery::Folder { folder, format } => {
@@ -203,7 +197,7 @@ impl Output {
         request: &GenerationRequest,
         with: &MadeWith,
         picture: &Picture,
-    ) -> anyhow::Result<Option<PathBuf>> {
+    ) -> Result<Option<PathBuf>, Failure> {
         let (wanted, format) = match &self.place {
             OutputPlace::Memory => return Ok(None),
             OutputPlace::Folder(plan) => (plan.path(request.seed, &request.prompt), plan.format()),

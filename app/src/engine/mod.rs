@@ -5,14 +5,14 @@ mod diffusion;
 mod prompt_reader;
 mod worker;
 
-use std::{any::Any, fmt, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, ops::ControlFlow, path::PathBuf, sync::Arc, time::Duration};
 
 pub use diffusion::DiffusionEngine;
 use emberbrush_pipeline::{
     adapters::{AdapterFolders, AdapterSelection, UnusedKeys},
     checkpoint::folder::Family,
     device::{DeviceChoice, DeviceInfo},
-    memory::PlanContext,
+    memory::{PlanContext, StepDown},
     metadata::{EMBERBRUSH, PARAMETERS},
     picture::{FileFormat, Picture},
     progress::Stage,
@@ -22,6 +22,8 @@ use emberbrush_pipeline::{
 use image::{DynamicImage, RgbImage};
 use serde::{Deserialize, Serialize};
 pub use worker::EngineHandle;
+
+use crate::failure::Failure;
 
 /// The number of a job, never 0 and never used twice in a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -158,7 +160,7 @@ pub enum Command {
 }
 
 /// What reading a prompt gives, or why it cannot be read.
-type Reading = Result<PromptReading, String>;
+type Reading = Result<PromptReading, Failure>;
 
 /// A prompt, and what it is to be read with.
 #[derive(Debug, Clone, Copy)]
@@ -208,8 +210,8 @@ pub struct MemoryForecast {
     pub peak: u64,
     /// The bytes that it may use, where that is known.
     pub budget: Option<u64>,
-    /// What is done to take less, in words for people.
-    pub savings: Vec<String>,
+    /// What is done to take less.
+    pub savings: Vec<StepDown>,
     /// Whether it can be made.
     pub fits: bool,
 }
@@ -300,38 +302,6 @@ const THUMBNAIL_SIDE: u32 = 160;
 /// A picture made small for lists. Takes longer than a frame for large ones.
 pub fn thumbnail(picture: &Picture) -> DynamicImage {
     picture.pixels.thumbnail(THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-}
-
-/// Why something failed, in words for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// What happened and what to do.
-    pub message: String,
-    /// All that is known, for a report.
-    pub details: String,
-}
-
-impl Failure {
-    /// A failure of which nothing more is known than its message.
-    pub fn new(message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { details: message.clone(), message }
-    }
-
-    /// What a panic left behind.
-    fn of_panic(payload: &(dyn Any + Send)) -> Self {
-        let text = payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-            .or_else(|| payload.downcast_ref::<String>().cloned())
-            .unwrap_or_else(|| "the panic has no message".to_owned());
-        Self {
-            message: "The engine stopped because of an error in the program. It was started \
-                      anew; pictures that were finished are kept."
-                .to_owned(),
-            details: format!("panic: {text}"),
-        }
-    }
 }
 
 /// What happens while a job runs.

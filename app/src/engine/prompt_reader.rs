@@ -9,6 +9,7 @@ use emberbrush_pipeline::{
 };
 
 use super::{PromptReader, UnreadPrompt};
+use crate::failure::Failure;
 
 /// A tokenizer that knows the embeddings of some files.
 type WithEmbeddings = (Vec<FoundFile>, Arc<Tokenizer>);
@@ -33,7 +34,7 @@ pub(super) fn prompt_reader(pipeline: &DiffusionPipeline) -> PromptReader {
                 }
             }
         };
-        tokenizer.read_prompt(text, RunSteps::new(*steps)).map_err(|error| error.to_string())
+        tokenizer.read_prompt(text, RunSteps::new(*steps)).map_err(Failure::from)
     })
 }
 

@@ -11,7 +11,8 @@ use std::{
     thread,
 };
 
-use super::{Command, Engine, Event, Failure, Job, JobEnd, JobEvent, JobId, Setup};
+use super::{Command, Engine, Event, Job, JobEnd, JobEvent, JobId, Setup};
+use crate::failure::Failure;
 
 /// The window's end of the engine.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ impl Window {
             Action::Generate => match self.session.place {
                 Place::Prompt | Place::Gallery => self.queue_settings(),
                 Place::Canvas => {
-                    self.with_canvas(|canvas, context| canvas.generate(context));
+                    self.canvas.generate();
                 }
             },
             Action::Cancel => self.cancel_running(),

@@ -17,7 +17,7 @@ use super::{
     application::Window,
     controls::{divider, heading_with_menu, icon_button, icon_toggle, slider, small},
     dialogs::Question,
-    icons,
+    icons, names,
     place::ModelState,
     theme::{CONTROL_HEIGHT, Colours, SMALL, space},
 };
@@ -224,14 +224,18 @@ impl Window {
     fn lora_choice(&self, ui: &mut Ui, adapter: &ListedAdapter, family: Option<Family>) -> bool {
         let fits = family.map(|family| adapter.compatibility(family));
         let is_other = fits == Some(Compatibility::OtherFamily);
-        let made_for = adapter.family.map_or("", Family::name);
+        let made_for =
+            adapter.family.map_or_else(String::new, |family| names::family(&self.words, family));
         let button = Button::selectable(false, &adapter.name)
-            .right_text(RichText::new(made_for).size(SMALL))
+            .right_text(RichText::new(made_for.as_str()).size(SMALL))
             .truncate()
             .min_size(vec2(ui.available_width(), CONTROL_HEIGHT));
         let tip = match &adapter.kind {
-            AdapterKind::Unusable(reason) => reason.clone(),
-            _ if is_other => self.words.with("lora-other", [("family", made_for.into())]),
+            AdapterKind::Unusable(details) => {
+                let told = self.words.get("lora-unusable");
+                format!("{told}\n\n{}: {details}", self.words.get("details"))
+            }
+            _ if is_other => self.words.with("lora-other", [("family", made_for.as_str().into())]),
             _ => adapter.path.display().to_string(),
         };
         let response = ui.add_enabled(!is_other, button).accessible_name(&adapter.name);

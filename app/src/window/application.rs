@@ -31,7 +31,8 @@ use super::{
 };
 use crate::{
     canvas::CanvasPlace,
-    engine::{Command, Engine, EngineHandle, Event, Failure, JobEnd, Setup},
+    engine::{Command, Engine, EngineHandle, Event, JobEnd, Setup},
+    failure::Failure,
 };
 
 /// Endings of the pictures that can be read.
@@ -284,8 +285,10 @@ impl Window {
         self.notices.push(Notice { message, details: None, is_error: false });
     }
 
-    pub(super) fn tell_error(&mut self, message: String) {
-        self.notices.push(Notice { message, details: None, is_error: true });
+    pub(super) fn tell_error(&mut self, failure: impl Into<Failure>) {
+        let Failure { explanation, details } = failure.into();
+        let message = self.words.explain(&explanation);
+        self.notices.push(Notice { message, details: Some(details), is_error: true });
     }
 
     /// Makes the window look as the preferences say.

@@ -9,6 +9,7 @@ use std::{
 use egui::Context;
 
 use super::{application::Window, dialogs::Question};
+use crate::failure::Failure;
 
 type Then = Box<dyn FnOnce(&mut Window, &Context, PathBuf)>;
 
@@ -39,7 +40,7 @@ impl Window {
         });
         match thread {
             Ok(_) => self.asked = Some(Asked { answer, then: Box::new(then) }),
-            Err(error) => self.tell_error(error.to_string()),
+            Err(error) => self.tell_error(Failure::of_thread(&error)),
         }
     }
 

@@ -7,7 +7,7 @@ use super::{
     session::PROMPTS,
     settings::random_seed,
 };
-use crate::engine::{Command, Delivery, Failure, ModelSource, Setup};
+use crate::engine::{Command, Delivery, ModelSource, Setup};
 
 impl Window {
     pub(super) fn begin_next_job(&mut self) {
@@ -38,7 +38,7 @@ impl Window {
         }
         let request = self.settings.request();
         if let Err(error) = request.check() {
-            self.failure = Some(Failure::new(error.to_string()));
+            self.failure = Some(error.into());
             self.queue.forever = false;
             return;
         }

@@ -7,6 +7,7 @@ use super::{
     application::Window,
     controls::{icon_button, icon_toggle, segments, small},
     icons,
+    names::device_kind,
     place::{ModelState, Place},
     theme::{Colours, SMALL, semibold, space},
 };
@@ -99,7 +100,7 @@ impl Window {
                     .device
                     .memory
                     .map_or_else(String::new, |bytes| format!("  ·  {:.0} GB", bytes as f64 / 1e9));
-                let kind = model.device.kind.to_string();
+                let kind = device_kind(&self.words, model.device.kind);
                 small(ui, &format!("{} {kind}{memory}", icons::CPU))
                     .on_hover_text(format!("{}  ·  {}", model.device.name, model.dtype));
             }

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use egui::{Button, Label, RichText, ScrollArea, TextEdit, Ui, vec2};
 use emberbrush_pipeline::{
-    batch::{self, BatchPlan, FileNamePattern, Item, Job, JobModel, PlanSettings, StatedModel},
+    batch::{
+        self, BatchPlan, FileNamePattern, Item, Job, JobModel, PlanError, PlanSettings, StatedModel,
+    },
     picture::FileFormat,
     prompt::WildcardFolder,
 };
@@ -22,12 +24,12 @@ use super::{
     queue::{NewJob, Origin},
     settings::GenerationSettings,
     theme::{CONTROL_HEIGHT, Colours, SMALL, space},
-    words::Words,
 };
 use crate::{
     cli::Defaults,
     commands::batch::today,
     engine::{Delivery, ModelSource},
+    failure::{Explanation, Failure},
 };
 
 /// The names that are shown before anything is made.
@@ -94,12 +96,8 @@ impl Export {
     }
 
     /// The pictures and their names, or why there are none.
-    fn plan(
-        &self,
-        settings: &GenerationSettings,
-        words: &Words,
-    ) -> Result<(BatchPlan, FileNamePattern), String> {
-        let pattern: FileNamePattern = self.pattern.parse().map_err(|error| format!("{error}"))?;
+    fn plan(&self, settings: &GenerationSettings) -> Result<BatchPlan, Failure> {
+        let pattern: FileNamePattern = self.pattern.parse()?;
         let mut base = settings.request();
         base.count = match self.subject {
             Subject::Pictures(count) => count,
@@ -140,17 +138,31 @@ impl Export {
             model_of: &model_of,
             seed: (!matches!(self.subject, Subject::File(..))).then_some(settings.seed),
             wildcards: &WildcardFolder::new(&self.wildcards),
-            pattern: pattern.clone(),
+            pattern,
             format: self.format,
         };
-        let mut plan = BatchPlan::new(&jobs, &plan_settings).map_err(|error| error.to_string())?;
+        let mut plan =
+            BatchPlan::new(&jobs, &plan_settings).map_err(|error| self.failure_of(error))?;
         if plan.items().len() > MAX_QUEUED {
             let count = plan.items().len();
-            let arguments = [("pictures", count.into()), ("most", MAX_QUEUED.into())];
-            return Err(words.with("export-too-many", arguments));
+            let too_many = Explanation::new("export-too-many")
+                .with("pictures", count)
+                .with("most", MAX_QUEUED);
+            return Err(Failure::new(too_many, format!("{count} of at most {MAX_QUEUED} jobs")));
         }
         plan.name_files(&plan_settings, &today());
-        Ok((plan, pattern))
+        Ok(plan)
+    }
+
+    /// What is wrong with the jobs, with their line where they have one that a person knows.
+    fn failure_of(&self, error: PlanError) -> Failure {
+        match (&self.subject, error) {
+            (Subject::File(..), error) => error.into(),
+            (_, PlanError::Fields { source, .. }) => source.into(),
+            (_, PlanError::Request { source, .. }) => source.into(),
+            (_, PlanError::Prompt { source, .. }) => source.into(),
+            (_, error @ PlanError::TooMany { .. }) => error.into(),
+        }
     }
 
     /// The jobs of a plan, each one picture under its own name.
@@ -197,7 +209,7 @@ impl Window {
         let Preferences { pictures_folder, wildcards_folder, .. } = &self.preferences;
         match Export::of_file(path, &self.settings, pictures_folder, wildcards_folder) {
             Ok(export) => self.overlay = Overlay::Export(Box::new(export)),
-            Err(error) => self.tell_error(error.to_string()),
+            Err(error) => self.tell_error(error),
         }
     }
 
@@ -266,12 +278,15 @@ impl Window {
                     .accessible_name(self.words.get("preferences-format"));
             });
         });
-        match export.plan(&self.settings, &self.words) {
-            Err(error) => {
-                ui.colored_label(Colours::of_ui(ui).bad, error);
+        match export.plan(&self.settings) {
+            Err(Failure { explanation, details }) => {
+                ui.colored_label(Colours::of_ui(ui).bad, self.words.explain(&explanation));
+                if ui.button(self.words.get("failure-copy")).clicked() {
+                    ui.ctx().copy_text(details);
+                }
                 Flow::Stay
             }
-            Ok((plan, _)) => self.export_plan(ui, export, &plan),
+            Ok(plan) => self.export_plan(ui, export, &plan),
         }
     }
 
@@ -306,9 +321,10 @@ impl Window {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::window::words::{Language, Words};
 
-    fn english() -> Words {
-        Words::new(crate::window::words::Language::English)
+    fn told(failure: &Failure) -> String {
+        Words::new(Language::English).explain(&failure.explanation)
     }
 
     fn settings() -> GenerationSettings {
@@ -326,7 +342,7 @@ mod tests {
     #[test]
     fn a_table_has_one_seed_and_differs_in_its_axes() {
         let export = export().into_grid();
-        let (plan, _) = export.plan(&settings(), &english()).unwrap();
+        let plan = export.plan(&settings()).unwrap();
         let jobs = export.jobs(&plan);
         let guidance: Vec<f64> = jobs.iter().map(|job| job.request.guidance_scale).collect();
         assert_eq!(guidance, [1.0, 3.0, 5.0, 8.0]);
@@ -337,7 +353,7 @@ mod tests {
     fn settings_become_one_job_a_picture_under_its_name() {
         let mut export = export();
         export.subject = Subject::Pictures(12);
-        let (plan, _) = export.plan(&settings(), &english()).unwrap();
+        let plan = export.plan(&settings()).unwrap();
         let jobs = export.jobs(&plan);
         assert_eq!(jobs.len(), 12);
         assert_eq!(jobs[11].request.seed, 18);
@@ -352,7 +368,7 @@ mod tests {
         std::fs::write(&path, "prompt,steps,vae\na,3,own.safetensors\nb,4,\n").unwrap();
         let settings = GenerationSettings { vae: Some("bright.pt".into()), ..settings() };
         let export = Export::of_file(path, &settings, Path::new("out"), Path::new("")).unwrap();
-        let (plan, _) = export.plan(&settings, &english()).unwrap();
+        let plan = export.plan(&settings).unwrap();
         let jobs = export.jobs(&plan);
         assert_eq!(jobs.len(), 2);
         assert_eq!((jobs[1].request.prompt.as_str(), jobs[1].request.steps), ("b", 4));
@@ -365,7 +381,7 @@ mod tests {
     fn more_than_the_queue_takes_are_told() {
         let mut export = export();
         export.subject = Subject::Pictures(10_001);
-        let told = export.plan(&settings(), &english()).unwrap_err();
+        let told = told(&export.plan(&settings()).unwrap_err());
         assert!(told.contains("10001") && told.contains("emberbrush batch"), "{told}");
     }
 
@@ -373,6 +389,6 @@ mod tests {
     fn wrong_patterns_are_told() {
         let mut export = export();
         export.pattern = "{sed}".to_owned();
-        assert!(export.plan(&settings(), &english()).unwrap_err().contains("{sed}"));
+        assert!(told(&export.plan(&settings()).unwrap_err()).contains("{sed}"));
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use egui::{Context, TextEdit, Ui, vec2};
 use emberbrush_pipeline::{
-    batch::{Axis, Grid},
+    batch::{Axis, Grid, GridError},
     output::write_new,
     picture::{self, FileFormat, Picture},
 };
@@ -20,7 +20,7 @@ use super::{
     theme::CONTROL_HEIGHT,
     words::Words,
 };
-use crate::engine::JobId;
+use crate::{engine::JobId, failure::Failure};
 
 /// The file of the tables that are not whole yet, in the data folder.
 pub(super) const SHEETS: &str = "sheets.json";
@@ -32,18 +32,43 @@ const FIELD_WIDTH: f32 = 160.0;
 struct AxisField {
     flag: &'static str,
     message: &'static str,
-    example: &'static str,
+    example: Example,
+}
+
+/// Values to begin with.
+enum Example {
+    /// In every language the same.
+    Values(&'static str),
+    /// A message.
+    Words(&'static str),
+}
+
+impl AxisField {
+    fn example(&self, words: &Words) -> String {
+        match self.example {
+            Example::Values(values) => values.to_owned(),
+            Example::Words(message) => words.get(message),
+        }
+    }
 }
 
 const FIELDS: [AxisField; 8] = [
-    AxisField { flag: "sampler", message: "sampler", example: "euler, dpmpp-2m, ddim" },
-    AxisField { flag: "schedule", message: "schedule", example: "automatic, karras, exponential" },
-    AxisField { flag: "steps", message: "steps", example: "8, 12, 20, 30" },
-    AxisField { flag: "cfg", message: "guidance", example: "1, 3, 5, 8" },
-    AxisField { flag: "seed", message: "seed", example: "1, 2, 3, 4" },
-    AxisField { flag: "prompt", message: "prompt", example: "a cat, a dog" },
-    AxisField { flag: "negative", message: "negative", example: "blur, noise" },
-    AxisField { flag: "width", message: "width", example: "128, 192" },
+    AxisField {
+        flag: "sampler",
+        message: "sampler",
+        example: Example::Values("euler, dpmpp-2m, ddim"),
+    },
+    AxisField {
+        flag: "schedule",
+        message: "schedule",
+        example: Example::Values("automatic, karras, exponential"),
+    },
+    AxisField { flag: "steps", message: "steps", example: Example::Values("8, 12, 20, 30") },
+    AxisField { flag: "cfg", message: "guidance", example: Example::Values("1, 3, 5, 8") },
+    AxisField { flag: "seed", message: "seed", example: Example::Values("1, 2, 3, 4") },
+    AxisField { flag: "prompt", message: "prompt", example: Example::Words("grid-prompts") },
+    AxisField { flag: "negative", message: "negative", example: Example::Words("grid-negatives") },
+    AxisField { flag: "width", message: "width", example: Example::Values("128, 192") },
 ];
 
 /// The axes of a table, as they are typed.
@@ -63,7 +88,7 @@ struct TypedAxis {
 impl Default for Axes {
     fn default() -> Self {
         let axis = |field: usize, values: &str| TypedAxis { field, values: values.to_owned() };
-        Self { x: axis(3, FIELDS[3].example), y: axis(0, "") }
+        Self { x: axis(3, "1, 3, 5, 8"), y: axis(0, "") }
     }
 }
 
@@ -82,7 +107,7 @@ impl Axes {
     }
 
     /// The table, or what is wrong with it.
-    pub(super) fn grid(&self) -> Result<Grid, String> {
+    pub(super) fn grid(&self) -> Result<Grid, GridError> {
         let (x, y) = self.texts();
         read(&x, y.as_deref())
     }
@@ -109,12 +134,13 @@ impl Axes {
                         })
                         .response
                         .accessible_name(label.clone());
-                    if axis.field != before && axis.values == FIELDS[before].example {
-                        axis.values = FIELDS[axis.field].example.to_owned();
+                    let example = FIELDS[axis.field].example(words);
+                    if axis.field != before && axis.values == FIELDS[before].example(words) {
+                        axis.values.clone_from(&example);
                     }
                     let values = words.with("grid-values", [("axis", label.clone().into())]);
                     let edit = TextEdit::singleline(&mut axis.values)
-                        .hint_text(FIELDS[axis.field].example)
+                        .hint_text(example)
                         .desired_width(ui.available_width())
                         .align(egui::Align2::LEFT_CENTER)
                         .min_size(vec2(0.0, CONTROL_HEIGHT));
@@ -127,10 +153,9 @@ impl Axes {
 }
 
 /// A table from its axes as text.
-fn read(x: &str, y: Option<&str>) -> Result<Grid, String> {
-    let axis = |text: &str| text.parse::<Axis>().map_err(|error| error.to_string());
-    let y = y.map(axis).transpose()?;
-    Grid::new(axis(x)?, y).map_err(|error| error.to_string())
+fn read(x: &str, y: Option<&str>) -> Result<Grid, GridError> {
+    let y = y.map(str::parse).transpose()?;
+    Grid::new(x.parse::<Axis>()?, y)
 }
 
 /// A table whose pictures are being made.
@@ -149,8 +174,8 @@ pub(super) struct PendingSheet {
 #[derive(Debug)]
 pub(super) struct Sheets {
     pending: Vec<PendingSheet>,
-    written: Receiver<Result<PathBuf, String>>,
-    writer: Sender<Result<PathBuf, String>>,
+    written: Receiver<Result<PathBuf, Failure>>,
+    writer: Sender<Result<PathBuf, Failure>>,
 }
 
 impl Sheets {
@@ -195,29 +220,27 @@ impl Sheets {
                 waker.request_repaint();
             });
             if let Err(error) = started {
-                let _ = self.writer.send(Err(error.to_string()));
+                let _ = self.writer.send(Err(Failure::of_thread(&error)));
             }
         }
     }
 
     /// Sheets that were written, or could not be.
-    pub(super) fn written(&self) -> Vec<Result<PathBuf, String>> {
+    pub(super) fn written(&self) -> Vec<Result<PathBuf, Failure>> {
         self.written.try_iter().collect()
     }
 }
 
-fn write(sheet: &PendingSheet) -> Result<PathBuf, String> {
+fn write(sheet: &PendingSheet) -> Result<PathBuf, Failure> {
     let grid = read(&sheet.x, sheet.y.as_deref())?;
     let pictures: Vec<_> = sheet
         .cells
         .iter()
         .map(|(_, file)| picture::read(file.as_deref()?).ok().map(|read| read.pixels.to_rgb8()))
         .collect();
-    let sheet_picture =
-        Picture::new(grid.sheet(&pictures).map_err(|error| error.to_string())?.into());
-    let bytes =
-        picture::encode(&sheet_picture, FileFormat::Png, &[]).map_err(|error| error.to_string())?;
-    write_new(&bytes, &sheet.wanted).map_err(|error| error.to_string())
+    let sheet_picture = Picture::new(grid.sheet(&pictures)?.into());
+    let bytes = picture::encode(&sheet_picture, FileFormat::Png, &[])?;
+    Ok(write_new(&bytes, &sheet.wanted)?)
 }
 
 #[cfg(test)]
@@ -226,11 +249,13 @@ mod tests {
     use serde_json::Map;
 
     use super::*;
+    use crate::window::words::Language;
 
     #[test]
     fn every_example_is_an_axis() {
+        let words = Words::new(Language::Korean);
         for (field, known) in FIELDS.iter().enumerate() {
-            let values = known.example.to_owned();
+            let values = known.example(&words);
             let axes = Axes { x: TypedAxis { field, values }, ..Axes::default() };
             assert!(axes.grid().unwrap().jobs(&Map::new()).len() > 1, "{}", known.flag);
         }
@@ -242,7 +267,7 @@ mod tests {
         let axes = Axes { x: axis(2, "8, 12"), y: axis(0, "euler, ddim, heun") };
         assert_eq!(axes.grid().unwrap().jobs(&Map::new()).len(), 6);
         let same = Axes { x: axis(2, "8"), y: axis(2, "9") };
-        assert!(same.grid().unwrap_err().contains("both axes"));
+        assert!(matches!(same.grid(), Err(GridError::Same(_))));
         let none = Axes { x: axis(2, " "), ..Axes::default() };
         assert!(none.grid().is_err());
     }

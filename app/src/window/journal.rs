@@ -15,6 +15,8 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
 
+use crate::failure::Failure;
+
 /// The folder of everything that the window remembers.
 #[derive(Debug, Clone)]
 pub struct Journal {
@@ -34,7 +36,7 @@ struct State {
     /// Whether the thread is writing.
     busy: bool,
     /// The last write that failed.
-    error: Option<String>,
+    failure: Option<Failure>,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,7 @@ impl Journal {
     pub fn write(&self, subject: &str, value: &impl Serialize) {
         match serde_json::to_vec_pretty(value) {
             Ok(bytes) => self.write_bytes(subject, bytes),
-            Err(error) => self.fail(format!("{subject}: {error}")),
+            Err(error) => self.fail(&self.folder.join(subject), &error.into()),
         }
     }
 
@@ -111,7 +113,7 @@ impl Journal {
                 let line = [b"\n", line.as_slice()].concat();
                 self.submit(subject, PendingWrite::Append(line));
             }
-            Err(error) => self.fail(format!("{subject}: {error}")),
+            Err(error) => self.fail(&self.folder.join(subject), &error.into()),
         }
     }
 
@@ -121,8 +123,8 @@ impl Journal {
     }
 
     /// What went wrong since this was last asked.
-    pub fn take_error(&self) -> Option<String> {
-        self.lock().error.take()
+    pub fn take_failure(&self) -> Option<Failure> {
+        self.lock().failure.take()
     }
 
     /// Waits until everything is on disk.
@@ -133,8 +135,8 @@ impl Journal {
         }
     }
 
-    fn fail(&self, message: String) {
-        self.lock().error = Some(message);
+    fn fail(&self, path: &Path, error: &std::io::Error) {
+        self.lock().failure = Some(Failure::of_journal(path, error));
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -175,7 +177,7 @@ impl Pending {
             for (path, write) in writes {
                 if let Err(error) = apply(&path, &write) {
                     let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-                    state.error = Some(format!("{}: {error}", path.display()));
+                    state.failure = Some(Failure::of_journal(&path, &error));
                 }
             }
         }
@@ -228,7 +230,7 @@ mod tests {
         journal.remove("session.json");
         journal.flush();
         assert_eq!(journal.read::<i32>("session.json"), None);
-        assert_eq!(journal.take_error(), None);
+        assert_eq!(journal.take_failure(), None);
     }
 
     #[test]
@@ -262,6 +264,6 @@ mod tests {
         fs::write(journal.folder().join("canvas"), "a file, not a folder").unwrap();
         journal.write("canvas/mask.json", &1);
         journal.flush();
-        assert!(journal.take_error().unwrap().contains("mask.json"));
+        assert!(journal.take_failure().unwrap().details.contains("mask.json"));
     }
 }

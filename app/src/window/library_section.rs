@@ -15,11 +15,11 @@ use super::{
     dialogs::Question,
     icons,
     model_work::{Ended, ModelWork, Subject},
-    models_page::{FoundModel, MODEL_ROW, bytes},
+    models_page::{FoundModel, MODEL_ROW},
     theme::{Colours, ROW_HEIGHT, SMALL, space},
-    words::Words,
+    words::{Words, bytes},
 };
-use crate::engine::ModelSource;
+use crate::{engine::ModelSource, failure::Failure};
 
 /// Width of the button that downloads, in points.
 #[cfg(feature = "download")]
@@ -140,7 +140,7 @@ impl Window {
     fn remove_model(&mut self, model: &Model) {
         self.library.to_remove = None;
         if let Err(error) = self.model_library().remove(model, |path| (self.bin)(path)) {
-            self.library.work.failed(Subject::Model(model.name.clone()), error.to_string());
+            self.library.work.failed(Subject::Model(model.name.clone()), error);
         }
         self.refresh_models();
     }
@@ -213,7 +213,7 @@ impl Window {
                 let library = self.model_library();
                 self.library.work.pull(ctx, &library, request);
             }
-            Err(error) => self.library.work.failed(Subject::NewModel, error.to_string()),
+            Err(error) => self.library.work.failed(Subject::NewModel, error),
         }
     }
 
@@ -232,7 +232,14 @@ impl Window {
                 ui.add(ProgressBar::new(share).desired_width(width).text(text));
                 is_stopped = icon_button(ui, icons::X, &self.words.get("cancel"), None).clicked();
             });
-            small(ui, &how_far.step);
+            let step = match how_far.pause {
+                Some(pause) => {
+                    let time = super::status::duration(&self.words, pause);
+                    self.words.with("models-waiting", [("time", time.into())])
+                }
+                None => how_far.file,
+            };
+            small(ui, &step);
             if is_stopped {
                 self.library.work.stop(subject);
             }
@@ -248,11 +255,17 @@ impl Window {
                 false => (icons::CHECK_CIRCLE, colours.good),
             };
             ui.label(RichText::new(icon).color(colour));
-            let width = ui.available_width() - 40.0;
+            let width = ui.available_width() - 80.0;
             ui.allocate_ui(vec2(width, 0.0), |ui| {
                 ui.set_width(width);
                 ui.add(egui::Label::new(RichText::new(text).size(SMALL)).wrap());
             });
+            if let Ended::Failed(Failure { details, .. }) = ended {
+                let copy = self.words.get("failure-copy");
+                if icon_button(ui, icons::COPY, &copy, None).clicked() {
+                    ui.ctx().copy_text(details.clone());
+                }
+            }
             is_dismissed = icon_button(ui, icons::X, &self.words.get("close"), None).clicked();
         });
         if is_dismissed {
@@ -266,7 +279,7 @@ fn told(words: &Words, ended: &Ended) -> (bool, String) {
     match ended {
         Ended::Added(name) => (false, words.with("models-added", [("name", name.as_str().into())])),
         Ended::Stopped => (false, words.get("models-stopped")),
-        Ended::Failed(reason) => (true, reason.clone()),
+        Ended::Failed(failure) => (true, words.explain(&failure.explanation)),
         Ended::Verified(files) => match files.iter().find(|file| !file.is_sound()) {
             Some(file) => (true, unsound(words, file)),
             None => {

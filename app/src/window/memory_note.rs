@@ -10,9 +10,10 @@ use emberbrush_pipeline::{
 use super::{
     application::Window,
     icons,
-    models_page::bytes,
+    names::saving,
     place::ModelState,
     theme::{Colours, SMALL, space},
+    words::bytes,
 };
 use crate::engine::MemoryForecast;
 
@@ -45,7 +46,8 @@ impl Window {
         let text = format!("{}  {}", icons::WARNING_CIRCLE, self.words.with(message, sizes));
         let label = ui.add(egui::Label::new(RichText::new(text).size(SMALL).color(colour)).wrap());
         if !savings.is_empty() {
-            let steps = savings.join(", ");
+            let steps = savings.iter().map(|&step| saving(&self.words, step));
+            let steps = steps.collect::<Vec<_>>().join(", ");
             label.on_hover_text(self.words.with("memory-savings", [("steps", steps.into())]));
         }
         if !fits && let Some((width, height)) = self.smaller_size() {

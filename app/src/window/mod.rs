@@ -26,6 +26,7 @@ mod library_section;
 mod memory_note;
 mod model_work;
 mod models_page;
+mod names;
 pub mod notification;
 mod overlay;
 mod palette;
@@ -54,6 +55,7 @@ pub mod words;
 use anyhow::Context as _;
 pub use application::{Bin, Start, Window};
 use emberbrush_pipeline::places;
+pub(crate) use names::schedule_message;
 pub use place::{Notice, Place, PlaceContext};
 
 use crate::engine::DiffusionEngine;

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use egui::Context;
@@ -19,6 +20,8 @@ use emberbrush_library::{
     progress::Progress,
     verify::{VerifiedFile, verify},
 };
+
+use crate::failure::Failure;
 
 /// What is worked on, and where the window tells of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +39,10 @@ pub(super) struct HowFar {
     pub(super) done: u64,
     /// Bytes of all, where they are known.
     pub(super) total: Option<u64>,
-    /// What is done now.
-    pub(super) step: String,
+    /// The file that is worked on.
+    pub(super) file: String,
+    /// How long nothing is done, because the connection broke.
+    pub(super) pause: Option<Duration>,
 }
 
 /// How a piece of work ended.
@@ -49,8 +54,8 @@ pub(super) enum Ended {
     Verified(Vec<VerifiedFile>),
     /// Someone stopped it.
     Stopped,
-    /// It failed, in words.
-    Failed(String),
+    /// It failed.
+    Failed(Failure),
 }
 
 /// Work that goes on.
@@ -92,9 +97,9 @@ impl ModelWork {
     }
 
     /// Tells at once that something failed.
-    pub(super) fn failed(&mut self, subject: Subject, reason: String) {
+    pub(super) fn failed(&mut self, subject: Subject, failure: impl Into<Failure>) {
         self.dismiss(&subject);
-        self.ended.push((subject, Ended::Failed(reason)));
+        self.ended.push((subject, Ended::Failed(failure.into())));
     }
 
     /// Stops the work on something.
@@ -111,9 +116,9 @@ impl ModelWork {
         self.running = running;
         let any = !ended.is_empty();
         for Running { subject, thread, .. } in ended {
-            let ended = thread.join().unwrap_or_else(|_| {
-                Ended::Failed("it ended because of an error in the program".to_owned())
-            });
+            let ended = thread
+                .join()
+                .unwrap_or_else(|payload| Ended::Failed(Failure::of_panic(payload.as_ref())));
             self.dismiss(&subject);
             self.ended.push((subject, ended));
         }
@@ -177,7 +182,7 @@ impl ModelWork {
         });
         match spawned {
             Ok(thread) => self.running.push(Running { subject, shared, thread }),
-            Err(error) => self.failed(subject, error.to_string()),
+            Err(error) => self.failed(subject, Failure::of_thread(&error)),
         }
     }
 }
@@ -188,9 +193,14 @@ impl Shared {
         let mut how_far = self.how_far.lock().unwrap_or_else(PoisonError::into_inner);
         match progress {
             Progress::Checkpoint => return false,
-            Progress::File { name } => (*name).clone_into(&mut how_far.step),
-            Progress::Bytes { done, total } => (how_far.done, how_far.total) = (*done, *total),
-            Progress::Waiting { reason, .. } => reason.clone_into(&mut how_far.step),
+            Progress::File { name } => {
+                (*name).clone_into(&mut how_far.file);
+                how_far.pause = None;
+            }
+            Progress::Bytes { done, total } => {
+                (how_far.done, how_far.total, how_far.pause) = (*done, *total, None);
+            }
+            Progress::Waiting { pause, .. } => how_far.pause = Some(*pause),
         }
         true
     }
@@ -206,6 +216,6 @@ fn added(result: Result<Model, LibraryError>) -> Ended {
 fn failed(error: LibraryError) -> Ended {
     match error {
         LibraryError::Cancelled => Ended::Stopped,
-        error => Ended::Failed(error.to_string()),
+        error => Ended::Failed(error.into()),
     }
 }

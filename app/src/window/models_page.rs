@@ -9,18 +9,22 @@ use egui::{
     vec2,
 };
 use emberbrush_library::folder::{Library, Model};
-use emberbrush_pipeline::{checkpoint::inspect::inspect, device::DeviceChoice};
+use emberbrush_pipeline::{
+    checkpoint::{folder::Family, inspect::inspect},
+    device::DeviceChoice,
+};
 
 use super::{
     application::Window,
     controls::{divider, focus_ring, section, small},
     dialogs::Question,
-    icons,
+    icons, names,
     overlay::Flow,
     theme::{BODY, Colours, RADIUS, ROW_HEIGHT, SECTION, SMALL, space},
     viewer::fitted,
+    words::{Words, bytes},
 };
-use crate::engine::ModelSource;
+use crate::{engine::ModelSource, failure::Failure};
 
 /// The deepest folder below one that a person names in which checkpoints are found.
 const MAX_DEPTH: usize = 3;
@@ -35,10 +39,27 @@ pub(super) struct FoundModel {
     pub(super) source: ModelSource,
     /// The model of the library that it is.
     pub(super) of_library: Option<Model>,
-    /// Its family and size, or what is wrong with it.
-    pub(super) facts: Result<String, String>,
+    /// What it is, or what is wrong with it.
+    pub(super) facts: Result<Facts, Failure>,
     /// A picture of what it draws, and when that was written.
     pub(super) picture: Option<(PathBuf, i64)>,
+}
+
+/// What is told of a checkpoint that can draw.
+#[derive(Debug, Clone)]
+pub(super) struct Facts {
+    family: Family,
+    /// Bytes of its files.
+    bytes: u64,
+    /// Side in pixels of the pictures that it was trained on.
+    side: Option<u64>,
+}
+
+impl Facts {
+    fn told(&self, words: &Words) -> String {
+        let side = self.side.map_or_else(String::new, |side| format!("  ·  {side} px"));
+        format!("{}  ·  {}{side}", names::family(words, self.family), bytes(self.bytes))
+    }
 }
 
 impl FoundModel {
@@ -49,13 +70,12 @@ impl FoundModel {
         };
         let facts = crate::model::files(path)
             .and_then(|files| inspect(&files))
-            .map(|found| {
-                let size = bytes(found.stored_bytes);
-                let side =
-                    found.native_size.map_or_else(String::new, |side| format!("  ·  {side} px"));
-                format!("{}  ·  {size}{side}", found.family.name())
+            .map(|found| Facts {
+                family: found.family,
+                bytes: found.stored_bytes,
+                side: found.native_size,
             })
-            .map_err(|error| error.to_string());
+            .map_err(Failure::from);
         let picture = path.and_then(picture_of).map(|picture| (picture, 0));
         Self { source, of_library: None, facts, picture }
     }
@@ -75,14 +95,6 @@ fn picture_of(checkpoint: &Path) -> Option<PathBuf> {
             ENDINGS.map(|ending| PathBuf::from(format!("{}.{ending}", name.display())))
         })
         .find(|picture| picture.is_file())
-}
-
-/// A number of bytes as people say it.
-pub(super) fn bytes(bytes: u64) -> String {
-    match bytes as f64 {
-        bytes if bytes >= 1e9 => format!("{:.1} GB", bytes / 1e9),
-        bytes => format!("{:.0} MB", bytes / 1e6),
-    }
 }
 
 /// The model in the box, those of the library, and the checkpoints in folders: folders that hold
@@ -194,9 +206,16 @@ impl Window {
             (ModelSource::InTheBox, _) => self.words.get("models-box"),
             (ModelSource::Folder(_), _) => model.source.name(),
         };
-        let (facts, colour) = match &model.facts {
-            Ok(facts) => (facts, colours.dim),
-            Err(error) => (error, colours.bad),
+        let (facts, tip, colour) = match &model.facts {
+            Ok(facts) => {
+                let told = facts.told(&self.words);
+                (told.clone(), told, colours.dim)
+            }
+            Err(Failure { explanation, details }) => {
+                let told = self.words.explain(explanation);
+                let tip = format!("{told}\n\n{}: {details}", self.words.get("details"));
+                (told, tip, colours.bad)
+            }
         };
         let size = vec2(ui.available_width(), MODEL_ROW);
         let usable = model.facts.is_ok();
@@ -246,14 +265,14 @@ impl Window {
             ui.painter().galley(pos2(left, top), galley, colour);
         };
         line(ui, rect.top() + space::S, &name, BODY, colours.text);
-        line(ui, rect.top() + space::S + 20.0, facts, SMALL, colour);
+        line(ui, rect.top() + space::S + 20.0, &facts, SMALL, colour);
         if is_chosen {
             let place = rect.right_center() - vec2(space::L, 0.0);
             let font = FontId::proportional(SECTION);
             let icon = icons::CHECK_CIRCLE_FILL;
             ui.painter().text(place, Align2::CENTER_CENTER, icon, font, colours.accent);
         }
-        response.on_hover_text(facts).clicked()
+        response.on_hover_text(tip).clicked()
     }
 
     fn model_folders(&mut self, ui: &mut Ui) {
@@ -293,7 +312,11 @@ impl Window {
         let auto = (DeviceChoice::Auto, self.words.get("models-device-auto"), name);
         let others = devices.iter().map(|device| {
             let memory = device.memory.map(bytes).unwrap_or_default();
-            (device.id, device.name.clone(), format!("{}  {memory}", device.kind))
+            (
+                device.id,
+                device.name.clone(),
+                format!("{}  {memory}", names::device_kind(&self.words, device.kind)),
+            )
         });
         for (choice, name, facts) in std::iter::once(auto).chain(others) {
             let is_chosen = self.preferences.device == choice;
@@ -323,6 +346,7 @@ impl Window {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::window::words::Language;
 
     #[test]
     fn checkpoints_are_found_below_folders_and_told_what_they_are() {
@@ -331,7 +355,7 @@ mod tests {
         let found = find_models(&library, &[checkpoint.parent().unwrap().to_owned()]);
         let folder = ModelSource::Folder(checkpoint.to_path_buf());
         let model = found.iter().find(|model| model.source == folder).unwrap();
-        assert!(model.facts.as_ref().unwrap().contains("Stable Diffusion 1.x"));
+        assert_eq!(model.facts.as_ref().unwrap().family, Family::StableDiffusion1);
         assert_eq!(model.picture, None);
         std::fs::write(checkpoint.join("preview.png"), []).unwrap();
         let again =
@@ -362,8 +386,13 @@ mod tests {
             let source = ModelSource::Folder(folder.path().join(name));
             found.iter().find(|model| model.source == source).map(|model| model.facts.clone())
         };
-        assert!(facts("model.safetensors").unwrap().unwrap().contains("Stable Diffusion 1.x"));
-        assert!(facts("flux.gguf").unwrap().unwrap_err().contains("GGUF is not supported"));
+        let model = facts("model.safetensors").unwrap().unwrap();
+        let told = model.told(&Words::new(Language::Korean));
+        assert!(told.starts_with("Stable Diffusion 1.x  ·  "), "{told}");
+        let refused = facts("flux.gguf").unwrap().unwrap_err();
+        assert!(refused.details.contains("GGUF is not supported"), "{refused:?}");
+        let told = Words::new(Language::Korean).explain(&refused.explanation);
+        assert!(told.contains("flux.gguf 파일은 여기서 쓸 수 없습니다"), "{told}");
         assert_eq!(found.len(), 3);
     }
 }

@@ -13,6 +13,7 @@ use emberbrush_pipeline::{
 use serde_json::{Map, Value};
 
 use super::{application::Window, gallery::GalleryAction, place::Place};
+use crate::failure::Failure;
 
 impl Window {
     /// The Gallery place.
@@ -39,7 +40,7 @@ impl Window {
             GalleryAction::ToCanvas(path) => self.open_on_canvas(&path),
             GalleryAction::CopyPicture(path) => match emberbrush_pipeline::picture::read(&path) {
                 Ok(picture) => ctx.copy_image(super::results::colour_image(&picture.pixels)),
-                Err(error) => self.tell_error(error.to_string()),
+                Err(error) => self.tell_error(error),
             },
             GalleryAction::CopySettings(fields) => {
                 let mut settings = self.settings.clone();
@@ -62,10 +63,7 @@ impl Window {
             }
             GalleryAction::Delete(id, path) => match (self.bin)(&path) {
                 Ok(()) => self.gallery.removed(id),
-                Err(error) => {
-                    let arguments = [("error", error.into())];
-                    self.tell_error(self.words.with("notice-not-deleted", arguments));
-                }
+                Err(reason) => self.tell_error(Failure::of_bin(&path, reason)),
             },
         }
     }
@@ -104,7 +102,7 @@ impl Window {
                 let taken = self.words.with("notice-taken", [("program", program.into())]);
                 self.tell([Some(taken), left].into_iter().flatten().collect::<Vec<_>>().join(". "));
             }
-            Err(error) => self.tell_error(error.to_string()),
+            Err(error) => self.tell_error(error),
         }
     }
 
@@ -115,7 +113,7 @@ impl Window {
                 self.canvas.open(Arc::new(picture), Some(path));
                 self.session.place = Place::Canvas;
             }
-            Err(error) => self.tell_error(error.to_string()),
+            Err(error) => self.tell_error(error),
         }
     }
 }

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     canvas::CanvasPlace,
-    engine::{Failure, JobId, LoadedModel, ModelSource},
+    engine::{JobId, LoadedModel, ModelSource},
+    failure::Failure,
 };
 
 /// A place of the window.

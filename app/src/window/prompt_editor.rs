@@ -19,7 +19,7 @@ use super::{
     prompt_weight::change_weight,
     theme::{Colours, SMALL, space},
 };
-use crate::engine::UnreadPrompt;
+use crate::{engine::UnreadPrompt, failure::Failure};
 
 /// The name of the prompt's editor, by which the rest of the window finds it.
 pub(super) fn prompt_id() -> Id {
@@ -87,7 +87,7 @@ impl Window {
     /// How much room a prompt takes, and on hover how it is read. `id` keeps what was read.
     fn token_count(&self, ui: &mut Ui, prompt: &str, id: &str) {
         type Read = (String, u32, Vec<PathBuf>, PathBuf);
-        type Cached = Arc<(Read, Result<PromptReading, String>)>;
+        type Cached = Arc<(Read, Result<PromptReading, Failure>)>;
         let ModelState::Ready(model) = &self.model else { return };
         let Preferences { embeddings_folder, .. } = &self.preferences;
         let adapters = self.settings.adapters.selection();
@@ -108,8 +108,9 @@ impl Window {
         };
         let reading = match &cached.1 {
             Ok(reading) => reading,
-            Err(reason) => {
-                small(ui, reason);
+            Err(Failure { explanation, details }) => {
+                let tip = format!("{}: {details}", self.words.get("details"));
+                small(ui, &self.words.explain(explanation)).on_hover_text(tip);
                 return;
             }
         };

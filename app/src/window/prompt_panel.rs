@@ -13,7 +13,7 @@ use super::{
         divider, field, icon_button, icon_toggle, list, menu_below, number, primary_button, small,
         wide_button,
     },
-    icons,
+    icons, names,
     place::{ModelState, Place},
     settings::{Ratio, random_seed},
     styles::Style,
@@ -110,7 +110,7 @@ impl Window {
                 if icon_button(ui, icons::TRASH, &name, None).clicked()
                     && let Err(error) = self.styles.remove(&style.name)
                 {
-                    self.tell_error(error.to_string());
+                    self.tell_error(error);
                 }
             });
         }
@@ -127,7 +127,7 @@ impl Window {
                 let name = std::mem::take(&mut self.style_name).trim().to_owned();
                 let style = Style { name, settings: self.settings.clone() };
                 if let Err(error) = self.styles.save(&style) {
-                    self.tell_error(error.to_string());
+                    self.tell_error(error);
                 }
             }
         });
@@ -282,7 +282,7 @@ impl Window {
             field(right, &label, &tip, |ui| {
                 let chosen = &mut self.settings.schedule;
                 choice(ui, "schedule", &label, chosen, &Schedule::ALL, |value| {
-                    value.display_name().to_owned()
+                    names::schedule(&self.words, value)
                 });
             });
         });

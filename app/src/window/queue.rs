@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::preferences::Preferences;
-use crate::engine::{Delivery, Failure, Job, JobEnd, JobId, ModelSource, Setup, SourcePictures};
+use crate::{
+    engine::{Delivery, Job, JobEnd, JobId, ModelSource, Setup, SourcePictures},
+    failure::Failure,
+};
 use emberbrush_pipeline::request::GenerationRequest;
 
 /// The most finished jobs that are listed.
@@ -378,7 +381,8 @@ mod tests {
         let id = queue.add(job("a", 3));
         queue.begin_next(&Preferences::default());
         queue.picture_made(id);
-        queue.ended(id, JobEnd::Failed(Failure::new("disk full")));
+        let failure = Failure::of_thread(&std::io::Error::other("none left"));
+        queue.ended(id, JobEnd::Failed(failure));
         queue.retry(id);
         let again = queue.begin_next(&Preferences::default()).unwrap();
         assert_eq!((again.first, again.request.count), (1, 3));

@@ -114,7 +114,7 @@ impl Window {
             };
             let mut tip = self.words.get(state);
             if let EntryState::Failed(failure) = &entry.state {
-                tip = format!("{tip}: {}", failure.message);
+                tip = format!("{tip}: {}", self.words.explain(&failure.explanation));
             }
             ui.label(RichText::new(icon).color(colour)).on_hover_text(tip);
             let facts = format!("{}/{}", entry.made, entry.request.count);

@@ -42,9 +42,8 @@ impl Window {
             self.written.sheets = self.sheets.pending().to_vec();
             self.journal.write(SHEETS, &self.written.sheets);
         }
-        if let Some(error) = self.journal.take_error() {
-            let message = self.words.with("notice-journal-failed", [("error", error.into())]);
-            self.tell_error(message);
+        if let Some(failure) = self.journal.take_failure() {
+            self.tell_error(failure);
         }
     }
 }

@@ -105,9 +105,10 @@ impl Styles {
     /// # Errors
     ///
     /// Where the file cannot be taken away.
-    pub fn remove(&mut self, name: &str) -> std::io::Result<()> {
+    pub fn remove(&mut self, name: &str) -> Result<(), OutputError> {
         for (path, _) in self.styles.iter().filter(|(_, style)| style.name == name) {
-            fs::remove_file(path)?;
+            fs::remove_file(path)
+                .map_err(|source| OutputError::Io { path: path.display().to_string(), source })?;
         }
         self.refresh();
         Ok(())

@@ -13,7 +13,9 @@ use super::{
     place::ModelState,
     results::Shown,
     theme::{Colours, space},
+    words::Words,
 };
+use crate::failure::Failure;
 
 /// Points for a pixel: pictures smaller than the place for them are enlarged, but no more than this.
 const MAX_ENLARGEMENT: f32 = 4.0;
@@ -151,26 +153,16 @@ impl Window {
         });
     }
 
-    fn failure_card(&mut self, ui: &mut Ui, area: Rect, failure: &crate::engine::Failure) {
+    fn failure_card(&mut self, ui: &mut Ui, area: Rect, failure: &Failure) {
         let title = self.words.get("failure-title");
-        let dismiss = self.words.get("failure-dismiss");
-        let copy = self.words.get("failure-copy");
-        if error_card(ui, area, &title, failure, &copy, Some(&dismiss)) {
+        if error_card(ui, &self.words, area, &title, failure, "failure-dismiss") {
             self.failure = None;
         }
     }
 
-    fn model_failure_card(
-        &mut self,
-        ui: &mut Ui,
-        area: Rect,
-        model: &str,
-        failure: &crate::engine::Failure,
-    ) {
+    fn model_failure_card(&mut self, ui: &mut Ui, area: Rect, model: &str, failure: &Failure) {
         let title = self.words.with("failure-model", [("model", model.into())]);
-        let in_the_box = self.words.get("failure-use-box");
-        let copy = self.words.get("failure-copy");
-        if error_card(ui, area, &title, failure, &copy, Some(&in_the_box)) {
+        if error_card(ui, &self.words, area, &title, failure, "failure-use-box") {
             self.choose_model(crate::engine::ModelSource::InTheBox);
         }
     }
@@ -243,20 +235,14 @@ fn draw_picture(ui: &mut Ui, area: Rect, texture: &TextureHandle, pixels: Vec2) 
     paint(ui, texture, fitted(area, pixels, MAX_ENLARGEMENT));
 }
 
-/// Text that begins as a sentence does.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// What happened, what to do, and details to copy. Whether the person chose to go on.
+/// What happened, what to do, details to copy, and a button with the message `go_on`. Whether that was chosen.
 fn error_card(
     ui: &mut Ui,
+    words: &Words,
     area: Rect,
     title: &str,
-    failure: &crate::engine::Failure,
-    copy: &str,
-    go_on: Option<&str>,
+    Failure { explanation, details }: &Failure,
+    go_on: &str,
 ) -> bool {
     let colours = Colours::of_ui(ui);
     let rect = Rect::from_center_size(area.center(), vec2(520.0, 220.0).min(area.size()));
@@ -274,15 +260,14 @@ fn error_card(
                     section(ui, title);
                 });
                 ScrollArea::vertical().max_height(110.0).show(ui, |ui| {
-                    ui.add(egui::Label::new(sentence(&failure.message)).wrap().selectable(true));
+                    let told = words.explain(explanation);
+                    ui.add(egui::Label::new(told).wrap().selectable(true));
                 });
                 ui.add_space(space::XS);
                 ui.horizontal(|ui| {
-                    if let Some(go_on) = go_on {
-                        went_on = ui.button(go_on).clicked();
-                    }
-                    if ui.button(copy).clicked() {
-                        ui.ctx().copy_text(failure.details.clone());
+                    went_on = ui.button(words.get(go_on)).clicked();
+                    if ui.button(words.get("failure-copy")).clicked() {
+                        ui.ctx().copy_text(details.clone());
                     }
                 });
             });

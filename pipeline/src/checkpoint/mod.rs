@@ -13,6 +13,7 @@ pub mod single_file;
 pub mod tensor_file;
 pub mod vae_override;
 
+pub use emberbrush_layers::weights::WeightError;
 use thiserror::Error;
 
 /// Why a checkpoint could not be loaded.
@@ -79,7 +80,7 @@ pub enum CheckpointError {
     Pickle(#[from] pickle::PickleError),
     /// A network could not be built from its weights.
     #[error(transparent)]
-    Weights(#[from] emberbrush_layers::weights::WeightError),
+    Weights(#[from] WeightError),
     /// The tokenizer could not be built.
     #[error("{path}: {reason}")]
     Tokenizer {

@@ -256,8 +256,7 @@ fn selected(
 ) -> Result<AdapterSelection, PipelineError> {
     let mut adapters = request.adapters.clone();
     if syntax == PromptSyntax::Weighted {
-        let prompt = Prompt::read(&request.prompt)
-            .map_err(|error| PipelineError::Request(error.to_string()))?;
+        let prompt = Prompt::read(&request.prompt)?;
         adapters.lora.extend(prompt.loras.into_iter().map(|lora| LoraSelection {
             file: lora.name.into(),
             unet: lora.unet.clamp(-MAX_LORA_WEIGHT, MAX_LORA_WEIGHT),

@@ -342,8 +342,7 @@ impl DiffusionPipeline {
         let words = self.words_of(request)?;
         let syntax = self.prompt_syntax;
         let chunks_of = |texts: &PromptTexts| self.text.chunks(texts, syntax, &words);
-        let plan = PromptPlan::new(request, steps, syntax, is_guided, &words, chunks_of)
-            .map_err(|error| PipelineError::Request(error.to_string()))?;
+        let plan = PromptPlan::new(request, steps, syntax, is_guided, &words, chunks_of)?;
         if plan.positives.len() > 1 && self.is_told_guidance() {
             return Err(PipelineError::Request(format!(
                 "guidance was distilled into {}, so it follows one prompt; write it without AND",

@@ -195,9 +195,8 @@ pub(crate) fn prompt_size(
         counts.max().unwrap_or(1)
     };
     let (steps, is_guided) = (run_steps(request, None), request.uses_guidance());
-    PromptPlan::new(request, steps, syntax, is_guided, &Words::default(), chunks_of)
-        .map(|plan| plan.size())
-        .map_err(|error| PipelineError::Request(error.to_string()))
+    let plan = PromptPlan::new(request, steps, syntax, is_guided, &Words::default(), chunks_of)?;
+    Ok(plan.size())
 }
 
 /// What both text encoders read over the steps.

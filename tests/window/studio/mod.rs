@@ -15,18 +15,19 @@ use std::{
 use egui::UiBuilder;
 use emberbrush::{
     engine::{
-        Delivery, Engine, Failure, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel,
-        MemoryForecast, MemoryForecaster, ModelSource, PromptReader, Setup, SourcePictures,
-        UnreadPrompt, thumbnail,
+        Delivery, Engine, FinishedPicture, Job, JobEnd, JobEvent, LoadedModel, MemoryForecast,
+        MemoryForecaster, ModelSource, PromptReader, Setup, SourcePictures, UnreadPrompt,
+        thumbnail,
     },
+    failure::Failure,
     window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
     adapters::{FoundFile, UnusedKeys},
-    checkpoint::folder::Family,
+    checkpoint::{CheckpointError, folder::Family},
     device::{DeviceChoice, DeviceInfo, DeviceKind, list},
     editing::Sources,
-    memory::PlanContext,
+    memory::{PlanContext, StepDown},
     metadata::{self, MadeWith},
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Rectangle},
@@ -79,7 +80,7 @@ impl Engine for FakeEngine {
         let devices = self.devices();
         let device = devices.iter().find(|device| device.id == setup.device).unwrap_or(&devices[0]);
         if setup.model != ModelSource::InTheBox {
-            return Err(Failure::new("there is no such checkpoint"));
+            return Err(CheckpointError::NotFound { path: setup.model.name() }.into());
         }
         Ok(LoadedModel {
             source: setup.model.clone(),
@@ -203,10 +204,9 @@ impl FakeEngine {
 }
 
 /// A word is a token, and embeddings of the folder are told of.
-fn read(unread: &UnreadPrompt<'_>) -> Result<PromptReading, String> {
-    let texts = schedule(unread.text, RunSteps::new(unread.steps)).map_err(|e| e.to_string())?;
-    let found = unread.folders.find_embeddings(unread.adapters, [unread.text].into_iter());
-    let found = found.map_err(|error| error.to_string())?;
+fn read(unread: &UnreadPrompt<'_>) -> Result<PromptReading, Failure> {
+    let texts = schedule(unread.text, RunSteps::new(unread.steps))?;
+    let found = unread.folders.find_embeddings(unread.adapters, [unread.text].into_iter())?;
     Ok(PromptReading {
         spans: vec![(texts[0].text.clone(), 1.5)],
         schedule: texts.into_iter().map(|text| (text.until, text.text)).collect(),
@@ -238,7 +238,7 @@ fn forecast(request: &GenerationRequest, _: &PlanContext) -> MemoryForecast {
     let whole = u64::from(request.width) * u64::from(request.height) * 8_000;
     let is_tight = whole > BUDGET;
     let peak = if is_tight { whole / 2 } else { whole };
-    let savings = is_tight.then(|| "the VAE in tiles of 512 pixels".to_owned());
+    let savings = is_tight.then_some(StepDown::TiledVae { tile: 512 });
     MemoryForecast {
         peak,
         budget: Some(BUDGET),

@@ -12,8 +12,8 @@ use std::{
 };
 
 use egui::{
-    Align2, Color32, Context, CornerRadius, FontId, Key, Modifiers, Rect, Sense, Stroke,
-    StrokeKind, TextEdit, TextureHandle, Ui, Vec2, pos2, vec2,
+    Align2, Color32, Context, CornerRadius, FontId, Key, Label, Modifiers, Rect, RichText, Sense,
+    Stroke, StrokeKind, TextEdit, TextureHandle, Ui, Vec2, pos2, vec2,
 };
 use serde_json::{Map, Value};
 
@@ -29,6 +29,7 @@ use super::{
     viewer::fitted,
     words::Words,
 };
+use crate::failure::Failure;
 
 /// The side of a picture in the grid, in points.
 const CELL: f32 = 168.0;
@@ -68,10 +69,10 @@ pub struct GalleryPlace {
     /// Where the line between two compared pictures is, from 0 to 1.
     split: f32,
     is_comparing: bool,
-    scanned: Receiver<Result<bool, String>>,
-    scanner: Sender<Result<bool, String>>,
+    scanned: Receiver<Result<bool, Failure>>,
+    scanner: Sender<Result<bool, Failure>>,
     is_scanning: bool,
-    error: Option<String>,
+    failure: Option<Failure>,
     columns: usize,
 }
 
@@ -85,9 +86,9 @@ impl GalleryPlace {
         let (waker, search_waker) = (ctx.clone(), ctx.clone());
         let (scanner, scanned) = channel();
         let database = data.join(INDEX);
-        let (index, error) = match GalleryIndex::open(&database) {
+        let (index, failure) = match GalleryIndex::open(&database) {
             Ok(index) => (Some(index), None),
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(error.into())),
         };
         Ok(Self {
             finder: Finder::start(database.clone(), move || search_waker.request_repaint())?,
@@ -103,7 +104,7 @@ impl GalleryPlace {
             scanned,
             scanner,
             is_scanning: false,
-            error,
+            failure,
             columns: 1,
         })
     }
@@ -118,7 +119,7 @@ impl GalleryPlace {
         let scanning = thread::Builder::new().name("gallery".to_owned()).spawn(move || {
             let result = GalleryIndex::open(&database)
                 .and_then(|mut index| index.update_from_folder(&folder))
-                .map_err(|error| error.to_string());
+                .map_err(Failure::from);
             let _ = sender.send(result);
             waker.request_repaint();
         });
@@ -136,14 +137,14 @@ impl GalleryPlace {
                 self.pictures.insert(0, picture);
             }
             Ok(_) => self.stale = true,
-            Err(error) => self.error = Some(error.to_string()),
+            Err(error) => self.failure = Some(error.into()),
         }
     }
 
     /// A picture was put into the bin.
     pub fn removed(&mut self, id: i64) {
         if let Some(index) = &self.index {
-            self.error = index.remove(id).err().map(|error| error.to_string());
+            self.failure = index.remove(id).err().map(Failure::from);
         }
         self.ask_again();
         self.chosen.retain(|&chosen| chosen != id);
@@ -193,7 +194,7 @@ impl GalleryPlace {
             self.is_scanning = false;
             match result {
                 Ok(changed) => self.stale |= changed,
-                Err(error) => self.error = Some(error),
+                Err(failure) => self.failure = Some(failure),
             }
         }
         match self.finder.found() {
@@ -201,7 +202,7 @@ impl GalleryPlace {
                 let before = std::mem::replace(&mut self.pictures, pictures);
                 self.finder.forget(before);
             }
-            Some(Err(error)) => self.error = Some(error.to_string()),
+            Some(Err(error)) => self.failure = Some(error.into()),
             None => {}
         }
         if self.stale && is_in_view && self.index.is_some() && !self.finder.awaits() {
@@ -276,8 +277,13 @@ impl GalleryPlace {
             });
             let count = self.pictures.len();
             small(ui, &words.with("gallery-count", [("pictures", count.into())]));
-            if let Some(error) = &self.error {
-                ui.colored_label(Colours::of_ui(ui).bad, error);
+            if let Some(Failure { explanation, details }) = &self.failure {
+                let copy = words.get("failure-copy");
+                if icon_button(ui, icons::COPY, &copy, None).clicked() {
+                    ui.ctx().copy_text(details.clone());
+                }
+                let told = RichText::new(words.explain(explanation));
+                ui.add(Label::new(told.color(Colours::of_ui(ui).bad)).truncate());
             }
             if self.is_scanning {
                 small(ui, &words.get("gallery-scanning"));
@@ -414,7 +420,7 @@ impl GalleryPlace {
     fn star(&mut self, picture: &GalleryPicture) {
         if let Some(index) = &self.index {
             let result = index.set_starred(picture.id, !picture.starred);
-            self.error = result.err().map(|error| error.to_string());
+            self.failure = result.err().map(Failure::from);
             self.stale |= self.filter.starred_only;
             self.ask_again();
             let starred = !picture.starred;

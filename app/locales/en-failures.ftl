@@ -1,0 +1,123 @@
+# What the system says of a file
+cause-missing = It is not there.
+cause-denied = Access is refused: change its permissions, or choose another place.
+cause-full = The disk is full: make room, or choose another place.
+cause-read-only = The disk can only be read: choose another place.
+cause-exists = Something of that name is there already: choose another name.
+cause-kind = There is a file where a folder should be, or the other way round: choose another place.
+cause-damaged = It ends too early or is damaged: use another copy of it.
+cause-system = The system refuses it: the details say why.
+
+# Files
+error-read = { $path } cannot be read. { $cause }
+error-write = { $path } cannot be written. { $cause }
+error-file = { $path } cannot be used. { $cause }
+error-picture-format = { $path } is no picture that can be read. Choose a PNG, JPEG, WebP, TIFF or BMP file.
+error-picture-damaged = { $path } is damaged, or a picture of an unknown kind. Open it in another program and save it anew.
+error-picture-too-large = { $path } is { $width } × { $height } pixels; at most { $most } million are read. Make it smaller first.
+error-mask-size = The mask is { $mask_width } × { $mask_height } pixels and the picture { $width } × { $height }. Choose a mask of the picture's size.
+error-mask-empty = The mask is empty, so nothing would change. Paint what is to change.
+error-mask-cropped = The mask reaches into the part that cropping cuts off. Paint it further inside, or fit the picture another way.
+error-encoding = The picture cannot be written as { $format }. Choose another format.
+error-output-format = { $path } is no name for a picture. Let it end in .png, .jpg, .webp, .tiff or .bmp.
+error-output-taken = { $path } exists, and so do all numbered names. Choose another folder or name.
+error-no-settings = { $path } holds no settings. Choose a picture as the program that made it wrote it.
+error-jobs-kind = { $path } is no file of jobs. Choose a .txt with a prompt a line, a .csv or a .jsonl.
+error-jobs-line = Line { $line } of { $path } is not understood. Mend it and read the file again; the details say what is wrong.
+error-jobs-empty = There is no job in { $path }. Write a prompt into it.
+error-line = Line { $line }: { $cause }
+error-too-many-pictures = With this job there are too many pictures. Take some away.
+error-axis = Type values for the columns, separated by commas; what holds a comma goes into quotation marks.
+error-axis-too-many = { $count } values are more than an axis takes. Take some away.
+error-axis-same = Rows and columns change the same setting. Choose another for one of them.
+error-sheet-too-large = The sheet would be { $width } × { $height } pixels, which is too large. The pictures are there one by one.
+error-pattern-field = The names hold { $field }, which is no field. Choose one of: index, seed, prompt, model, sampler, steps, cfg, width, height, date.
+error-pattern-open = The names hold a brace that is not closed. Close it.
+
+# Files of models and of adapters
+error-missing = { $path } is not there. Choose a file or folder that exists.
+error-no-checkpoint = { $path } is no checkpoint. Choose the folder that holds model_index.json, or a single file.
+error-unsupported = { $path } cannot be used here. Choose something made for Stable Diffusion 1, 2 or XL, as safetensors or as a folder; the details say what this is.
+error-configuration = { $path } is not understood: files of the model are damaged or do not belong together. Download the model again.
+error-model-configuration = The model's configuration cannot be used. Download it again, or choose another model.
+error-no-weights = { $path } holds no weights. Download the model again.
+error-incomplete = { $path } lacks the tensor { $key }: it is incomplete or of another kind. Download it again, or choose another model.
+error-damaged = { $path } is damaged or incomplete. Get it again.
+error-pickle-named = { $path } is a Python pickle under another name, and refused. Get it as safetensors.
+error-pickle-code = { $path } holds more than tensors and could run code, so it is refused. Get it as safetensors.
+error-tensor-shape = The tensor { $key } in { $path } has another shape than the model's configuration says. Download the model again.
+error-tensor-unreadable = The tensor { $key } in { $path } cannot be read. Download the model again.
+error-adapter-missing = { $file } was not found. Put it into the folder of LoRAs or of embeddings, or take its name away.
+error-no-adapter = { $path } is no LoRA, LoCon, LoHa or LoKr. Choose another file.
+error-adapter-other = { $path } was not made for the model { $model }. Take it away, or choose another model.
+error-no-embedding = { $path } is no embedding of textual inversion. Choose another file.
+
+# Runs
+error-panic = The engine stopped because of an error in the program. It was started anew; pictures that were finished are kept. Try again, and report the details if it stays so.
+error-thread = The system refuses more work at once. Close other programs and try again.
+error-no-model = No model is loaded. Choose one.
+error-cancelled = Cancelled.
+error-settings = One of the settings is out of its range, or two do not go together. Change it; the details name it.
+error-model = The model { $model } cannot do what is set. Change the settings or choose another model; the details say why.
+error-memory = Not enough memory: { $needed } are needed, and there are { $budget }. Choose a smaller size or model. { $advice }
+advice-memory-machine = Or close other programs.
+advice-memory-control-group = Or raise the limit of the container or service.
+advice-memory-limit = Or raise the limit that was set.
+error-device-memory = The device has no memory left. Choose a smaller size, close other programs, or choose the processor as the device.
+error-device-failed = { $device } failed. Choose a smaller size, or the processor as the device.
+error-device-absent = There is no device { $device } in this machine. Choose another one on the models page.
+error-device-not-built = This program was built without { $device }. Choose another device on the models page.
+error-device-closed = { $device } cannot be opened. Update its driver, or choose the processor as the device.
+error-device-type = { $device } cannot compute in { $type }. Choose another device.
+error-not-a-number = The picture came out without values: the model's weights are damaged, or too large for this device. Choose another device or model.
+error-too-few-steps = At least { $least } steps are needed. Set more.
+error-too-many-steps = This sampler makes { $most } steps at most with this model. Set fewer.
+error-sampler-schedule = { $sampler } cannot use the schedule { $schedule }. Choose another of the two.
+error-sampler-model = { $sampler } cannot do what this model's configuration asks for. Choose another sampler.
+error-sampler-start = { $sampler } cannot start from a picture. Choose another sampler.
+error-strength = With this strength no step is made. Raise the strength, or the number of steps.
+error-lora-name = { $tag } names no LoRA. Write <lora:name:weight>.
+error-lora-weight = { $weight } in { $tag } is no weight. Write <lora:name:weight> with a number.
+error-prompt-changes = The prompt changes so often that its texts are too long together. Shorten it, or set fewer steps.
+error-wildcard-no-folder = The prompt names the wildcard { $name }, but there is no folder of wildcards. Choose it in the settings.
+error-wildcard-unreadable = The wildcard { $name } cannot be read. { $cause }
+error-wildcard-outside = The wildcard { $name } is outside the folder of wildcards. Put its file there.
+error-wildcard-empty = The wildcard { $name } has no lines. Write some into its file.
+error-wildcard-deep = The wildcard { $name } is inside too many others. Look whether one contains itself.
+error-wildcards-long = With its wildcards the prompt is too long. Shorten it.
+error-field-unknown = There is no setting { $field }. The details list those that there are.
+error-field-value = The value of { $field } cannot be used. Change it; the details say what is wrong.
+
+# The library and downloads
+error-model-name = { $name } cannot be the name of a model. Choose a shorter one of letters, digits, dots and hyphens.
+error-model-taken = The library has a model { $name } already. Remove that one first.
+error-model-unknown = The library has no model { $name }. Choose one of the list.
+error-convert = { $what } cannot be converted. The details say why.
+error-no-space = { $needed } are needed in { $folder }, but only { $free } are free. Make room, or remove a model.
+error-remove = { $path } cannot be removed. Close programs that use it and try again; the details say more.
+error-origin = { $given } is no model to download. Write OWNER/NAME, or an address that begins with https://.
+error-insecure = { $url } is not downloaded from, because the connection is not secure. Use an address that begins with https://.
+error-connection = The connection to { $url } failed. Look at your network and download again: what has come is kept.
+error-unauthorized = { $what } does not exist, or is private or needs an agreement (401). Check its name, or give a token with: emberbrush models login
+error-forbidden = The server refuses { $what } (403). Accept its agreement at { $page } with the account of your token.
+error-not-found = The server has no { $what } (404). Check the name.
+error-too-many-requests = The server has had too many requests (429). Download { $what } again in { $seconds } seconds.
+error-status = The server cannot give { $what } now (status { $status }). Try again later.
+error-download-differs = { $file } came otherwise than it was published, so it is not kept. Try again later.
+error-answer = The server's answer about { $what } is not understood. Check the address, or try again later.
+error-repository = { $repository } holds nothing that can be used here. Choose another model; the details say why.
+error-busy = Another program is downloading { $what } already. Wait for it.
+error-token = The token cannot be kept. Give it in the environment as HF_TOKEN.
+
+# Documents, fills, the gallery and what is remembered
+error-document-damaged = { $path } is no document, or a part of it is lost. Open another copy of it.
+error-document-newer = { $path } was written by a newer Emberbrush. Update this one.
+error-document-too-large = The pictures in { $path } take more than { $most } megabytes, which are not opened. Use a machine with more memory.
+error-document-not-kept = The open document cannot be kept in { $path }, so a crash would lose what is not saved. { $cause }
+error-document-changed = The document was extended since the fill was started. Fill again.
+error-nothing-painted = Paint a mask first: it says what is filled. Or sketch with the colour brush.
+error-layer-deleted = The layer was deleted. Paint a mask and fill again.
+error-layer-misfit = What was made does not fit the document any more. Fill again.
+error-gallery-index = The gallery's index cannot be used. Close other windows of Emberbrush and open it again; pictures are safe.
+error-journal = Changes cannot be remembered in { $path }. { $cause }
+error-bin = { $path } stays where it is: the system's bin does not take it. Delete it in the file manager.

@@ -1,0 +1,123 @@
+# 시스템이 파일에 대해 알려 주는 까닭
+cause-missing = 그 자리에 없습니다.
+cause-denied = 접근이 거부되었습니다. 권한을 바꾸거나 다른 곳을 고르세요.
+cause-full = 디스크가 가득 찼습니다. 자리를 비우거나 다른 곳을 고르세요.
+cause-read-only = 읽기만 할 수 있는 디스크입니다. 다른 곳을 고르세요.
+cause-exists = 같은 이름이 이미 있습니다. 다른 이름을 고르세요.
+cause-kind = 폴더가 있어야 할 곳에 파일이 있거나 그 반대입니다. 다른 곳을 고르세요.
+cause-damaged = 중간에 끊겼거나 손상되었습니다. 다른 사본을 쓰세요.
+cause-system = 시스템이 거부했습니다. 까닭은 자세한 내용에 있습니다.
+
+# 파일
+error-read = { $path } 파일을 읽을 수 없습니다. { $cause }
+error-write = { $path } 파일을 쓸 수 없습니다. { $cause }
+error-file = { $path } 파일이나 폴더를 쓸 수 없습니다. { $cause }
+error-picture-format = { $path } 파일은 읽을 수 있는 그림이 아닙니다. PNG, JPEG, WebP, TIFF, BMP 파일을 고르세요.
+error-picture-damaged = { $path } 파일은 손상되었거나 알 수 없는 그림입니다. 다른 프로그램에서 열어 새로 저장하세요.
+error-picture-too-large = { $path } 그림은 { $width } × { $height } 픽셀입니다. { $most }백만 픽셀까지 읽습니다. 먼저 줄이세요.
+error-mask-size = 마스크는 { $mask_width } × { $mask_height } 픽셀이고 그림은 { $width } × { $height } 픽셀입니다. 그림과 같은 크기의 마스크를 고르세요.
+error-mask-empty = 마스크가 비어 있어 바뀔 것이 없습니다. 바꿀 곳을 칠하세요.
+error-mask-cropped = 마스크가 잘려 나갈 곳까지 닿습니다. 더 안쪽을 칠하거나 그림을 다르게 맞추세요.
+error-encoding = 그림을 { $format } 형식으로 쓸 수 없습니다. 다른 형식을 고르세요.
+error-output-format = { $path } 이름으로는 그림을 쓸 수 없습니다. .png, .jpg, .webp, .tiff, .bmp로 끝나야 합니다.
+error-output-taken = { $path } 파일이 있고 번호를 붙인 이름도 모두 있습니다. 다른 폴더나 이름을 고르세요.
+error-no-settings = { $path } 파일에 설정이 없습니다. 만든 프로그램이 쓴 그대로의 그림을 고르세요.
+error-jobs-kind = { $path } 파일은 작업 파일이 아닙니다. 한 줄에 프롬프트 하나인 .txt나 .csv, .jsonl을 고르세요.
+error-jobs-line = { $path } 파일의 { $line }번째 줄을 이해할 수 없습니다. 고친 뒤 다시 읽으세요. 무엇이 틀렸는지는 자세한 내용에 있습니다.
+error-jobs-empty = { $path } 파일에 작업이 없습니다. 프롬프트를 적으세요.
+error-line = { $line }번째 줄: { $cause }
+error-too-many-pictures = 이 작업까지 하면 그림이 너무 많습니다. 줄이세요.
+error-axis = 열의 값을 쉼표로 나누어 입력하세요. 쉼표가 든 값은 따옴표로 묶습니다.
+error-axis-too-many = 한 축에 값 { $count }개는 너무 많습니다. 줄이세요.
+error-axis-same = 행과 열이 같은 설정을 바꿉니다. 하나는 다른 것을 고르세요.
+error-sheet-too-large = 표가 { $width } × { $height } 픽셀이 되어 너무 큽니다. 그림은 한 장씩 있습니다.
+error-pattern-field = 이름에 있는 { $field }은(는) 필드가 아닙니다. index, seed, prompt, model, sampler, steps, cfg, width, height, date 가운데 고르세요.
+error-pattern-open = 이름에 닫히지 않은 중괄호가 있습니다. 닫으세요.
+
+# 모델과 어댑터 파일
+error-missing = { $path } 파일이나 폴더가 없습니다. 있는 것을 고르세요.
+error-no-checkpoint = { $path } 폴더는 체크포인트가 아닙니다. model_index.json이 있는 폴더나 파일 하나를 고르세요.
+error-unsupported = { $path } 파일은 여기서 쓸 수 없습니다. Stable Diffusion 1, 2, XL용을 safetensors나 폴더로 고르세요. 무엇인지는 자세한 내용에 있습니다.
+error-configuration = { $path } 파일을 이해할 수 없습니다. 모델 파일이 손상되었거나 서로 맞지 않습니다. 모델을 다시 내려받으세요.
+error-model-configuration = 모델의 구성을 쓸 수 없습니다. 다시 내려받거나 다른 모델을 고르세요.
+error-no-weights = { $path } 폴더에 가중치가 없습니다. 모델을 다시 내려받으세요.
+error-incomplete = { $path } 파일에 텐서 { $key }이(가) 없습니다. 덜 받았거나 다른 종류입니다. 다시 내려받거나 다른 모델을 고르세요.
+error-damaged = { $path } 파일이 손상되었거나 덜 받았습니다. 다시 받으세요.
+error-pickle-named = { $path } 파일은 이름만 바꾼 파이썬 피클이라 거부했습니다. safetensors로 받으세요.
+error-pickle-code = { $path } 파일에는 텐서가 아닌 것이 있어 코드를 실행할 수 있으므로 거부했습니다. safetensors로 받으세요.
+error-tensor-shape = { $path } 파일의 텐서 { $key }이(가) 모델 구성과 다른 모양입니다. 모델을 다시 내려받으세요.
+error-tensor-unreadable = { $path } 파일의 텐서 { $key }을(를) 읽을 수 없습니다. 모델을 다시 내려받으세요.
+error-adapter-missing = { $file } 파일을 찾지 못했습니다. LoRA나 임베딩 폴더에 넣거나 이름을 빼세요.
+error-no-adapter = { $path } 파일은 LoRA, LoCon, LoHa, LoKr가 아닙니다. 다른 파일을 고르세요.
+error-adapter-other = { $path } 파일은 { $model } 모델용이 아닙니다. 빼거나 다른 모델을 고르세요.
+error-no-embedding = { $path } 파일은 텍스트 인버전 임베딩이 아닙니다. 다른 파일을 고르세요.
+
+# 실행
+error-panic = 프로그램 오류로 엔진이 멈췄습니다. 엔진은 다시 시작했고 끝난 그림은 남아 있습니다. 다시 해 보고, 또 그러면 자세한 내용을 알려 주세요.
+error-thread = 시스템이 더 많은 일을 한꺼번에 받아 주지 않습니다. 다른 프로그램을 닫고 다시 시도하세요.
+error-no-model = 불러온 모델이 없습니다. 하나 고르세요.
+error-cancelled = 취소했습니다.
+error-settings = 설정 하나가 범위를 벗어났거나 두 설정이 서로 맞지 않습니다. 바꾸세요. 어느 것인지는 자세한 내용에 있습니다.
+error-model = { $model } 모델로는 이 설정대로 만들 수 없습니다. 설정을 바꾸거나 다른 모델을 고르세요. 까닭은 자세한 내용에 있습니다.
+error-memory = 메모리가 모자랍니다. { $needed }가 필요한데 { $budget }가 있습니다. 크기를 줄이거나 더 작은 모델을 고르세요. { $advice }
+advice-memory-machine = 또는 다른 프로그램을 닫으세요.
+advice-memory-control-group = 또는 컨테이너나 서비스의 제한을 올리세요.
+advice-memory-limit = 또는 정해 둔 제한을 올리세요.
+error-device-memory = 장치에 남은 메모리가 없습니다. 크기를 줄이거나, 다른 프로그램을 닫거나, 장치로 프로세서를 고르세요.
+error-device-failed = { $device } 장치가 실패했습니다. 크기를 줄이거나 장치로 프로세서를 고르세요.
+error-device-absent = 이 컴퓨터에 { $device } 장치가 없습니다. 모델 화면에서 다른 장치를 고르세요.
+error-device-not-built = 이 프로그램은 { $device } 없이 만들어졌습니다. 모델 화면에서 다른 장치를 고르세요.
+error-device-closed = { $device } 장치를 열 수 없습니다. 드라이버를 새로 설치하거나 장치로 프로세서를 고르세요.
+error-device-type = { $device } 장치는 { $type }(으)로 계산할 수 없습니다. 다른 장치를 고르세요.
+error-not-a-number = 그림에 값이 없습니다. 모델의 가중치가 손상되었거나 이 장치에는 너무 큽니다. 다른 장치나 모델을 고르세요.
+error-too-few-steps = 스텝이 { $least }개 이상 필요합니다. 늘리세요.
+error-too-many-steps = 이 샘플러는 이 모델로 스텝을 { $most }개까지 만듭니다. 줄이세요.
+error-sampler-schedule = { $sampler } 샘플러는 { $schedule } 스케줄을 쓸 수 없습니다. 둘 가운데 하나를 바꾸세요.
+error-sampler-model = { $sampler } 샘플러는 이 모델의 구성이 바라는 것을 할 수 없습니다. 다른 샘플러를 고르세요.
+error-sampler-start = { $sampler } 샘플러는 그림에서 시작할 수 없습니다. 다른 샘플러를 고르세요.
+error-strength = 이 강도로는 스텝이 하나도 없습니다. 강도나 스텝 수를 높이세요.
+error-lora-name = { $tag }에 LoRA 이름이 없습니다. <lora:이름:가중치>로 쓰세요.
+error-lora-weight = { $tag }의 { $weight }은(는) 가중치가 아닙니다. <lora:이름:가중치>에 수를 쓰세요.
+error-prompt-changes = 프롬프트가 너무 자주 바뀌어 글을 모두 합치면 너무 깁니다. 줄이거나 스텝 수를 줄이세요.
+error-wildcard-no-folder = 프롬프트에 와일드카드 { $name }이(가) 있지만 와일드카드 폴더가 없습니다. 설정에서 고르세요.
+error-wildcard-unreadable = 와일드카드 { $name }을(를) 읽을 수 없습니다. { $cause }
+error-wildcard-outside = 와일드카드 { $name }이(가) 와일드카드 폴더 밖에 있습니다. 파일을 그 폴더에 넣으세요.
+error-wildcard-empty = 와일드카드 { $name }에 줄이 없습니다. 파일에 적으세요.
+error-wildcard-deep = 와일드카드 { $name }이(가) 다른 것 속에 너무 깊이 있습니다. 자신을 담은 것이 있는지 보세요.
+error-wildcards-long = 와일드카드를 넣으면 프롬프트가 너무 깁니다. 줄이세요.
+error-field-unknown = { $field } 설정은 없습니다. 있는 설정은 자세한 내용에 있습니다.
+error-field-value = { $field }의 값을 쓸 수 없습니다. 바꾸세요. 무엇이 틀렸는지는 자세한 내용에 있습니다.
+
+# 라이브러리와 내려받기
+error-model-name = { $name }은(는) 모델 이름이 될 수 없습니다. 글자, 숫자, 점, 붙임표로 더 짧게 정하세요.
+error-model-taken = 라이브러리에 { $name } 모델이 이미 있습니다. 먼저 제거하세요.
+error-model-unknown = 라이브러리에 { $name } 모델이 없습니다. 목록에서 고르세요.
+error-convert = { $what }을(를) 변환할 수 없습니다. 까닭은 자세한 내용에 있습니다.
+error-no-space = { $folder }에 { $needed }가 필요한데 { $free }만 비어 있습니다. 자리를 비우거나 모델을 제거하세요.
+error-remove = { $path }을(를) 제거할 수 없습니다. 쓰고 있는 프로그램을 닫고 다시 시도하세요. 더 자세한 것은 자세한 내용에 있습니다.
+error-origin = { $given }은(는) 내려받을 모델이 아닙니다. OWNER/NAME 또는 https://로 시작하는 주소를 쓰세요.
+error-insecure = { $url }은(는) 안전한 연결이 아니라 내려받지 않습니다. https://로 시작하는 주소를 쓰세요.
+error-connection = { $url } 연결이 끊겼습니다. 네트워크를 확인하고 다시 내려받으세요. 받은 부분은 남아 있습니다.
+error-unauthorized = { $what }은(는) 없거나, 비공개이거나, 동의가 필요합니다(401). 이름을 확인하거나 다음 명령으로 토큰을 주세요: emberbrush models login
+error-forbidden = 서버가 { $what }을(를) 거부합니다(403). 토큰의 계정으로 { $page }에서 동의하세요.
+error-not-found = 서버에 { $what }이(가) 없습니다(404). 이름을 확인하세요.
+error-too-many-requests = 서버에 요청이 너무 많았습니다(429). { $seconds }초 뒤에 { $what }을(를) 다시 내려받으세요.
+error-status = 서버가 지금 { $what }을(를) 줄 수 없습니다(상태 { $status }). 나중에 다시 시도하세요.
+error-download-differs = { $file } 파일이 게시된 것과 달라서 남기지 않았습니다. 나중에 다시 시도하세요.
+error-answer = { $what }에 대한 서버의 답을 이해할 수 없습니다. 주소를 확인하거나 나중에 다시 시도하세요.
+error-repository = { $repository }에 여기서 쓸 수 있는 것이 없습니다. 다른 모델을 고르세요. 까닭은 자세한 내용에 있습니다.
+error-busy = 다른 프로그램이 { $what }을(를) 이미 내려받고 있습니다. 기다리세요.
+error-token = 토큰을 간직할 수 없습니다. 환경 변수 HF_TOKEN으로 주세요.
+
+# 문서, 채우기, 갤러리, 기억하는 것
+error-document-damaged = { $path } 파일은 문서가 아니거나 일부를 잃었습니다. 다른 사본을 여세요.
+error-document-newer = { $path } 파일은 더 새로운 Emberbrush가 썼습니다. 이 프로그램을 업데이트하세요.
+error-document-too-large = { $path } 파일의 그림이 { $most }메가바이트보다 커서 열지 않습니다. 메모리가 더 많은 컴퓨터를 쓰세요.
+error-document-not-kept = 열린 문서를 { $path }에 간직할 수 없어, 프로그램이 갑자기 멈추면 저장하지 않은 것을 잃습니다. { $cause }
+error-document-changed = 채우기를 시작한 뒤에 문서가 넓어졌습니다. 다시 채우세요.
+error-nothing-painted = 먼저 마스크를 칠하세요. 칠한 곳을 채웁니다. 또는 색 브러시로 밑그림을 그리세요.
+error-layer-deleted = 레이어가 지워졌습니다. 마스크를 칠하고 다시 채우세요.
+error-layer-misfit = 만든 것이 이제 문서와 맞지 않습니다. 다시 채우세요.
+error-gallery-index = 갤러리의 색인을 쓸 수 없습니다. 다른 Emberbrush 창을 닫고 다시 여세요. 그림은 그대로 있습니다.
+error-journal = 변경 사항을 { $path }에 간직할 수 없습니다. { $cause }
+error-bin = { $path } 파일은 그대로 있습니다. 시스템의 휴지통이 받지 않습니다. 파일 관리자에서 지우세요.
