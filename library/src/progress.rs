@@ -22,12 +22,25 @@ pub enum Progress<'a> {
     /// Nothing is done for a while.
     Waiting {
         /// Why.
+        obstacle: Obstacle,
+        /// The same in technical words.
         reason: String,
         /// How long.
         pause: Duration,
     },
     /// Asks only whether to go on.
     Checkpoint,
+}
+
+/// What keeps a download from going on at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The connection failed.
+    Connection,
+    /// The server has had too many requests.
+    TooManyRequests,
+    /// The server cannot answer now.
+    Server,
 }
 
 /// Told of everything that happens; `Break` ends the work.

@@ -155,6 +155,19 @@ fn the_list_of_loras_is_searched_tells_what_cannot_be_used_and_takes_files() {
 }
 
 #[test]
+fn loras_and_embeddings_that_are_dropped_go_into_the_settings() {
+    let studio = studio_with_adapters();
+    let mut screen = studio.open();
+    let lora = studio.path("loras/ink.safetensors");
+    drop_file(&mut screen, lora.clone());
+    wait(&mut screen, |screen| !settings(screen).adapters.lora.is_empty());
+    assert_eq!(settings(&screen).adapters.lora[0].selection().file, lora);
+    let embedding = studio.path("embeddings/toy-cat.safetensors");
+    drop_file(&mut screen, embedding.clone());
+    assert_eq!(settings(&screen).adapters.embedding, [embedding]);
+}
+
+#[test]
 fn loras_and_embeddings_are_completed_while_they_are_typed() {
     let studio = studio_with_adapters();
     let mut screen = studio.open();

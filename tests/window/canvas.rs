@@ -459,6 +459,30 @@ fn every_tool_has_its_key_and_works() {
 }
 
 #[test]
+fn the_colour_that_is_sketched_with_is_changed_by_sliders() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    desk.press(Key::C);
+    let before = desk.editor().tools.colour;
+    desk.harness.get_by_role_and_label(Role::ColorWell, "Colour").click();
+    desk.harness.run_steps(4);
+    let turned = |desk: &mut Desk<'_>, name: &str, key: Key| {
+        desk.harness.get_by_role_and_label(Role::Slider, name).focus();
+        for _ in 0..40 {
+            desk.harness.key_press(key);
+            desk.harness.step();
+        }
+        desk.editor().tools.colour
+    };
+    let darker = turned(&mut desk, "Brightness", Key::ArrowLeft);
+    assert!((0..3).all(|channel| darker[channel] <= before[channel]) && darker[0] < before[0]);
+    let other = turned(&mut desk, "Hue", Key::ArrowRight);
+    assert_ne!(other, darker);
+    let brightest = |colour: [u8; 3]| colour.into_iter().max();
+    assert_eq!(brightest(other), brightest(darker), "the hue alone");
+}
+
+#[test]
 fn layers_are_hidden_moved_named_deleted_and_made_anew() {
     let mut desk = Desk::new();
     desk.open_picture();

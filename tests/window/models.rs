@@ -13,8 +13,9 @@ use emberbrush_tests::{
     checkpoint,
     egui_kittest::kittest::Queryable,
     hub_server::{HubServer, Mischief, in_repository},
+    single_file::{Tensors, write_hollow},
 };
-use studio::{Screen, Studio, ctrl, wait, window_mut};
+use studio::{Screen, Studio, ctrl, drop_file, wait, window_mut};
 
 const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 
@@ -146,6 +147,23 @@ fn a_download_is_stopped_and_goes_on() {
     wait_for(&mut screen, "What has come is kept");
     click_containing(&mut screen, "Download");
     wait_for(&mut screen, "tiny is in the library");
+}
+
+#[test]
+fn a_checkpoint_that_is_dropped_is_added_to_the_library() {
+    let studio = Studio::new();
+    let mut screen = studio.open();
+    let file = studio.path("elsewhere.safetensors");
+    write_hollow(&file, "sd15", &Tensors::new(), |_| {});
+    drop_file(&mut screen, file.clone());
+    wait_for(&mut screen, "is in the library");
+    click(&mut screen, "Remove elsewhere");
+    screen.get_by_label_contains("Its files stay where they are");
+    // What is no model of any kind is told on the same page.
+    let text = studio.path("text.safetensors");
+    fs::write(&text, "no tensors").unwrap();
+    drop_file(&mut screen, text);
+    wait_for(&mut screen, "text.safetensors is damaged");
 }
 
 #[test]

@@ -231,6 +231,23 @@ fn settings_are_undone_and_redone() {
 }
 
 #[test]
+fn the_seed_of_the_picture_in_view_is_used_again() {
+    let studio = Studio::new();
+    let mut screen = studio.open();
+    for (prompt, seed) in [("a cat", 11), ("a dog", 12)] {
+        window_mut(&mut screen).set_prompt(prompt);
+        window_mut(&mut screen).set_seed(seed);
+        generate(&mut screen);
+    }
+    assert!(screen.query_by_label("Use the seed of the picture in view").is_none());
+    click(&mut screen, "a cat");
+    click(&mut screen, "Use the seed of the picture in view");
+    let settings = window(&screen).settings();
+    assert_eq!((settings.seed, settings.prompt.as_str()), (11, "a dog"), "the seed alone");
+    assert!(settings.seed_is_locked);
+}
+
+#[test]
 fn keys_change_the_weight_of_what_is_selected() {
     let studio = Studio::new();
     let mut screen = studio.open();

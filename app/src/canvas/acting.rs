@@ -1,6 +1,6 @@
-//! What keys, the palette, drops and pastes ask of the canvas, done.
+//! What keys, the palette and pastes ask of the canvas, done.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use egui::{ColorImage, Context, Event as Input, Key, Modifiers, Ui};
 use emberbrush_pipeline::{picture::Picture, request::Extension};
@@ -106,21 +106,15 @@ impl CanvasPlace {
         self.background.save_mask(ctx, editor.document().mask().clone(), place);
     }
 
-    /// Drops, pastes and Escape.
+    /// Pastes and Escape.
     pub(super) fn take_input(&mut self, ui: &mut Ui, context: &mut PlaceContext<'_>) {
         let ctx = ui.ctx().clone();
-        let (dropped, pasted) = ctx.input(|input| {
-            let dropped: Vec<PathBuf> =
-                input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect();
-            let pasted = input.events.iter().find_map(|event| match event {
+        let pasted = ctx.input(|input| {
+            input.events.iter().find_map(|event| match event {
                 Input::PasteImage(image) => Some(Arc::clone(image)),
                 _ => None,
-            });
-            (dropped, pasted)
+            })
         });
-        if let Some(path) = dropped.into_iter().next() {
-            self.background.open(&ctx, Place::At(path));
-        }
         if let Some(image) = pasted {
             let name = context.words.get("canvas-pasted");
             self.show(Document::new(name, Picture::new(of_clipboard(&image))), None);

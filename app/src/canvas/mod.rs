@@ -8,6 +8,7 @@ pub mod actions;
 mod background;
 pub mod brush;
 mod centre;
+mod colour_button;
 pub mod document;
 pub mod editor;
 pub mod ember_file;

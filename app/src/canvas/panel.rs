@@ -12,6 +12,7 @@ use emberbrush_pipeline::{picture::Picture, request::MaskMode};
 use super::{
     actions::CanvasAction,
     brush::BRUSH_SIZES,
+    colour_button::colour_button,
     layer::LayerId,
     place::CanvasPlace,
     textures::{fitted, thumbnail},
@@ -169,7 +170,7 @@ fn tool_options(place: &mut CanvasPlace, ui: &mut Ui, words: &Words) {
         Tool::ColourBrush | Tool::Eyedropper => {
             ui.horizontal(|ui| {
                 small(ui, &words.get("brush-colour"));
-                ui.color_edit_button_srgb(&mut tools.colour);
+                colour_button(ui, words, &mut tools.colour);
             });
             let clear = words.get("sketch-clear");
             if ui.button(clear).clicked() {

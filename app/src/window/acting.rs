@@ -53,6 +53,14 @@ impl Window {
             Action::LockSeed => self.change_settings("seed-lock", |settings| {
                 settings.seed_is_locked = !settings.seed_is_locked;
             }),
+            Action::ReuseSeed => {
+                if let Some(seed) = self.other_seed_in_view() {
+                    self.change_settings("seed", |settings| {
+                        settings.seed = seed;
+                        settings.seed_is_locked = true;
+                    });
+                }
+            }
             Action::SwapSides => {
                 self.change_settings("size", GenerationSettings::swap_sides);
             }

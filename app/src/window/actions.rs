@@ -49,6 +49,8 @@ pub enum Action {
     NewSeed,
     /// Keeps the seed, or lets it go.
     LockSeed,
+    /// Takes the seed of the picture in view.
+    ReuseSeed,
     /// Swaps width and height.
     SwapSides,
     /// Goes back to what the checkpoint recommends.
@@ -78,7 +80,7 @@ impl From<CanvasAction> for Action {
 
 impl Action {
     /// Every command of the whole window, in the order of the palette.
-    const OF_WINDOW: [Self; 27] = [
+    const OF_WINDOW: [Self; 28] = [
         Self::Generate,
         Self::Cancel,
         Self::ShowPrompt,
@@ -95,6 +97,7 @@ impl Action {
         Self::Redo,
         Self::NewSeed,
         Self::LockSeed,
+        Self::ReuseSeed,
         Self::SwapSides,
         Self::ResetSettings,
         Self::PauseQueue,
@@ -135,6 +138,7 @@ impl Action {
             Self::Redo => "action-redo",
             Self::NewSeed => "action-new-seed",
             Self::LockSeed => "action-lock-seed",
+            Self::ReuseSeed => "action-reuse-seed",
             Self::SwapSides => "action-swap-sides",
             Self::ResetSettings => "action-reset-settings",
             Self::PauseQueue => "action-pause-queue",
@@ -171,6 +175,7 @@ impl Action {
             Self::Redo => with_shift(Key::Z),
             Self::NewSeed => command(Key::R),
             Self::LockSeed => command(Key::L),
+            Self::ReuseSeed => with_shift(Key::L),
             Self::ToggleSidePanel => command(Key::B),
             Self::WeightUp => command(Key::ArrowUp),
             Self::WeightDown => command(Key::ArrowDown),

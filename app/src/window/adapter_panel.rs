@@ -256,7 +256,7 @@ impl Window {
     }
 
     /// Adds a LoRA at the end of the list.
-    fn add_lora(&mut self, file: PathBuf) {
+    pub(super) fn add_lora(&mut self, file: PathBuf) {
         self.change_settings("lora-added", |settings| {
             let lora = LoraSelection { file, unet: 1.0, text: 1.0 };
             settings.adapters.lora.push(LoraChoice::On(lora));

@@ -4,6 +4,7 @@ use egui::{ProgressBar, RichText, Ui, vec2};
 use emberbrush_library::{
     folder::{Library, Model},
     name::ModelName,
+    progress::Obstacle,
     verify::VerifiedFile,
 };
 
@@ -170,7 +171,7 @@ impl Window {
     }
 
     /// Adds a checkpoint folder or file, which stays where it is.
-    fn add_to_library(&mut self, ctx: &egui::Context, path: std::path::PathBuf) {
+    pub(super) fn add_to_library(&mut self, ctx: &egui::Context, path: std::path::PathBuf) {
         let library = self.model_library();
         self.library.work.add(ctx, &library, path);
     }
@@ -232,10 +233,15 @@ impl Window {
                 ui.add(ProgressBar::new(share).desired_width(width).text(text));
                 is_stopped = icon_button(ui, icons::X, &self.words.get("cancel"), None).clicked();
             });
-            let step = match how_far.pause {
-                Some(pause) => {
+            let step = match how_far.waits {
+                Some((obstacle, pause)) => {
                     let time = super::status::duration(&self.words, pause);
-                    self.words.with("models-waiting", [("time", time.into())])
+                    let message = match obstacle {
+                        Obstacle::Connection => "models-waits-connection",
+                        Obstacle::TooManyRequests => "models-waits-requests",
+                        Obstacle::Server => "models-waits-server",
+                    };
+                    self.words.with(message, [("time", time.into())])
                 }
                 None => how_far.file,
             };

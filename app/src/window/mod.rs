@@ -14,6 +14,7 @@ mod completion_popup;
 mod control_panel;
 pub mod controls;
 pub mod dialogs;
+mod dropping;
 mod engine_events;
 mod export;
 mod fonts;

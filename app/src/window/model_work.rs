@@ -17,7 +17,7 @@ use emberbrush_library::{
     error::LibraryError,
     folder::{Library, Model},
     name::ModelName,
-    progress::Progress,
+    progress::{Obstacle, Progress},
     verify::{VerifiedFile, verify},
 };
 
@@ -41,8 +41,8 @@ pub(super) struct HowFar {
     pub(super) total: Option<u64>,
     /// The file that is worked on.
     pub(super) file: String,
-    /// How long nothing is done, because the connection broke.
-    pub(super) pause: Option<Duration>,
+    /// Why nothing is done for a while, and how long.
+    pub(super) waits: Option<(Obstacle, Duration)>,
 }
 
 /// How a piece of work ended.
@@ -195,12 +195,12 @@ impl Shared {
             Progress::Checkpoint => return false,
             Progress::File { name } => {
                 (*name).clone_into(&mut how_far.file);
-                how_far.pause = None;
+                how_far.waits = None;
             }
             Progress::Bytes { done, total } => {
-                (how_far.done, how_far.total, how_far.pause) = (*done, *total, None);
+                (how_far.done, how_far.total, how_far.waits) = (*done, *total, None);
             }
-            Progress::Waiting { pause, .. } => how_far.pause = Some(*pause),
+            Progress::Waiting { obstacle, pause, .. } => how_far.waits = Some((*obstacle, *pause)),
         }
         true
     }

@@ -15,6 +15,7 @@ use super::{
     },
     icons, names,
     place::{ModelState, Place},
+    results::Shown,
     settings::{Ratio, random_seed},
     styles::Style,
     theme::{BUTTON_HEIGHT, CONTROL_HEIGHT, Colours, SMALL, space},
@@ -224,7 +225,10 @@ impl Window {
         field(ui, &label, &tip, |ui| {
             ui.horizontal(|ui| {
                 ui.spacing_mut().item_spacing.x = space::XS;
-                let width = ui.available_width() - 2.0 * (CONTROL_HEIGHT + space::XS);
+                // Room for it is made by choosing a picture, never while a seed is typed.
+                let reuses = matches!(self.results.shown, Shown::Result(_));
+                let buttons = if reuses { 3.0 } else { 2.0 };
+                let width = ui.available_width() - buttons * (CONTROL_HEIGHT + space::XS);
                 ui.allocate_ui(vec2(width, CONTROL_HEIGHT), |ui| {
                     let response =
                         number(ui, &label, &mut self.settings.seed, 0..=u64::MAX >> 11, 1.0, 0);
@@ -237,6 +241,16 @@ impl Window {
                 if icon_button(ui, icons::DICE_FIVE, &dice, keys).clicked() {
                     self.settings.seed = random_seed();
                 }
+                if reuses {
+                    let name = self.words.get(Action::ReuseSeed.message());
+                    let keys = self.preferences.shortcuts.of(Action::ReuseSeed);
+                    ui.add_enabled_ui(self.other_seed_in_view().is_some(), |ui| {
+                        let icon = icons::ARROW_COUNTER_CLOCKWISE;
+                        if icon_button(ui, icon, &name, keys).clicked() {
+                            self.act(&ui.ctx().clone(), Action::ReuseSeed);
+                        }
+                    });
+                }
                 let locked = self.settings.seed_is_locked;
                 let icon = if locked { icons::LOCK_SIMPLE } else { icons::LOCK_SIMPLE_OPEN };
                 let name = self.words.get(Action::LockSeed.message());
@@ -246,6 +260,12 @@ impl Window {
                 }
             });
         });
+    }
+
+    /// The seed of the picture in view, where it is not the one that is set.
+    pub(super) fn other_seed_in_view(&self) -> Option<u64> {
+        let seed = self.results.shown_picture()?.request.seed;
+        (self.session.place == Place::Prompt && seed != self.settings.seed).then_some(seed)
     }
 
     fn steps_and_guidance(&mut self, ui: &mut Ui) {

@@ -80,7 +80,7 @@ impl Window {
             }
             Place::Gallery => self.gallery_place(ui),
         });
-        self.dropped(&ctx);
+        self.take_dropped(&ctx);
         self.overlays(&ctx);
         self.note_changes(&ctx, &before);
     }
@@ -134,25 +134,6 @@ impl Window {
             && ctx.input_mut(|input| input.consume_shortcut(&cancel.0))
         {
             self.cancel_running();
-        }
-    }
-
-    /// Takes in files that were dropped: jobs, or a picture with its settings. On the canvas,
-    /// pictures are the canvas's own.
-    fn dropped(&mut self, ctx: &egui::Context) {
-        let is_canvas = self.session.place == Place::Canvas;
-        let files = ctx.input(|input| input.raw.dropped_files.clone());
-        for file in files {
-            let path = file.path();
-            let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
-            if path.is_dir() {
-                self.add_model_folder(path.to_owned());
-                self.overlay = Overlay::Models;
-            } else if matches!(extension.as_str(), "txt" | "csv" | "jsonl") {
-                self.import_jobs(path.to_owned());
-            } else if !is_canvas {
-                self.take_settings_of(path);
-            }
         }
     }
 

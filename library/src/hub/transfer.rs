@@ -21,7 +21,7 @@ use super::{
 use crate::{
     error::LibraryError,
     folder::check_room,
-    progress::{OnProgress, Progress, tell},
+    progress::{Obstacle, OnProgress, Progress, tell},
     verify::hex,
 };
 
@@ -261,11 +261,12 @@ impl Transfer<'_> {
     }
 
     fn wait(&mut self, error: &HubError, pause: Duration) -> Result<(), LibraryError> {
-        let reason = match error {
-            HubError::Connection { reason, .. } => reason.clone(),
-            other => other.to_string(),
+        let (obstacle, reason) = match error {
+            HubError::Connection { reason, .. } => (Obstacle::Connection, reason.clone()),
+            HubError::TooManyRequests { .. } => (Obstacle::TooManyRequests, error.to_string()),
+            other => (Obstacle::Server, other.to_string()),
         };
-        tell(self.on_progress, Progress::Waiting { reason, pause })?;
+        tell(self.on_progress, Progress::Waiting { obstacle, reason, pause })?;
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
             thread::sleep(left.min(GLANCE));

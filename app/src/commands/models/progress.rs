@@ -54,7 +54,7 @@ impl ProgressReport {
             Progress::Checkpoint => {}
             Progress::File { name } => self.file(name),
             Progress::Bytes { done, total } => self.bytes(*done, *total),
-            Progress::Waiting { reason, pause } => self.waiting(reason, *pause),
+            Progress::Waiting { reason, pause, .. } => self.waiting(reason, *pause),
         }
     }
 
