@@ -43,7 +43,6 @@ error-model-configuration = The model's configuration cannot be used. Download i
 error-no-weights = { $path } holds no weights. Download the model again.
 error-incomplete = { $path } lacks the tensor { $key }: it is incomplete or of another kind. Download it again, or choose another model.
 error-damaged = { $path } is damaged or incomplete. Get it again.
-error-pickle-named = { $path } is a Python pickle under another name, and refused. Get it as safetensors.
 error-pickle-code = { $path } holds more than tensors and could run code, so it is refused. Get it as safetensors.
 error-tensor-shape = The tensor { $key } in { $path } has another shape than the model's configuration says. Download the model again.
 error-tensor-unreadable = The tensor { $key } in { $path } cannot be read. Download the model again.

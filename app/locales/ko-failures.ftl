@@ -43,7 +43,6 @@ error-model-configuration = 모델의 구성을 쓸 수 없습니다. 다시 내
 error-no-weights = { $path } 폴더에 가중치가 없습니다. 모델을 다시 내려받으세요.
 error-incomplete = { $path } 파일에 텐서 { $key }이(가) 없습니다. 덜 받았거나 다른 종류입니다. 다시 내려받거나 다른 모델을 고르세요.
 error-damaged = { $path } 파일이 손상되었거나 덜 받았습니다. 다시 받으세요.
-error-pickle-named = { $path } 파일은 이름만 바꾼 파이썬 피클이라 거부했습니다. safetensors로 받으세요.
 error-pickle-code = { $path } 파일에는 텐서가 아닌 것이 있어 코드를 실행할 수 있으므로 거부했습니다. safetensors로 받으세요.
 error-tensor-shape = { $path } 파일의 텐서 { $key }이(가) 모델 구성과 다른 모양입니다. 모델을 다시 내려받으세요.
 error-tensor-unreadable = { $path } 파일의 텐서 { $key }을(를) 읽을 수 없습니다. 모델을 다시 내려받으세요.

@@ -107,7 +107,7 @@ fn what_went_wrong_is_told_where_it_happened() {
     let (mut screen, hub) = models_page(&studio);
     hub.mischief(&in_repository("someone/tiny", UNET), Mischief::Spoil);
     pull(&mut screen, "someone/tiny");
-    wait_for(&mut screen, "SHA-256");
+    wait_for(&mut screen, "came otherwise than it was published");
     assert!(!models(&studio).join("tiny").exists());
     hub.behave();
     click_containing(&mut screen, "Download");

@@ -34,7 +34,7 @@ impl Explain for JournalError {
     }
 }
 
-fn document(path: &String, content: &ContentError) -> Explanation {
+fn document(path: &str, content: &ContentError) -> Explanation {
     match content {
         ContentError::Version { .. } => Explanation::new("error-document-newer").with("path", path),
         ContentError::TooLarge { most_megabytes } => Explanation::new("error-document-too-large")

@@ -38,7 +38,6 @@ impl Explain for SafetensorsError {
     fn explain(&self) -> Explanation {
         match self {
             Self::Io { path, source } => read(path, source),
-            Self::Pickle { path } => Explanation::new("error-pickle-named").with("path", path),
             Self::Invalid { path, .. } => Explanation::new("error-damaged").with("path", path),
         }
     }
