@@ -68,7 +68,10 @@ impl Engine for DiffusionEngine {
 
     fn run(&mut self, job: &Job, on_event: &mut dyn FnMut(JobEvent) -> ControlFlow<()>) -> JobEnd {
         let Some(pipeline) = &mut self.pipeline else {
-            return JobEnd::Failed(Failure::new(Explanation::new("error-no-model"), "no checkpoint"));
+            return JobEnd::Failed(Failure::new(
+                Explanation::new("error-no-model"),
+                "no checkpoint",
+            ));
         };
         run(pipeline, self.hash.as_ref(), job, on_event).unwrap_or_else(JobEnd::Failed)
     }
