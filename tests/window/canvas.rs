@@ -468,6 +468,7 @@ fn the_colour_that_is_sketched_with_is_changed_by_sliders() {
     desk.harness.run_steps(4);
     let turned = |desk: &mut Desk<'_>, name: &str, key: Key| {
         desk.harness.get_by_role_and_label(Role::Slider, name).focus();
+        desk.harness.run_steps(2);
         for _ in 0..40 {
             desk.harness.key_press(key);
             desk.harness.step();

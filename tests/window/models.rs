@@ -126,7 +126,9 @@ fn what_went_wrong_is_told_where_it_happened() {
     click(&mut screen, "Remove tiny");
     click(&mut screen, "Remove");
     screen.get_by_label_contains("cannot be removed");
-    click(&mut screen, "Copy details");
+    settle(&mut screen);
+    screen.get_by_label("Copy details").click();
+    screen.step();
     let copied = screen.output().platform_output.commands.iter().any(|command| {
         matches!(command, egui::OutputCommand::CopyText(text) if text.contains("the bin is shut"))
     });
