@@ -298,7 +298,7 @@ impl Desk<'_> {
     /// The picture that is seen.
     fn seen(&self, x: u32, y: u32) -> [u8; 3] {
         let seen = self.window().canvas().seen().expect("a document is open");
-        let [red, green, blue, _] = seen.get(x, y).unwrap();
+        let [red, green, blue, _] = seen.pixels().get(x, y).unwrap();
         [red, green, blue]
     }
 }
@@ -530,7 +530,7 @@ fn dragging_the_border_extends_the_picture() {
     assert_eq!(desk.editor().extension.right, 32);
     assert!(mask::is_empty(desk.document().mask()), "beside the picture nothing is painted");
     desk.fill();
-    assert_eq!(desk.editor().shown().size().0, 128);
+    assert_eq!(desk.editor().shown().pixels().size().0, 128);
     desk.press(Key::Enter);
     assert_eq!(desk.document().size(), (128, 64));
     assert_eq!(desk.seen(120, 30), RED);

@@ -208,7 +208,7 @@ impl Editor {
             }
             (Tool::Lasso, _) => self.gesture = Some(Gesture::Lasso(vec![point.at])),
             (Tool::Wand, Some(pixel)) => {
-                self.select(&Selection::wand(&self.image, pixel, self.tools.tolerance));
+                self.select(&Selection::wand(self.image.pixels(), pixel, self.tools.tolerance));
             }
             (Tool::Bucket, Some(pixel)) => {
                 self.select(&Selection::region(self.state.document.mask(), pixel));
@@ -281,7 +281,9 @@ impl Editor {
 
     fn pick_colour(&mut self, (x, y): (u32, u32)) {
         let sketched = self.state.document.sketch().get(x, y).filter(|pixel| pixel[3] > 127);
-        let Some([red, green, blue, _]) = sketched.or_else(|| self.image.get(x, y)) else { return };
+        let Some([red, green, blue, _]) = sketched.or_else(|| self.image.pixels().get(x, y)) else {
+            return;
+        };
         self.tools.colour = [red, green, blue];
         self.tools.tool = Tool::ColourBrush;
     }

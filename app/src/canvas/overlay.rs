@@ -17,7 +17,7 @@ const BLOCK: u32 = 1024;
 
 /// Halvings of an image that is looked at from afar. Less than tiles can be halved, so that no
 /// texel is in two tiles.
-const MAX_LEVEL: u32 = 5;
+pub(super) const MAX_LEVEL: u32 = 5;
 
 /// Sharp pixels when enlarged, smooth when reduced.
 pub(super) const PIXELS: TextureOptions = TextureOptions {
@@ -45,6 +45,13 @@ pub(super) trait Colouring: Copy + PartialEq {
         area: PixelRectangle,
         level: u32,
     ) -> Vec<Color32>;
+}
+
+/// How often an image that is looked at so is halved: as often as no texel is larger than a pixel of
+/// the screen.
+pub(super) fn level(painter: &Painter, view: View) -> u32 {
+    let pixels = 1.0 / (view.scale() * painter.ctx().pixels_per_point());
+    (pixels.log2().floor().max(0.0) as u32).min(MAX_LEVEL)
 }
 
 /// The texels of 2^`level` pixels a side that hold `pixels`.
@@ -138,8 +145,7 @@ impl<C: Colouring> Overlay<C> {
         colouring: C,
         view: View,
     ) {
-        let texel = 1.0 / (view.scale() * painter.ctx().pixels_per_point());
-        let level = (texel.log2().floor().max(0.0) as u32).min(MAX_LEVEL);
+        let level = level(painter, view);
         let mut drawn = self.drawn.take().filter(|drawn| drawn.fits(image, colouring, level));
         drawn.get_or_insert_with(|| Drawn::new(image, colouring, level)).draw(painter, image, view);
         self.drawn = drawn;

@@ -6,20 +6,86 @@ use image::{DynamicImage, RgbaImage};
 use super::{
     document::Document,
     geometry::PixelRectangle,
+    overlay::{MAX_LEVEL, texels},
     tiles::{TILE_SIDE, TiledImage},
 };
 
-/// A picture as a screen shows it: red, green, blue and alpha in sRGB, not multiplied.
-pub type ScreenImage = TiledImage<[u8; 4]>;
+/// A picture as a screen shows it: red, green, blue and alpha in sRGB, not multiplied. It is kept
+/// halved, too, so that it is drawn from afar without reading all of it.
+#[derive(Debug, Clone)]
+pub struct ScreenImage {
+    /// The picture, and then each the half of the one before.
+    levels: Vec<TiledImage<[u8; 4]>>,
+}
+
+impl ScreenImage {
+    fn new(width: u32, height: u32) -> Self {
+        let half = |side: u32, level: u32| side.div_ceil(1 << level);
+        let level = |level| TiledImage::new(half(width, level), half(height, level), [0; 4]);
+        Self { levels: (0..=MAX_LEVEL).map(level).collect() }
+    }
+
+    /// The picture.
+    pub fn pixels(&self) -> &TiledImage<[u8; 4]> {
+        &self.levels[0]
+    }
+
+    /// The picture, halved so often; at most [`MAX_LEVEL`] times.
+    pub(super) fn halved(&self, level: u32) -> &TiledImage<[u8; 4]> {
+        &self.levels[level.min(MAX_LEVEL) as usize]
+    }
+
+    /// Puts a part of a picture in its place.
+    fn put(&mut self, area: PixelRectangle, picture: impl Fn(PixelRectangle) -> Picture) {
+        let area = area.intersection(self.pixels().bounds());
+        let part = for_screen(&picture(area));
+        let (pixels, _) = part.as_raw().as_chunks::<4>();
+        let columns = |_| (area.left, area.right);
+        self.levels[0].update_runs(area, columns, |x, y, run| {
+            let start = ((y - area.top) * area.width() + (x - area.left)) as usize;
+            run.copy_from_slice(&pixels[start..start + run.len()]);
+        });
+        let mut area = area;
+        for level in 1..self.levels.len() {
+            area = texels(area, 1);
+            let (larger, smaller) = self.levels.split_at_mut(level);
+            let larger = &larger[level - 1];
+            let columns = |_| (area.left, area.right);
+            smaller[0].update_runs(area, columns, |x, y, run| {
+                for (x, pixel) in (x..).zip(run) {
+                    let four = [(0, 0), (1, 0), (0, 1), (1, 1)];
+                    *pixel = mean(four.map(|(dx, dy)| larger.get(2 * x + dx, 2 * y + dy)));
+                }
+            });
+        }
+    }
+}
+
+/// The mean of those that there are, by their alpha.
+fn mean(pixels: [Option<[u8; 4]>; 4]) -> [u8; 4] {
+    let (mut colours, mut alphas, mut count) = ([0_u32; 3], 0, 0);
+    for [red, green, blue, alpha] in pixels.into_iter().flatten() {
+        for (sum, colour) in colours.iter_mut().zip([red, green, blue]) {
+            *sum += u32::from(colour) * u32::from(alpha);
+        }
+        alphas += u32::from(alpha);
+        count += 1;
+    }
+    if alphas == 0 {
+        return [0; 4];
+    }
+    let [red, green, blue] = colours.map(|sum| ((sum + alphas / 2) / alphas) as u8);
+    [red, green, blue, ((alphas + count / 2) / count) as u8]
+}
 
 /// The picture without layers.
 pub fn original(document: &Document) -> ScreenImage {
     let (width, height) = document.size();
-    let mut image = ScreenImage::new(width, height, [0; 4]);
-    let bounds = image.bounds();
+    let mut image = ScreenImage::new(width, height);
+    let bounds = image.pixels().bounds();
     for top in (0..height).step_by(TILE_SIDE as usize) {
         let band = PixelRectangle { top, bottom: top + TILE_SIDE, ..bounds };
-        put(&mut image, band, |area| document.picture_in(area));
+        image.put(band, |area| document.picture_in(area));
     }
     image
 }
@@ -46,23 +112,9 @@ fn with(
 ) -> ScreenImage {
     let mut image = image.clone();
     for area in areas {
-        put(&mut image, area, |area| document.composite_in(area));
+        image.put(area, |area| document.composite_in(area));
     }
     image
-}
-
-fn put(image: &mut ScreenImage, area: PixelRectangle, picture: impl Fn(PixelRectangle) -> Picture) {
-    let area = area.intersection(image.bounds());
-    let part = for_screen(&picture(area));
-    let (pixels, _) = part.as_raw().as_chunks::<4>();
-    image.update_runs(
-        area,
-        |_| (area.left, area.right),
-        |x, y, run| {
-            let start = ((y - area.top) * area.width() + (x - area.left)) as usize;
-            run.copy_from_slice(&pixels[start..start + run.len()]);
-        },
-    );
 }
 
 /// A picture as a screen shows it, pixel by pixel.
@@ -97,8 +149,15 @@ mod tests {
 
     fn assert_whole(image: &ScreenImage, document: &Document) {
         let whole = for_screen(&document.composite());
-        for (x, y) in image.bounds().pixels() {
-            assert_eq!(image.get(x, y), Some(whole.get_pixel(x, y).0), "{x} {y}");
+        for (x, y) in image.pixels().bounds().pixels() {
+            assert_eq!(image.pixels().get(x, y), Some(whole.get_pixel(x, y).0), "{x} {y}");
+        }
+        let anew = with_layers(&original(document), document);
+        for level in 0..=MAX_LEVEL {
+            let size = image.halved(level).size();
+            assert_eq!(size, anew.halved(level).size());
+            let differences = image.halved(level).differences(anew.halved(level));
+            assert!(differences.is_empty(), "halved {level} times: {differences:?}");
         }
     }
 
@@ -150,7 +209,21 @@ mod tests {
         let layer =
             crate::canvas::layer::FillLayer::new(LayerId(1), request, mask, patch, vec![variation]);
         document.add_layer(layer.unwrap()).unwrap();
-        let changed = after(&image, &before, &document).changed_tiles(&image);
-        assert_eq!(changed, vec![9], "the second tile of the second row");
+        let after = after(&image, &before, &document);
+        let changed = |level| after.halved(level).changed_tiles(image.halved(level));
+        assert_eq!(changed(0), vec![9], "the second tile of the second row");
+        assert_eq!(changed(1), vec![0]);
+    }
+
+    #[test]
+    fn halves_are_means_of_what_is_seen() {
+        let red = [200, 0, 0, 255];
+        assert_eq!(mean([Some(red), Some(red), Some([0; 4]), None]), [200, 0, 0, 170]);
+        assert_eq!(mean([Some([9, 9, 9, 0]), None, None, None]), [0; 4]);
+        let pixels = image::RgbImage::from_fn(5, 3, |x, _| image::Rgb([x as u8 * 40, 100, 0]));
+        let image = original(&Document::new("test", Picture::new(pixels.into())));
+        assert_eq!((image.halved(1).size(), image.halved(5).size()), ((3, 2), (1, 1)));
+        assert_eq!(image.halved(1).get(0, 0), Some([20, 100, 0, 255]));
+        assert_eq!(image.halved(1).get(2, 1), Some([160, 100, 0, 255]));
     }
 }

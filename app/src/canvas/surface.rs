@@ -11,7 +11,7 @@ use super::{
     extension::{Side, drag_side, paint_extension, side_at},
     geometry::Point,
     keyboard_pointer::KeyboardPointer,
-    overlay::{MaskColouring, Overlay, RgbaColouring, place},
+    overlay::{MaskColouring, Overlay, RgbaColouring, level, place},
     screen_image::ScreenImage,
     textures::{Checker, draw_part},
     tools::Tool,
@@ -311,9 +311,13 @@ impl Surface {
         let original = self.shows_original;
         let picture = self.seen(editor);
         if document.picture().pixels.color().has_alpha() {
-            self.checker.draw(&painter, place(picture.bounds(), view));
+            self.checker.draw(&painter, place(picture.pixels().bounds(), view));
         }
-        self.picture.draw(&painter, picture, RgbaColouring, view);
+        let level = level(&painter, view);
+        // The last pixels of a halved picture may be halves of pixels.
+        let inside = rect.intersect(place(picture.pixels().bounds(), view));
+        let (picture, view_of_halved) = (picture.halved(level), view.of_halved(level));
+        self.picture.draw(&painter.with_clip_rect(inside), picture, RgbaColouring, view_of_halved);
         if let Some(preview) = preview.filter(|_| !original) {
             let corner = |at: Pos2| position(view.to_screen(point(at)));
             let replaced =

@@ -69,6 +69,11 @@ impl View {
         self.scale
     }
 
+    /// The view of the same picture, halved so often.
+    pub(super) fn of_halved(self, level: u32) -> Self {
+        Self { scale: self.scale * f32::from(1_u16 << level), ..self }
+    }
+
     /// Where a place of the picture is on the screen.
     pub fn to_screen(self, place: Point) -> Point {
         Point::new(self.origin.x + place.x * self.scale, self.origin.y + place.y * self.scale)
