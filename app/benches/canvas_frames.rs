@@ -2,7 +2,7 @@
 //! results of a fill come and are compared, and while one becomes a layer. Times are those that the window's thread
 //! spends on the processor, without what the graphics card does.
 //!
-//! `cargo bench -p emberbrush --bench canvas_frames --no-default-features --features cpu,gui,download`
+//! `cargo bench --workspace --all-features --bench canvas_frames`
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -21,6 +21,7 @@ use emberbrush::{
         document::Document,
         editor::Editor,
         ember_file,
+        geometry::Point,
         layer::{FillLayer, Patch, Variation, Weights},
         mask::MaskTiles,
     },
@@ -117,9 +118,9 @@ fn main() {
     screen.key_press_modifiers(Modifiers::COMMAND, Key::Num2);
     screen.run_steps(3);
     opening(&mut screen, file);
-    strokes(&mut screen);
     comparing(&mut screen);
     layers(&mut screen);
+    strokes(&mut screen);
 }
 
 /// A picture with three layers of two variations each.
@@ -199,7 +200,19 @@ fn strokes(screen: &mut Screen) {
     }
 }
 
+/// Fills about 1000 × 1000 pixels.
 fn comparing(screen: &mut Screen) {
+    screen.run_steps(5);
+    let canvas = window(screen).canvas();
+    let corners = [1500.0, 2500.0].map(|at| canvas.screen_position(Point::new(at, at)).unwrap());
+    screen.key_press(Key::R);
+    screen.step();
+    screen.drag_at(corners[0]);
+    screen.step();
+    screen.hover_at(corners[1]);
+    screen.step();
+    screen.drop_at(corners[1]);
+    screen.step();
     screen.key_press_modifiers(Modifiers::COMMAND, Key::Enter);
     let frames = until(screen, |screen| {
         editor(screen).candidate().is_some_and(|candidate| candidate.variations().len() == 3)

@@ -1,8 +1,8 @@
 //! What the window itself takes: frames while a picture forms, frames while a gallery of 10,000 pictures opens, is
-//! searched and scrolls, the way to its first frame, and what it does while nothing happens. Times are those that the window's thread
-//! spends on the processor, without what the graphics card does.
+//! searched and scrolls, the way to its first frame, and what it does while nothing happens. Times are those that the
+//! window's thread spends on the processor, without what the graphics card does.
 //!
-//! `cargo bench -p emberbrush --bench window_frames --no-default-features --features cpu,gui,download`
+//! `cargo bench --workspace --all-features --bench window_frames`
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -37,6 +37,8 @@ pub(crate) fn window(screen: &Screen) -> &Window {
 
 /// The time that this thread has spent on the processor; elsewhere than on Linux, the time on the wall.
 fn thread_time() -> Duration {
+    // The system counts what a thread has spent when it lets go of the processor.
+    std::thread::sleep(Duration::from_micros(1));
     #[cfg(target_os = "linux")]
     if let Some(time) = std::fs::read_to_string("/proc/thread-self/schedstat")
         .ok()
