@@ -29,7 +29,7 @@ Xvfb "$DISPLAY" -screen 0 1280x720x24 -nolisten tcp >"$work/xvfb.log" 2>&1 &
 xvfb=$!
 window= method=
 cleanup() {
-    [ -z "$window" ] || kill -9 "$window" 2>/dev/null || true
+    [ -z "$window" ] || { kill -9 "$window" && wait "$window"; } 2>/dev/null || true
     kill $method "$xvfb" "$bus" 2>/dev/null || true
     rm -rf "$work"
 }
@@ -37,7 +37,8 @@ trap cleanup EXIT
 
 fail() {
     echo "input method: $1" >&2
-    tail -20 "$work/window.log" "$work/ibus.log" >&2 || true
+    import -window root "$shots/failed.png" || true
+    cat "$work/window.log" "$work/ibus.log" | tail -n 20 >&2
     exit 1
 }
 
@@ -53,6 +54,11 @@ await() {
 }
 
 prompt_is() { grep -q "\"prompt\": \"$1\"" "$EMBERBRUSH_DATA_DIR/session.json"; }
+# A screen of one colour is a window that draws nothing.
+is_drawn() {
+    import -window root "$work/drawn.png"
+    [ "$(identify -format '%k' "$work/drawn.png")" -gt 50 ]
+}
 focus_window() { xdotool search --onlyvisible --name '^Emberbrush$' windowfocus; }
 
 await "the screen is there" 20 xdotool getdisplaygeometry
@@ -65,9 +71,10 @@ export XMODIFIERS=@im=ibus
 "$program" >"$work/window.log" 2>&1 &
 window=$!
 await "the window is there" 60 focus_window
+await "something is drawn" 120 is_drawn
 sleep 4
 xdotool mousemove 160 120 click 1
-sleep 2
+sleep 3
 # The engine begins with Latin letters.
 ibus engine hangul
 xdotool key shift+space
