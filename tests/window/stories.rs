@@ -215,6 +215,17 @@ fn disk_full() -> OutputError {
 }
 
 #[test]
+fn what_is_wrong_with_a_prompt_is_said_below_it_and_moves_nothing() {
+    let studio = Studio::new();
+    let mut screen = studio.open();
+    let before = screen.get_by_label_contains("Negative prompt").rect();
+    type_prompt(&mut screen, "a cat <lora:ink:much>");
+    let told = screen.get_by_label_contains("much in <lora:ink:much> is no weight").rect();
+    assert!(told.right() <= before.left(), "{told} {before}");
+    assert_eq!(screen.get_by_label_contains("Negative prompt").rect(), before);
+}
+
+#[test]
 fn settings_are_undone_and_redone() {
     let studio = Studio::new();
     let mut screen = studio.open();

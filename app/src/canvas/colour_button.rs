@@ -1,13 +1,13 @@
 //! A colour in the right panel, and the sliders that change it.
 
 use egui::{
-    Color32, CornerRadius, Id, PopupCloseBehavior, Rect, Response, Role, Sense, Slider, Stroke,
-    StrokeKind, Ui, WidgetInfo, ecolor::Hsva, vec2,
+    Color32, CornerRadius, Frame, Id, Margin, PopupCloseBehavior, Rect, Response, Role, Sense,
+    Slider, Stroke, StrokeKind, Ui, WidgetInfo, ecolor::Hsva, vec2,
 };
 
 use crate::window::{
     controls::{focus_ring, menu_below, small},
-    theme::{CONTROL_HEIGHT, Colours, RADIUS},
+    theme::{CONTROL_HEIGHT, Colours, RADIUS, space},
     words::Words,
 };
 
@@ -27,9 +27,10 @@ pub(super) fn colour_button(ui: &mut Ui, words: &Words, colour: &mut [u8; 3]) ->
     });
     swatch(ui, rect, *colour);
     focus_ring(ui, &response);
-    menu_below(&response)
-        .close_behavior(PopupCloseBehavior::CloseOnClickOutside)
-        .show(|ui| sliders(ui, words, colour));
+    menu_below(&response).close_behavior(PopupCloseBehavior::CloseOnClickOutside).show(|ui| {
+        let room = Frame::new().inner_margin(Margin::same(space::S as i8));
+        room.show(ui, |ui| sliders(ui, words, colour));
+    });
     response.on_hover_text(words.get("brush-colour-tip"))
 }
 

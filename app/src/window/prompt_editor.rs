@@ -41,7 +41,6 @@ impl Window {
                 .accessible_name(self.words.get("prompt"));
             self.completion(ui, &response);
             ui.horizontal(|ui| {
-                self.token_count(ui, &self.settings.prompt, "reading");
                 ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
                     let icon = if self.session.shows_negative {
                         icons::CARET_UP
@@ -53,6 +52,9 @@ impl Window {
                     if ui.add(egui::Button::new(text).frame(false)).clicked() {
                         self.session.shows_negative = !self.session.shows_negative;
                     }
+                    ui.with_layout(egui::Layout::left_to_right(egui::Align::Center), |ui| {
+                        self.token_count(ui, &self.settings.prompt, "reading");
+                    });
                 });
             });
             if self.session.shows_negative {
@@ -109,8 +111,10 @@ impl Window {
         let reading = match &cached.1 {
             Ok(reading) => reading,
             Err(Failure { explanation, details }) => {
-                let tip = format!("{}: {details}", self.words.get("details"));
-                small(ui, &self.words.explain(explanation)).on_hover_text(tip);
+                let told = self.words.explain(explanation);
+                let tip = format!("{told}\n\n{}: {details}", self.words.get("details"));
+                let text = RichText::new(told).size(SMALL).color(Colours::of_ui(ui).bad);
+                ui.add(egui::Label::new(text).truncate()).on_hover_text(tip);
                 return;
             }
         };

@@ -32,7 +32,7 @@ use emberbrush_pipeline::{
     output::{OutputPlan, write_new},
     picture::{self, FileFormat, Picture, Rectangle},
     progress::Stage,
-    prompt::{PromptReading, PromptSyntax, RunSteps, schedule},
+    prompt::{Prompt, PromptReading, PromptSyntax, RunSteps, schedule},
     request::{GenerationRequest, Mode},
 };
 use emberbrush_tests::egui_kittest::{Harness, HarnessBuilder, kittest::Queryable};
@@ -205,6 +205,7 @@ impl FakeEngine {
 
 /// A word is a token, and embeddings of the folder are told of.
 fn read(unread: &UnreadPrompt<'_>) -> Result<PromptReading, Failure> {
+    Prompt::read(unread.text)?;
     let texts = schedule(unread.text, RunSteps::new(unread.steps))?;
     let found = unread.folders.find_embeddings(unread.adapters, [unread.text].into_iter())?;
     Ok(PromptReading {
