@@ -1,7 +1,9 @@
 //! Scaled dot-product attention.
 //!
 //! Keys and values of a head are packed once; then each thread answers a few queries at a time,
-//! with their scores in its own cache.
+//! with their scores in its own cache. Where there are many keys, more queries go through them
+//! together, a part of the keys at a time, with a running softmax (Milakov and Gimelshein 2018,
+//! algorithm 3), so that neither scores nor keys come from memory over and over.
 
 use rayon::prelude::*;
 
@@ -13,8 +15,15 @@ use super::{
     simd::{Level, Simd, Task},
 };
 
-/// Queries that are answered together.
+/// Queries whose scores are held together.
 const QUERIES: usize = 24;
+
+/// Up to so many keys are looked at in one go.
+const KEYS_AT_ONCE: usize = 4096;
+
+/// Where there are more: keys of one part, a multiple of a panel, and queries that share it.
+const KEYS_OF_PART: usize = 512;
+const QUERIES_OF_PART: usize = 8 * QUERIES;
 
 /// Shapes of an attention; rows of queries, keys and values are `heads · width` long.
 #[derive(Debug, Clone, Copy)]
@@ -98,14 +107,19 @@ pub(crate) fn attend(
             }
         });
     let (packed_keys, packed_values) = (packed_keys.as_slice(), packed_values.as_slice());
+    let (part, together) = if keys <= KEYS_AT_ONCE {
+        (key_panels * PANEL, QUERIES)
+    } else {
+        (KEYS_OF_PART, QUERIES_OF_PART)
+    };
     // No multiple of a page, for rows would share lines of the first cache.
-    let row = key_panels * PANEL + 16;
-    let blocks = queries.div_ceil(QUERIES);
+    let row = part + 16;
+    let blocks = queries.div_ceil(together);
     let out = Shared::new(out);
     (0..batch * heads * blocks).into_par_iter().for_each_init(
-        || (Aligned::scratch(QUERIES * row), Aligned::scratch(QUERIES * width)),
+        || (Aligned::scratch(QUERIES * row), Aligned::scratch(together * width)),
         |(scores, scaled), task| {
-            let (head, first) = (task / blocks, task % blocks * QUERIES);
+            let (head, first) = (task / blocks, task % blocks * together);
             let (sample, column) = (head / heads, head % heads * width);
             let at = (sample * queries + first) * channels + column;
             let start = (sample * queries + first) * query.stride + column;
@@ -114,7 +128,8 @@ pub(crate) fn attend(
                 Queries {
                     size,
                     first,
-                    count: QUERIES.min(queries - first),
+                    count: together.min(queries - first),
+                    part,
                     query: &query.data[start..],
                     query_stride: query.stride,
                     keys: &packed_keys[head * key_len..][..key_len],
@@ -133,7 +148,10 @@ pub(crate) fn attend(
 struct Queries<'a> {
     size: AttentionSize,
     first: usize,
+    /// At most [`QUERIES_OF_PART`].
     count: usize,
+    /// Keys that are looked at in one go, whole panels.
+    part: usize,
     query: &'a [f32],
     query_stride: usize,
     keys: &'a [f32],
@@ -161,80 +179,130 @@ impl Task for Queries<'_> {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = from * scale);
         }
         let seen = if causal { keys.min(self.first + self.count) } else { keys };
-        let mut factors = [0.0_f32; QUERIES];
+        let mut softmax = [Running { largest: f32::NEG_INFINITY, sum: 0.0 }; QUERIES_OF_PART];
         // SAFETY: panels, scores and queries are as long as the products need; the caller vouches
         // for `out` and the processor.
         unsafe {
-            for panel in 0..seen.div_ceil(PANEL) {
-                S::LEVEL.run(PanelProduct {
-                    rows: self.count,
-                    inner: width,
-                    width: PANEL,
-                    a: self.scaled.as_ptr(),
-                    a_stride: width,
-                    b: self.keys.as_ptr().add(panel * width * PANEL),
-                    precision: Precision::F32,
-                    out: self.scores.as_mut_ptr().add(panel * PANEL),
-                    out_stride: self.row,
-                    begin: Begin::Zero,
-                    bias: None,
-                    residual: None,
-                    finish: Finish::Keep,
-                });
-            }
-            for (index, factor) in factors.iter_mut().enumerate().take(self.count) {
-                let visible = if causal { keys.min(self.first + index + 1) } else { keys };
-                let row = self.scores.as_mut_ptr().add(index * self.row);
-                *factor = exponentials::<S>(row, visible).recip();
-                for hidden in visible..seen {
-                    row.add(hidden).write(0.0);
+            for start in (0..seen).step_by(self.part) {
+                let len = self.part.min(seen - start);
+                for (group, softmax) in softmax[..self.count].chunks_mut(QUERIES).enumerate() {
+                    let first = group * QUERIES;
+                    for panel in 0..len.div_ceil(PANEL) {
+                        S::LEVEL.run(PanelProduct {
+                            rows: softmax.len(),
+                            inner: width,
+                            width: PANEL,
+                            a: self.scaled.as_ptr().add(first * width),
+                            a_stride: width,
+                            b: self.keys.as_ptr().add((start + panel * PANEL) * width),
+                            precision: Precision::F32,
+                            out: self.scores.as_mut_ptr().add(panel * PANEL),
+                            out_stride: self.row,
+                            begin: Begin::Zero,
+                            bias: None,
+                            residual: None,
+                            finish: Finish::Keep,
+                        });
+                    }
+                    for (index, softmax) in softmax.iter_mut().enumerate() {
+                        let query = first + index;
+                        let visible = if causal { keys.min(self.first + query + 1) } else { keys };
+                        let visible = visible.saturating_sub(start).min(len);
+                        let row = self.scores.as_mut_ptr().add(index * self.row);
+                        let before = softmax.take_in::<S>(row, visible);
+                        if start > 0 && before < 1.0 {
+                            scale_row::<S>(self.out.add(query * self.out_stride), width, before);
+                        }
+                        for hidden in visible..len {
+                            row.add(hidden).write(0.0);
+                        }
+                    }
+                    let mut column = 0;
+                    while column < width {
+                        S::LEVEL.run(PanelProduct {
+                            rows: softmax.len(),
+                            inner: len,
+                            width: PANEL.min(width - column),
+                            a: self.scores.as_ptr(),
+                            a_stride: self.row,
+                            b: self.values.as_ptr().add(column * keys + start * PANEL),
+                            precision: Precision::F32,
+                            out: self.out.add(first * self.out_stride + column),
+                            out_stride: self.out_stride,
+                            begin: if start == 0 { Begin::Zero } else { Begin::Stored },
+                            bias: None,
+                            residual: None,
+                            finish: Finish::Keep,
+                        });
+                        column += PANEL;
+                    }
                 }
             }
-            let mut column = 0;
-            while column < width {
-                S::LEVEL.run(PanelProduct {
-                    rows: self.count,
-                    inner: seen,
-                    width: PANEL.min(width - column),
-                    a: self.scores.as_ptr(),
-                    a_stride: self.row,
-                    b: self.values.as_ptr().add(column * keys),
-                    precision: Precision::F32,
-                    out: self.out.add(column),
-                    out_stride: self.out_stride,
-                    begin: Begin::Zero,
-                    bias: None,
-                    residual: None,
-                    finish: Finish::Keep,
-                });
-                column += PANEL;
-            }
-            for (index, factor) in factors.iter().enumerate().take(self.count) {
-                let row = self.out.add(index * self.out_stride);
-                let mut at = 0;
-                while at < width {
-                    let count = (width - at).min(S::LANES);
-                    let value = S::mul(S::load_first(row.add(at), count), S::splat(*factor));
-                    S::store_first(row.add(at), count, value);
-                    at += S::LANES;
-                }
+            for (query, softmax) in softmax[..self.count].iter().enumerate() {
+                let row = self.out.add(query * self.out_stride);
+                scale_row::<S>(row, width, softmax.sum.recip());
             }
         }
     }
 }
 
-/// Replaces `count` scores by `e` to the power of their distance from the largest, and gives the
-/// sum.
+/// What is known of a query's scores so far.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    largest: f32,
+    /// Of `e` to the power of each score's distance from the largest.
+    sum: f32,
+}
+
+impl Running {
+    /// Replaces `count` further scores by `e` to the power of their distance from the largest so
+    /// far, and gives what earlier ones are to be multiplied with.
+    ///
+    /// # Safety
+    ///
+    /// `row` holds `count` elements, and the processor has the instruction set `S`.
+    #[inline(always)]
+    unsafe fn take_in<S: Simd>(&mut self, row: *mut f32, count: usize) -> f32 {
+        if count == 0 {
+            return 1.0;
+        }
+        // SAFETY: as the caller vouches.
+        let (largest, sum) = unsafe { exponentials::<S>(row, count, self.largest) };
+        let before = (self.largest - largest).exp();
+        *self = Self { largest, sum: self.sum * before + sum };
+        before
+    }
+}
+
+/// Multiplies `width` elements.
+///
+/// # Safety
+///
+/// `row` holds them, and the processor has the instruction set `S`.
+#[inline(always)]
+unsafe fn scale_row<S: Simd>(row: *mut f32, width: usize, factor: f32) {
+    for at in (0..width).step_by(S::LANES) {
+        let count = (width - at).min(S::LANES);
+        // SAFETY: as the caller vouches.
+        unsafe {
+            let value = S::mul(S::load_first(row.add(at), count), S::splat(factor));
+            S::store_first(row.add(at), count, value);
+        }
+    }
+}
+
+/// Replaces `count` scores by `e` to the power of their distance from the largest of them and
+/// `floor`, and gives that largest and the sum.
 ///
 /// # Safety
 ///
 /// `row` holds `count` elements, at least one, and the processor has the instruction set `S`.
 #[inline(always)]
-unsafe fn exponentials<S: Simd>(row: *mut f32, count: usize) -> f32 {
+unsafe fn exponentials<S: Simd>(row: *mut f32, count: usize, floor: f32) -> (f32, f32) {
     let whole = count / S::LANES * S::LANES;
     // SAFETY: as the caller vouches.
     unsafe {
-        let mut largest = S::splat(f32::NEG_INFINITY);
+        let mut largest = S::splat(floor);
         for at in (0..whole).step_by(S::LANES) {
             largest = S::max(largest, S::load(row.add(at)));
         }
@@ -257,6 +325,6 @@ unsafe fn exponentials<S: Simd>(row: *mut f32, count: usize) -> f32 {
                 sum += row.add(at).read();
             }
         }
-        sum
+        (largest, sum)
     }
 }

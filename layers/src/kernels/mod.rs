@@ -43,6 +43,8 @@ mod tensors;
 mod tensors;
 
 #[cfg(all(test, feature = "cpu"))]
+mod definitions;
+#[cfg(all(test, feature = "cpu"))]
 mod tests;
 
 pub use mapped_file::file_contents;

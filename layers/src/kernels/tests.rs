@@ -332,27 +332,7 @@ proptest! {
         seed: u64,
     ) {
         let keys = if causal { queries } else { keys };
-        let channels = heads * width;
-        let [query, key, value] = [(queries, 1), (keys, 2), (keys, 3)]
-            .map(|(rows, part)| numbers(batch * rows * channels, seed ^ part));
-        let split = |x: &[f32], rows| {
-            f64s(x, [batch, rows, heads, width]).swap_dims(1, 2)
-        };
-        let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: causal };
-        let expected = values(
-            module::attention(
-                split(&query, queries), split(&key, keys), split(&value, keys), None, None, options,
-            )
-            .swap_dims(1, 2),
-        );
-        let size = AttentionSize { batch, heads, width, queries, keys, causal };
-        for level in Level::available() {
-            let mut out = vec![f32::NAN; batch * queries * channels];
-            let [query, key, value] =
-                [&query, &key, &value].map(|data| Rows { data, stride: channels });
-            attention::attend(level, size, query, key, value, &mut out);
-            close(&format!("{level:?}"), &out, &expected, 2e-6);
-        }
+        attention_is_plain(AttentionSize { batch, heads, width, queries, keys, causal }, seed);
     }
 
     /// Whatever the order of their elements.
@@ -386,6 +366,42 @@ proptest! {
             );
         }
     }
+}
+
+/// What [`attention::attend`] gives at each level is what burn computes in f64.
+fn attention_is_plain(size: AttentionSize, seed: u64) {
+    let AttentionSize { batch, heads, width, queries, keys, causal } = size;
+    let channels = heads * width;
+    let [query, key, value] = [(queries, 1), (keys, 2), (keys, 3)]
+        .map(|(rows, part)| numbers(batch * rows * channels, seed ^ part));
+    let split = |x: &[f32], rows| f64s(x, [batch, rows, heads, width]).swap_dims(1, 2);
+    let options = AttentionModuleOptions { scale: None, softcap: None, is_causal: causal };
+    let expected = values(
+        module::attention(
+            split(&query, queries),
+            split(&key, keys),
+            split(&value, keys),
+            None,
+            None,
+            options,
+        )
+        .swap_dims(1, 2),
+    );
+    for level in Level::available() {
+        let mut out = vec![f32::NAN; batch * queries * channels];
+        let [query, key, value] =
+            [&query, &key, &value].map(|data| Rows { data, stride: channels });
+        attention::attend(level, size, query, key, value, &mut out);
+        close(&format!("{level:?}"), &out, &expected, 2e-6);
+    }
+}
+
+/// So many that they are gone through in parts.
+#[test]
+fn attentions_with_many_keys() {
+    let (queries, keys) = (200, 4700);
+    let size = AttentionSize { batch: 1, heads: 1, width: 33, queries, keys, causal: false };
+    attention_is_plain(size, 7);
 }
 
 /// A result is written in the place of its input only where nobody else holds it.
