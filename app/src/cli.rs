@@ -7,6 +7,7 @@ mod control;
 pub(crate) mod editing;
 mod fewer_operations;
 mod grid;
+mod memory;
 pub(crate) mod models;
 mod previews;
 mod prompt;
@@ -15,7 +16,6 @@ use std::path::PathBuf;
 
 pub(crate) use adapters::AdapterArguments;
 pub(crate) use batch::BatchArguments;
-use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use conditioning::ConditioningArguments;
 use control::ControlArguments;
@@ -34,6 +34,7 @@ use emberbrush_pipeline::{
 };
 use fewer_operations::FewerOperationsArguments;
 pub(crate) use grid::GridArguments;
+use memory::MemoryArguments;
 use models::ModelsArguments;
 use previews::PreviewArguments;
 pub(crate) use prompt::PromptArguments;
@@ -243,10 +244,8 @@ pub(crate) struct ModelArguments {
     /// auto, cpu, wgpu or wgpu:N (see `emberbrush devices`).
     #[arg(long, value_name = "D", default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// The most memory that a run may take, such as 2GiB; it takes less where it must, or is
-    /// refused [default: what the machine and its control groups leave].
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory_limit: Option<ByteSize>,
+    #[command(flatten)]
+    pub(crate) memory: MemoryArguments,
 }
 
 impl ModelArguments {

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use bytesize::ByteSize;
 use emberbrush_library::folder::Library;
 use emberbrush_pipeline::{
     checkpoint::{CheckpointError, files::CheckpointFiles, folder, vae_override::VaeOverride},
     device::{self, ComputeDtype, OpenDevice},
     diffusion::{DiffusionPipeline, LoadReport},
     error::PipelineError,
-    memory::MemoryPlanner,
+    memory::{MemoryAllowance, MemoryPlanner},
     prompt::PromptSyntax,
 };
 
@@ -63,7 +62,7 @@ impl Found {
     /// Finds the checkpoint that the arguments name, and opens their device.
     pub(crate) fn new(arguments: &ModelArguments) -> Result<Self, PipelineError> {
         let device = device::open(arguments.device)?;
-        Self::on(device, arguments.place(), arguments.dtype.into(), arguments.memory_limit)
+        Self::on(device, arguments.place(), arguments.dtype.into(), arguments.memory.allowance())
     }
 
     /// Finds a checkpoint for a device that is open.
@@ -71,13 +70,12 @@ impl Found {
         device: OpenDevice,
         place: impl Into<ModelPlace<'a>>,
         dtype: ComputeDtype,
-        memory_limit: Option<ByteSize>,
+        allowance: MemoryAllowance,
     ) -> Result<Self, PipelineError> {
         let place = place.into();
         let files = files(place)?;
         let vae = place.vae.map(|path| VaeOverride::open(path, &files)).transpose()?;
-        let limit = memory_limit.map(|size| size.as_u64());
-        let planner = MemoryPlanner::new(&files, vae.as_ref(), &device, dtype, limit)?;
+        let planner = MemoryPlanner::new(&files, vae.as_ref(), &device, dtype, allowance)?;
         Ok(Self { files, vae, device, dtype, planner })
     }
 
@@ -104,5 +102,5 @@ pub(crate) fn load_on<'a>(
     place: impl Into<ModelPlace<'a>>,
     dtype: ComputeDtype,
 ) -> Result<(DiffusionPipeline, LoadReport), PipelineError> {
-    Found::on(device, place, dtype, None)?.load()
+    Found::on(device, place, dtype, MemoryAllowance::default())?.load()
 }

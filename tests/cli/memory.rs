@@ -91,6 +91,21 @@ fn what_cannot_fit_is_refused_before_anything_is_written() {
 }
 
 #[test]
+fn low_memory_takes_less_where_all_would_fit() {
+    let workshop = Workshop::new();
+    let (normal, low) = (plan(&workshop, &[]), plan(&workshop, &["--memory", "low"]));
+    let steps = serde_json::json!([
+        { "step": "tiled-vae", "tile": 256 },
+        { "step": "dropped-text-encoder" },
+    ]);
+    assert_eq!(low["stepped_down"], steps);
+    assert!(stage(&low, "decode") < stage(&normal, "decode") - 2 * MARGIN, "{low}");
+    let run = workshop.run(&arguments("generate", &LARGE, &["-o", "low.png", "--memory", "low"]));
+    let stderr = run.succeeded().stderr();
+    assert!(stderr.contains("To save memory: the VAE in tiles of 256 pixels"), "{stderr}");
+}
+
+#[test]
 fn a_tight_limit_tiles_the_autoencoder_and_gives_nearly_the_same_picture() {
     let workshop = Workshop::new();
     let full = plan(&workshop, &[]);

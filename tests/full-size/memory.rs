@@ -18,7 +18,7 @@ use emberbrush_pipeline::{
     checkpoint::{component::ComponentWeights, files::CheckpointFiles, folder},
     device::{self, ComputeDtype, DeviceChoice, OpenDevice},
     diffusion::{DiffusionPipeline, VaeTiling},
-    memory::{MemoryPlanner, peak_resident_bytes, resident_bytes},
+    memory::{MemoryAllowance, MemoryPlanner, peak_resident_bytes, resident_bytes},
     progress::ProgressEvent,
     prompt::PromptSyntax,
     request::GenerationRequest,
@@ -47,7 +47,9 @@ fn forget_peak() {
 
 fn load() -> DiffusionPipeline {
     let files = checkpoint();
-    let planner = MemoryPlanner::new(&files, None, &cpu(), ComputeDtype::F32, None).unwrap();
+    let planner =
+        MemoryPlanner::new(&files, None, &cpu(), ComputeDtype::F32, MemoryAllowance::default())
+            .unwrap();
     DiffusionPipeline::load_planned(&files, None, cpu(), ComputeDtype::F32, planner).unwrap().0
 }
 

@@ -79,8 +79,9 @@ pub(crate) fn make(
         load: &|model| {
             let started = Instant::now();
             let place = place(arguments, model.path.as_deref(), model.vae.as_deref());
-            let (dtype, limit) = (arguments.model.dtype.into(), arguments.model.memory_limit);
-            let found = model::Found::on(device.clone(), place, dtype, limit)?;
+            let (dtype, allowance) =
+                (arguments.model.dtype.into(), arguments.model.memory.allowance());
+            let found = model::Found::on(device.clone(), place, dtype, allowance)?;
             let (mut pipeline, report) = found.load()?;
             pipeline.set_adapter_folders(arguments.defaults.adapters.folders());
             reporter.unused_keys(&report.unused_keys);

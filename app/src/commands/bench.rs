@@ -63,6 +63,10 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
         .into());
     }
     request.check()?;
+    let plan = pipeline.plan_memory(&request, None, 1)?;
+    if let Some(plan) = &plan {
+        pipeline.set_wanted_memory(plan.settings);
+    }
     let measurements = measure(&mut pipeline, &request, interruption, load_s)?;
     if arguments.json {
         object(&json!({
@@ -71,6 +75,8 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
             "unet_step_s": measurements.unet_step_s,
             "vae_decode_s": measurements.vae_decode_s,
             "peak_rss_mb": measurements.peak_rss_mb,
+            "memory": arguments.model.memory.allowance().mode,
+            "stepped_down": plan.map(|plan| plan.stepped_down),
             "width": request.width,
             "height": request.height,
             "steps": arguments.steps,

@@ -18,7 +18,8 @@ pub(crate) use additions::Additions;
 pub use additions::{AdapterMemory, PlanContext, PromptSize};
 pub use model::{KeptWeights, ModelMemory, NetworkWeights, PreviewMemory};
 pub use plan::{
-    Budget, InsufficientMemory, MemoryPlan, MemorySettings, MemorySpace, StepDown, TextEncoderUse,
+    Budget, InsufficientMemory, MemoryAllowance, MemoryMode, MemoryPlan, MemorySettings,
+    MemorySpace, StepDown, TextEncoderUse,
 };
 pub use planner::MemoryPlanner;
 pub use predict::{RunStage, StageMemory};

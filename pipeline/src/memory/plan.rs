@@ -33,6 +33,26 @@ pub struct Budget {
     pub bound: MemoryBound,
 }
 
+/// How much of what is free a run takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemoryMode {
+    /// As much as makes it fast, where it fits.
+    #[default]
+    Normal,
+    /// As little as it can be made with.
+    Low,
+}
+
+/// What a person allows a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryAllowance {
+    /// How much of it is taken.
+    pub mode: MemoryMode,
+    /// The most bytes; `None` for what the machine leaves.
+    pub limit: Option<u64>,
+}
+
 /// The memory that runs are planned for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemorySpace {
@@ -42,12 +62,13 @@ pub struct MemorySpace {
     pub own_bytes: u64,
     /// `None` where nothing is known: drivers do not tell how much memory a graphics card has.
     pub budget: Option<Budget>,
+    /// How much of the budget is taken.
+    pub mode: MemoryMode,
 }
 
 impl MemorySpace {
-    /// The memory of `device` as it is now, before a checkpoint is loaded. `limit` is the most
-    /// bytes that a person allows.
-    pub fn now(device: &DeviceInfo, limit: Option<u64>) -> Self {
+    /// The memory of `device` as it is now, before a checkpoint is loaded.
+    pub fn now(device: &DeviceInfo, MemoryAllowance { mode, limit }: MemoryAllowance) -> Self {
         let limit = limit.map(|bytes| Budget { bytes, bound: MemoryBound::Limit });
         let kernels = match device.kind {
             DeviceKind::Cpu => {
@@ -60,7 +81,7 @@ impl MemorySpace {
             DeviceKind::Cpu | DeviceKind::Software | DeviceKind::IntegratedGpu
         );
         if !shares_system_memory {
-            return Self { kernels, own_bytes: 0, budget: limit };
+            return Self { kernels, own_bytes: 0, budget: limit, mode };
         }
         let own_bytes = resident_bytes().unwrap_or(0);
         let free = available().map(|available| Budget {
@@ -68,7 +89,7 @@ impl MemorySpace {
             bound: available.bound,
         });
         let budget = free.into_iter().chain(limit).min_by_key(|budget| budget.bytes);
-        Self { kernels, own_bytes, budget }
+        Self { kernels, own_bytes, budget, mode }
     }
 }
 
@@ -226,8 +247,8 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// Plans a run. Where it does not fit, it steps down in this order, as far as each step lowers
-    /// a stage that does not fit: the autoencoder in tiles of 512, then 256 pixels; half as many
+    /// Plans a run. Where it does not fit, or is to take little, it steps down in this order, as far
+    /// as each step lowers a stage that takes too much: the autoencoder in tiles of 512, then 256 pixels; half as many
     /// pictures at once, down to one; attention in slices; text encoders dropped after encoding.
     ///
     /// # Errors
@@ -248,27 +269,33 @@ impl MemoryPlan {
             budget: space.budget,
             stepped_down: Vec::new(),
         };
-        let Some(budget) = space.budget else { return Ok(plan) };
-        while plan.peak_bytes() > budget.bytes {
+        let enough = match space.mode {
+            MemoryMode::Normal => space.budget.map_or(u64::MAX, |budget| budget.bytes),
+            MemoryMode::Low => 0,
+        };
+        while plan.peak_bytes() > enough {
             let mut smaller = None;
             for (step, settings) in plan.settings.smaller() {
                 let lowered = stages(&settings)?;
                 let helps = plan.stages.iter().zip(&lowered).any(|(before, after)| {
-                    before.bytes() > budget.bytes && after.bytes() < before.bytes()
+                    before.bytes() > enough && after.bytes() < before.bytes()
                 });
                 if helps {
                     smaller = Some((step, settings, lowered));
                     break;
                 }
             }
-            let Some((step, settings, lowered)) = smaller else {
-                return Err(InsufficientMemory { plan: Box::new(plan), budget }.into());
-            };
+            let Some((step, settings, lowered)) = smaller else { break };
             record(&mut plan.stepped_down, step);
             plan.settings = settings;
             plan.stages = lowered;
         }
-        Ok(plan)
+        match space.budget {
+            Some(budget) if plan.peak_bytes() > budget.bytes => {
+                Err(InsufficientMemory { plan: Box::new(plan), budget }.into())
+            }
+            _ => Ok(plan),
+        }
     }
 
     /// The stage that takes most.
@@ -343,7 +370,7 @@ pub(super) mod tests {
     pub(in crate::memory) fn space(kernels: Kernels, gibibytes: Option<f64>) -> MemorySpace {
         let bytes = gibibytes.map(|gibibytes| (gibibytes * GIB as f64) as u64);
         let budget = bytes.map(|bytes| Budget { bytes, bound: MemoryBound::Limit });
-        MemorySpace { kernels, own_bytes: 0, budget }
+        MemorySpace { kernels, own_bytes: 0, budget, mode: MemoryMode::Normal }
     }
 
     const CPU: Kernels = Kernels::Cpu { threads: 2 };
@@ -379,6 +406,26 @@ pub(super) mod tests {
         let edit = self::plan(&workload(512, true), 1, space(CPU, None)).unwrap();
         assert_eq!(edit.stages[2].stage, EncodePicture);
         assert_eq!(edit.stages[2].weight_bytes - plan.stages[2].weight_bytes, 34_163_664 * 4);
+    }
+
+    /// It steps down as far as that takes less of anything, and is not refused for it.
+    #[test]
+    fn a_low_run_takes_as_little_as_it_can_be_made_with() {
+        let low = |side, bytes| {
+            let space = MemorySpace { mode: MemoryMode::Low, ..space(CPU, bytes) };
+            plan(&workload(side, false), 4, space)
+        };
+        let normal = plan(&workload(512, false), 4, space(CPU, None)).unwrap();
+        let least = low(512, None).unwrap();
+        let (tiles, text) = (StepDown::TiledVae { tile: 256 }, StepDown::DroppedTextEncoder);
+        assert_eq!(least.stepped_down, [tiles, StepDown::SmallerBatch { batch: 1 }, text]);
+        assert!(least.peak_bytes() < normal.peak_bytes());
+        // Tiles as large as the picture would take nothing less.
+        let small = low(256, None).unwrap().stepped_down;
+        assert_eq!(small, [StepDown::SmallerBatch { batch: 1 }, text]);
+        let peak = gibibytes(least.peak_bytes());
+        assert_eq!(low(512, Some(peak + 0.01)).unwrap().settings, least.settings);
+        assert!(matches!(low(512, Some(peak - 0.01)), Err(PipelineError::Memory(_))));
     }
 
     /// What ControlNets add is held while the UNet goes down, and the maps all the time.

@@ -4,8 +4,8 @@ use burn::tensor::FloatDType;
 use emberbrush_unet::KeptTensors;
 
 use super::{
-    Additions, KeptWeights, MemoryPlan, MemorySettings, MemorySpace, ModelMemory, PlanContext,
-    PromptSize, Workload,
+    Additions, KeptWeights, MemoryAllowance, MemoryPlan, MemorySettings, MemorySpace, ModelMemory,
+    PlanContext, PromptSize, Workload,
 };
 use crate::{
     checkpoint::{files::CheckpointFiles, vae_override::VaeOverride},
@@ -27,8 +27,8 @@ pub struct MemoryPlanner {
 }
 
 impl MemoryPlanner {
-    /// Reads the checkpoint's configuration and headers. `vae` stands in for its own autoencoder; `limit` is the most bytes that a person
-    /// allows.
+    /// Reads the checkpoint's configuration and headers. `vae` stands in for its own autoencoder;
+    /// `allowance` is what a person allows its runs.
     ///
     /// # Errors
     ///
@@ -38,7 +38,7 @@ impl MemoryPlanner {
         vae: Option<&VaeOverride>,
         device: &OpenDevice,
         dtype: ComputeDtype,
-        limit: Option<u64>,
+        allowance: MemoryAllowance,
     ) -> Result<Self, PipelineError> {
         let element_bytes = match device.float_dtype(dtype)? {
             FloatDType::F64 => 8,
@@ -50,7 +50,7 @@ impl MemoryPlanner {
             _ => KeptWeights::Converted,
         };
         let model = ModelMemory::read(files, vae, element_bytes, kept)?;
-        let space = MemorySpace::now(&device.info, limit);
+        let space = MemorySpace::now(&device.info, allowance);
         Ok(Self { files: files.clone(), model, space })
     }
 
