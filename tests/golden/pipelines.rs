@@ -210,6 +210,39 @@ fn text_to_image_on_wgpu_equals_diffusers() {
     });
 }
 
+/// In f16, where the adapter has it: the picture differs from diffusers' in f32 by rounding alone. A
+/// software renderer takes minutes to choose its kernels, so there it runs only when it is asked for.
+#[cfg(feature = "wgpu")]
+#[test]
+fn text_to_image_in_f16_on_wgpu_is_near_that_of_diffusers() {
+    emberbrush_tests::with_adapter(|| {
+        let opened = device::open(DeviceChoice::Wgpu).unwrap();
+        if let Err(error) = opened.float_dtype(ComputeDtype::F16) {
+            println!("skipped: {error}");
+            return;
+        }
+        let is_software = opened.info.kind == device::DeviceKind::Software;
+        if is_software && std::env::var_os("EMBERBRUSH_SOFTWARE_F16").is_none() {
+            println!("skipped: a software renderer, and EMBERBRUSH_SOFTWARE_F16 is not set");
+            return;
+        }
+        let golden = Golden::open("pipelines", &opened.device);
+        let expected = emberbrush_tests::values(&golden.tensor::<4>("sd15_ddim.image"));
+        let folder = checkpoint("sd15-tiny");
+        let files = folder::locate(&folder).unwrap();
+        let (mut pipeline, _) = DiffusionPipeline::load(&files, opened, ComputeDtype::F16).unwrap();
+        let case = runs::case("pipelines", "sd15_ddim");
+        let request = GenerationRequest { seed: 7, ..runs::request(&case, 0) };
+        let image = pipeline.generate(&request, 0, &mut |_| ControlFlow::Continue(())).unwrap();
+        let differences = image.as_raw().iter().zip(expected);
+        let furthest = differences
+            .map(|(byte, value)| (f32::from(*byte) - value * 255.0).abs())
+            .fold(0.0, f32::max);
+        // A software renderer came to 3.1.
+        assert!(furthest <= 4.0, "{furthest} grey levels");
+    });
+}
+
 #[test]
 fn a_seed_alone_gives_the_picture_of_diffusers() {
     let folder = checkpoint("sd15-tiny");

@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use emberbrush_pipeline::device::{self, DeviceChoice, DeviceKind};
+use emberbrush_pipeline::device::{self, DeviceChoice};
 use emberbrush_tests::{
     Golden, NETWORK_TOLERANCE, assert_close, checkpoint, load, tolerance_of_rounding, values,
     with_adapter,
@@ -61,13 +61,7 @@ fn text_encoders_equal_diffusers() {
 #[test]
 fn unets_equal_diffusers() {
     with_adapter(|| {
-        let opened = device::open(DeviceChoice::Wgpu).unwrap();
-        // Every new shape is tuned anew, which takes minutes on a software renderer.
-        let cases: &[&str] = match opened.info.kind {
-            DeviceKind::Software => &["b1", "b1_t_frac"],
-            _ => &["b1", "b1_t0", "b2", "b2_tvec", "b1_t_frac", "nonsquare", "odd"],
-        };
-        let device = opened.device;
+        let device = adapter();
         let doubles = Golden::open("unet_f64", &device);
         for (golden_name, name) in [
             ("unet_sd15", "sd15-tiny"),
@@ -81,7 +75,7 @@ fn unets_equal_diffusers() {
             let model =
                 load(weights, &device, |weights| UNet2DConditionModel::new(&config, weights));
             let golden = Golden::open(golden_name, &device);
-            for case in cases {
+            for case in ["b1", "b1_t0", "b2", "b2_tvec", "b1_t_frac", "nonsquare", "odd"] {
                 let key = |part: &str| format!("{case}.{part}");
                 let numbers = |key: &str| -> Vec<f64> {
                     let data = golden.data(key).convert::<f64>();
