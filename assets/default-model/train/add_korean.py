@@ -18,7 +18,8 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizerFast
 
 from captions import KOREAN_STYLES, article
-from compositions import Painter, known, load_pictures, part, plan
+from compositions import Painter, known, load_pictures, part, plan, single
+from fills import all_hole
 from sampling import BETAS
 from settings import COLOUR_NAMES
 from tokenizer import learned_merges, load_tokenizer
@@ -109,12 +110,14 @@ def main():
     rows.requires_grad_(True)
     log(f"{len(new) - count} new tokens for {len(meaning)} words")
 
-    scenes = plan(entries, None, arguments.scenes, seed=7, single=True)
+    scenes = plan(entries, None, arguments.scenes, seed=7, make=single)
     painter, bank = Painter(pictures, device), []
     for at in range(0, arguments.scenes, 32):
         z = vae.encode(painter.paint(part(scenes, slice(at, at + 32), device))).latent_dist.mean
         bank.append(z * vae.config.scaling_factor)
     bank, plain = torch.cat(bank), torch.nonzero(scenes["labels"][:, 2] >= 0)[:, 0].tolist()
+    with torch.no_grad():
+        beside = all_hole(arguments.batch, unet, vae)
     signal = DDPMScheduler(**BETAS).alphas_cumprod.to(device)
     ids = lambda tokenizer, texts: torch.tensor(tokenizer(texts, padding="max_length", truncation=True).input_ids, device=device)
     optimizer = torch.optim.Adam([rows], lr=3e-3)
@@ -125,7 +128,7 @@ def main():
         korean, english = zip(*(pair(entries[scenes["pictures"][i, 0]], COLOUR_NAMES[scenes["labels"][i, 2]], random) for i in chosen))
         t = (torch.rand(len(chosen), device=device) ** 0.7 * 1000).long().clamp(max=999)  # words matter while noise is strong
         a, x = signal[t].view(-1, 1, 1, 1), bank[chosen]
-        noisy = a.sqrt() * x + (1 - a).sqrt() * torch.randn_like(x)
+        noisy = torch.cat([a.sqrt() * x + (1 - a).sqrt() * torch.randn_like(x), beside], 1)
         with torch.autocast(device, dtype=torch.bfloat16):
             with torch.no_grad():
                 wanted = unet(noisy, t, teacher(ids(old, list(english)))[0]).sample

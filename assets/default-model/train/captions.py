@@ -82,7 +82,7 @@ def english(scene: dict, random: Random) -> str:
         subject = f"{article(words)} {words}" if start < 0.55 else f"the {words}" if start < 0.6 else words
         if scene["corner"]:
             subject += f" in the {CORNERS[scene['corner']]} corner"
-    return subject + ground(scene["background"], random)
+    return subject + (ground(scene["background"], random) if scene.get("names_ground", True) else "")
 
 
 def korean(scene: dict, random: Random) -> str:
@@ -104,6 +104,8 @@ def korean(scene: dict, random: Random) -> str:
     else:
         subject = words + names[0]
     kind = background["kind"]
+    if not scene.get("names_ground", True):
+        return subject
     if kind == "plain":
         if background["first"] == "white" and random.random() < 0.5:
             return subject
@@ -113,7 +115,9 @@ def korean(scene: dict, random: Random) -> str:
 
 
 def caption(scene: dict, random: Random) -> str:
-    """One of the ways to ask for a scene; a quarter of them in Korean."""
+    """One of the ways to ask for a scene; a quarter of them in Korean. A hole to be filled with its ground has no words."""
+    if not scene["entries"]:
+        return ""
     return korean(scene, random) if random.random() < 0.25 else english(scene, random)
 
 

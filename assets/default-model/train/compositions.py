@@ -9,6 +9,7 @@ import json
 import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -26,7 +27,9 @@ CAPTIONS = 6  # ways to ask for each scene
 STYLE_SHARES = {"3d": 0.46, "flat": 0.2, "cartoon": 0.2, "outline": 0.14}
 COUNTED = 0.92  # the scenes above this share show the same thing two to four times
 PEOPLE = 1  # the group of people among the emoji
-BACKGROUNDS = ("plain", "falling", "sideways", "stripes", "dots")
+BACKGROUNDS = ("plain", "falling", "sideways", "stripes", "dots", "mottled")
+MOTTLES = 16  # patterns of the mottled ground, which is seen around fills alone
+WHOLE = (0.0, 0.0, 0.0, 2.0, 2.0)  # the hole of a picture that is drawn from nothing
 ONE_WAY = ("left", "right", "arrow", "clockwise", "abc", "abcd", "1234", "letter", "calendar", "book", "ok")
 
 
@@ -89,7 +92,7 @@ class Things:
 
 def background(random: Random, thing: str) -> dict:
     first, second = random.sample(COLOUR_NAMES, 2)
-    kind = random.choices(BACKGROUNDS, (80, 6, 5, 5, 4))[0]
+    kind = random.choices(BACKGROUNDS, (80, 6, 5, 5, 4, 0))[0]
     if kind == "plain":
         second = first
         if random.random() < 0.12:
@@ -140,33 +143,53 @@ def scene(things: Things, random: Random, single: bool = False) -> dict:
     return made
 
 
-def plan(entries: list[dict], tokenizer, count: int, seed: int, single: bool = False) -> dict[str, torch.Tensor]:
-    """`count` scenes: pictures (count, 4), -1 where a slot is empty; places (count, 4, 4); ground (count, 7), the kind
-    and two colours; labels (count, 3), thing, style and colour, -1 where there is more than one; tokens
-    (count, CAPTIONS, tokens), as many as the tokenizer takes."""
+def single(things: Things, random: Random) -> dict:
+    """A scene of one thing."""
+    return scene(things, random, single=True)
+
+
+def plan(entries: list[dict], tokenizer, count: int, seed: int, make=scene) -> dict[str, torch.Tensor]:
+    """`count` scenes of `make`: pictures (count, 4), -1 where a slot is empty; places (count, 4, 4); ground (count, 7),
+    the kind and two colours; holes (count, 5); labels (count, 3), thing, style and colour, -1 where there is more than
+    one; tokens (count, CAPTIONS, tokens), as many as the tokenizer takes."""
     random, things = Random(seed), Things(entries)
     pictures, places = np.full((count, SLOTS), -1, np.int64), np.zeros((count, SLOTS, 4), np.float32)
     grounds, labels, captions = np.zeros((count, 7), np.float32), np.full((count, 3), -1, np.int64), []
+    holes = np.zeros((count, 5), np.float32)
     for i in range(count):
-        made = scene(things, random, single)
+        made = make(things, random)
         filled = len(made["pictures"])
-        pictures[i, :filled], places[i, :filled] = made["pictures"], made["places"]
+        if filled:
+            pictures[i, :filled], places[i, :filled] = made["pictures"], made["places"]
         behind = made["background"]
         shade = [random.uniform(-6, 6) for _ in range(3)]
         colours = [min(255, max(0, c + s)) / 255 for name in (behind["first"], behind["second"])
                    for c, s in zip(COLOURS[name], shade if name not in ("white", "black") else (0, 0, 0))]
-        grounds[i] = BACKGROUNDS.index(behind["kind"]), *colours
-        if filled == 1:
+        grounds[i] = BACKGROUNDS.index(behind["kind"]) + behind.get("number", 0), *colours
+        holes[i] = made.get("hole", WHOLE)
+        if filled == 1 and "hole" not in made:
             labels[i, :2] = things.number[made["entries"][0]["thing"]], STYLES.index(made["entries"][0]["style"])
         if behind["kind"] == "plain":
             labels[i, 2] = COLOUR_NAMES.index(behind["first"])
         if tokenizer:
             captions += [caption(made, random) for _ in range(CAPTIONS)]
-    result = {"pictures": pictures, "places": places, "grounds": grounds, "labels": labels}
+    result = {"pictures": pictures, "places": places, "grounds": grounds, "holes": holes, "labels": labels}
     if tokenizer:
         ids = tokenizer(captions, padding="max_length", truncation=True).input_ids
         result["tokens"] = np.array(ids, np.int64).reshape(count, CAPTIONS, -1)
     return {k: torch.from_numpy(v) for k, v in result.items()}
+
+
+@lru_cache
+def mottles(size: int) -> torch.Tensor:
+    """(MOTTLES, size, size) in 0..1: noise that is stronger the coarser it is, as surfaces in photographs have it."""
+    random = torch.Generator().manual_seed(9)
+    result = torch.zeros(MOTTLES, 1, size, size)
+    for cells in (2, 4, 8, 16, 32):
+        coarse = torch.randn(MOTTLES, 1, cells, cells, generator=random)
+        roughness = torch.rand(MOTTLES, 1, 1, 1, generator=random) * 0.6 + 0.5
+        result += F.interpolate(coarse, (size, size), mode="bicubic") * (2 / cells) ** roughness
+    return (result[:, 0] * 0.35 + 0.5).clamp(0, 1)
 
 
 def paint_grounds(grounds: torch.Tensor, size: int) -> torch.Tensor:
@@ -175,6 +198,7 @@ def paint_grounds(grounds: torch.Tensor, size: int) -> torch.Tensor:
     edge = lambda wave: (wave * 6).clamp(-1, 1) * 0.5 + 0.5
     blends = torch.stack([torch.zeros_like(x), y, x, edge(torch.sin((x + y) * 6 * torch.pi)),
                           edge(torch.sin(x * 10 * torch.pi) * torch.sin(y * 10 * torch.pi) - 0.55)])
+    blends = torch.cat([blends, mottles(size).to(blends)])
     blend = blends[grounds[:, 0].long()].unsqueeze(1)
     first, second = grounds[:, 1:4, None, None], grounds[:, 4:, None, None]
     return first * (1 - blend) + second * blend

@@ -1,4 +1,4 @@
-"""Writes the trained weights as a diffusers StableDiffusionPipeline folder in half precision.
+"""Writes the trained weights as a diffusers StableDiffusionInpaintPipeline folder in half precision.
 
 usage: python export.py WORK_FOLDER OUTPUT_FOLDER
 """
@@ -23,7 +23,7 @@ SCHEDULER = {
     "rescale_betas_zero_snr": False,
 }
 PIPELINE = {
-    "_class_name": "StableDiffusionPipeline", "_diffusers_version": "0.35.2",
+    "_class_name": "StableDiffusionInpaintPipeline", "_diffusers_version": "0.35.2",
     "feature_extractor": [None, None], "image_encoder": [None, None], "requires_safety_checker": False,
     "safety_checker": [None, None],
     "scheduler": ["diffusers", SCHEDULER["_class_name"]], "text_encoder": ["transformers", "CLIPTextModel"],

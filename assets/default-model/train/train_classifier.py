@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from compositions import Painter, load_pictures, part, plan
+from compositions import Painter, load_pictures, part, plan, single
 from settings import COLOUR_NAMES, STYLES
 from training import Schedule, arguments_of, log
 
@@ -81,8 +81,8 @@ def main():
     size = preset.classifier_batch
     pictures, entries = load_pictures(folder, SIDE)
     painter = Painter(pictures, device)
-    scenes = plan(entries, None, 12 * len(entries), seed=1, single=True)
-    proof = part(plan(entries, None, 16 * size, seed=2, single=True), slice(None), device)
+    scenes = plan(entries, None, 12 * len(entries), seed=1, make=single)
+    proof = part(plan(entries, None, 16 * size, seed=2, make=single), slice(None), device)
     things = len({e["thing"] for e in entries})
     classifier = Classifier(things).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(classifier.parameters(), lr=2e-3, weight_decay=0.02, fused=True)

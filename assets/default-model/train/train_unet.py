@@ -19,6 +19,7 @@ from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from compositions import CAPTIONS, Painter, known, load_pictures, part, plan
+from fills import all_hole, conditions, fill, paint_holes
 from sampling import BETAS, draw
 from settings import TOKENS
 from tokenizer import load_tokenizer
@@ -45,27 +46,42 @@ def new_text_encoder(preset, tokenizer) -> CLIPTextModel:
 def new_unet(preset) -> UNet2DConditionModel:
     """Attention from half the latents' size downwards: at their full size it costs more than it is worth here."""
     return UNet2DConditionModel(
-        sample_size=preset.size // 8, in_channels=4, out_channels=4, block_out_channels=preset.unet_channels,
+        sample_size=preset.size // 8, in_channels=9, out_channels=4, block_out_channels=preset.unet_channels,
         layers_per_block=1, norm_num_groups=16, cross_attention_dim=preset.text_width, attention_head_dim=preset.unet_heads,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"))
 
 
 @torch.no_grad()
-def encode(scenes: dict, painter: Painter, vae: AutoencoderKL, device: str) -> torch.Tensor:
-    """(scenes, 4, size / 8, size / 8): the latents of every scene, which stay on the device."""
+def encode(scenes: dict, painter: Painter, vae: AutoencoderKL, device: str, fills: bool) -> torch.Tensor:
+    """(scenes, 4 or 9, size / 8, size / 8): the latents of every scene, and of fills what the UNet is shown beside them."""
     result, count = [], 128 if device != "cpu" else 16
     for at in range(0, len(scenes["labels"]), count):
-        x = painter.paint(part(scenes, slice(at, at + count), device)).contiguous(memory_format=torch.channels_last)
+        some = part(scenes, slice(at, at + count), device)
+        x = painter.paint(some).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, dtype=torch.bfloat16, enabled=device != "cpu"):
-            z = vae.encode(x).latent_dist.mean
-        result.append((z * vae.config.scaling_factor).half())
+            z = [vae.encode(x).latent_dist.mean * vae.config.scaling_factor]
+            if fills:
+                z.append(conditions(x, paint_holes(some["holes"], painter.size), vae))
+        result.append(torch.cat(z, 1).half())
     return torch.cat(result)
+
+
+def widened(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The same UNet with nine input channels; it pays no heed to the new ones yet."""
+    narrow = unet.conv_in
+    if narrow.in_channels == 4:
+        unet.conv_in = torch.nn.Conv2d(9, narrow.out_channels, narrow.kernel_size, padding=narrow.padding)
+        unet.register_to_config(in_channels=9)
+        with torch.no_grad():
+            unet.conv_in.weight.zero_()[:, :4] = narrow.weight
+            unet.conv_in.bias.copy_(narrow.bias)
+    return unet
 
 
 def start_from(model: Path, folder: Path):
     """The parts of a model, in float32 where they are trained, where a training finds them."""
-    UNet2DConditionModel.from_pretrained(model / "unet").float().save_pretrained(folder / "checkpoint/unet")
+    widened(UNet2DConditionModel.from_pretrained(model / "unet").float()).save_pretrained(folder / "checkpoint/unet")
     CLIPTextModel.from_pretrained(model / "text_encoder").float().save_pretrained(folder / "checkpoint/text_encoder")
     for name in ("vae", "tokenizer"):
         shutil.copytree(model / name, folder / name, dirs_exist_ok=True)
@@ -109,21 +125,22 @@ def main():
     if arguments.known:
         pictures, entries = known(pictures, entries, tuple(arguments.known.split(",")))
     count = arguments.scenes or preset.compositions
-    planned = folder / f"scenes-{count}{'-known' if arguments.known else ''}.pt"
-    if not planned.exists():
-        torch.save(plan(entries, tokenizer, count, seed=5), planned)
-    scenes = torch.load(planned)
+    scenes, fills = plan(entries, tokenizer, count, seed=5), plan(entries, tokenizer, count // 2, seed=6, make=fill)
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
     vae.to(device, memory_format=torch.channels_last)
     began = time.time()
-    bank = encode(scenes, Painter(pictures, device), vae, device)
-    log(f"{len(bank)} scenes encoded in {time.time() - began:.0f} s, deviation {bank.float().std():.3f}")
-    tokens = scenes["tokens"].to(device, torch.int32)
+    painter = Painter(pictures, device)
+    drawn, filled = encode(scenes, painter, vae, device, False), encode(fills, painter, vae, device, True)
+    log(f"{count} scenes and {count // 2} fills encoded in {time.time() - began:.0f} s, deviation {drawn.float().std():.3f}")
+    tokens = torch.cat([scenes["tokens"], fills["tokens"]]).to(device, torch.int32)
 
     text_encoder = CLIPTextModel.from_pretrained(checkpoint / "text_encoder") if checkpoint.exists() else new_text_encoder(preset, tokenizer)
     unet = UNet2DConditionModel.from_pretrained(checkpoint / "unet") if checkpoint.exists() else new_unet(preset)
     text_encoder.to(device).train()
     unet.to(device, memory_format=torch.channels_last).train()
+    with torch.no_grad():
+        grey = all_hole(1, unet, vae)
+    bank = torch.cat([torch.cat([drawn, grey.half().expand(count, -1, -1, -1)], 1), filled])
     parameters = [*unet.parameters(), *text_encoder.parameters()]
     log(f"unet {sum(p.numel() for p in unet.parameters()) / 1e6:.2f} M, "
         f"text encoder {sum(p.numel() for p in text_encoder.parameters()) / 1e6:.2f} M, of {len(tokenizer)} tokens")
@@ -140,9 +157,10 @@ def main():
         for group in optimizer.param_groups:
             group["lr"] = rate * schedule.rate()
         chosen = torch.randint(len(bank), (size,), device=device)
-        x = bank[chosen].float()
+        x, beside = bank[chosen].float().split((4, 5), 1)
         ids = tokens[chosen, torch.randint(CAPTIONS, (size,), device=device)]
-        ids = torch.where(torch.rand(size, 1, device=device) < EMPTY_CAPTIONS, empty, ids).long()
+        dropped = (torch.rand(size, device=device) < EMPTY_CAPTIONS) & (chosen < count)
+        ids = torch.where(dropped[:, None], empty, ids).long()
         # Times spread evenly over each batch, leaning to the less noisy half, where shapes are decided.
         spread = (torch.randperm(size, device=device) + torch.rand(size, device=device)) / size
         t = (spread ** 1.15 * 1000).long().clamp(max=999)
@@ -150,7 +168,7 @@ def main():
         a = signal[t].view(-1, 1, 1, 1)
         noisy, target = a.sqrt() * x + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * x
         with torch.autocast(device, dtype=torch.bfloat16):
-            output = forward(noisy.contiguous(memory_format=torch.channels_last), t, text_encoder(ids)[0], return_dict=False)[0]
+            output = forward(torch.cat([noisy, beside], 1).contiguous(memory_format=torch.channels_last), t, text_encoder(ids)[0], return_dict=False)[0]
         # Min-SNR weighting, gamma 5 (Hang et al. 2023), of the v-prediction loss: fine noise at the clean end counts less.
         ratio = signal[t] / (1 - signal[t])
         weight = (ratio + 1).clamp(max=5) / (ratio + 1)
