@@ -15,8 +15,9 @@ use emberbrush_pipeline::{
 };
 
 use super::{
+    candidate::FillResult,
     document::Document,
-    editor::{Editor, FillResult},
+    editor::Editor,
     ember_file,
     fill::{FillJob, FillOptions, Target},
     journal::OpenDocument,

@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use emberbrush_pipeline::{picture::Picture, request::Extension};
+use emberbrush_pipeline::request::Extension;
 
 use super::{
     brush::{Stroke, StrokePoint},
+    candidate::{Candidate, FillResult},
     document::Document,
-    fill::{FillError, FillJob},
+    fill::FillError,
     geometry::Point,
     history::{Edit, History},
     journal::OpenDocument,
-    layer::{LayerId, Variation},
+    layer::LayerId,
     mask::{self, Combine, EdgeChange, MaskTiles},
     screen_image::{self, ScreenImage},
     selection::Selection,
@@ -37,69 +38,6 @@ pub enum Gesture {
     },
     /// A line is drawn around something.
     Lasso(Vec<Point>),
-}
-
-/// A result of a fill with all that is needed to show it.
-#[derive(Debug, Clone)]
-pub struct FillResult {
-    job: Arc<FillJob>,
-    index: u32,
-    variation: Variation,
-    /// What the screen shows with it.
-    image: ScreenImage,
-    /// The document that it was shown in.
-    document: Document,
-}
-
-impl FillResult {
-    /// Picture `index` of a job on a document of which the screen shows `image`. Takes longer than a
-    /// frame for large pictures.
-    ///
-    /// # Errors
-    ///
-    /// Where it does not fit the document any more.
-    pub fn new(
-        job: Arc<FillJob>,
-        (document, image): (&Document, &ScreenImage),
-        index: u32,
-        picture: &Picture,
-    ) -> Result<Self, FillError> {
-        let variation = job.variation(index, picture)?;
-        let accepted = job.accept(document, vec![variation.clone()], 0)?;
-        let image = screen_image::after(image, document, &accepted);
-        Ok(Self { job, index, variation, image, document: document.clone() })
-    }
-}
-
-/// Results of a fill that are compared before one of them is accepted.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    job: Arc<FillJob>,
-    /// The numbers of the pictures in the job, in their order.
-    indices: Vec<u32>,
-    variations: Vec<Variation>,
-    /// What the screen shows with each of them.
-    images: Vec<ScreenImage>,
-    chosen: usize,
-    /// The document that they are shown in.
-    document: Document,
-}
-
-impl Candidate {
-    /// All results so far.
-    pub fn variations(&self) -> &[Variation] {
-        &self.variations
-    }
-
-    /// Which one is shown, from 0.
-    pub fn chosen(&self) -> usize {
-        self.chosen
-    }
-
-    /// The job that they come from.
-    pub fn job(&self) -> &Arc<FillJob> {
-        &self.job
-    }
 }
 
 /// An open document.
@@ -162,8 +100,7 @@ impl Editor {
     /// What the person sees: the picture with the result that is being compared, or with all
     /// visible layers.
     pub fn shown(&self) -> &ScreenImage {
-        let compared = self.candidate.as_ref();
-        compared.and_then(|candidate| candidate.images.get(candidate.chosen)).unwrap_or(&self.image)
+        self.candidate.as_ref().and_then(Candidate::image).unwrap_or(&self.image)
     }
 
     /// What the screen shows with all visible layers.
@@ -393,36 +330,15 @@ impl Editor {
     /// A result of a fill came. The first one of a job takes the place of results that were not
     /// accepted. One for another picture is left.
     pub fn add_result(&mut self, result: FillResult) {
-        let FillResult { job, index, variation, image, document } = result;
-        if !Arc::ptr_eq(document.picture(), self.state.document.picture()) {
-            return;
+        if result.is_of(&self.state.document) {
+            self.candidate = Some(Candidate::with(self.candidate.take(), result));
         }
-        let candidate = match self.candidate.take() {
-            Some(candidate) if Arc::ptr_eq(&candidate.job, &job) => candidate,
-            _ => Candidate {
-                job,
-                indices: Vec::new(),
-                variations: Vec::new(),
-                images: Vec::new(),
-                chosen: 0,
-                document,
-            },
-        };
-        let candidate = self.candidate.insert(candidate);
-        // They are worked out beside each other, and so may come in any order.
-        let place = candidate.indices.partition_point(|&earlier| earlier < index);
-        if candidate.chosen > 0 && place <= candidate.chosen {
-            candidate.chosen += 1;
-        }
-        candidate.indices.insert(place, index);
-        candidate.variations.insert(place, variation);
-        candidate.images.insert(place, image);
     }
 
     /// Shows another result.
     pub fn choose_result(&mut self, index: usize) {
         if let Some(candidate) = &mut self.candidate {
-            candidate.chosen = index.min(candidate.variations.len().saturating_sub(1));
+            candidate.choose(index);
         }
     }
 
@@ -433,14 +349,11 @@ impl Editor {
     /// Where it does not fit the document any more.
     pub fn accept_result(&mut self) -> Result<bool, FillError> {
         let Some(candidate) = self.candidate.take() else { return Ok(false) };
-        let Candidate { job, variations, images, chosen, document, .. } = candidate;
-        let accepted = job.accept(&self.state.document, variations, chosen)?;
+        let (accepted, image) = candidate.accept(&self.state.document)?;
         self.extension = Extension::default();
         self.abort();
         let before = std::mem::replace(&mut self.state.document, accepted);
-        let is_shown = Arc::ptr_eq(before.picture(), self.state.document.picture())
-            && document.shows_the_same(&before);
-        match images.into_iter().nth(chosen).filter(|_| is_shown) {
+        match image {
             Some(image) => self.image = image,
             None => self.bring_images_up_to_date(&before),
         }

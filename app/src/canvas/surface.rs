@@ -7,11 +7,12 @@ use egui::{
 
 use super::{
     brush::{Brush, StrokePoint},
+    colouring::{MaskColouring, RgbaColouring},
     editor::{Editor, Gesture},
     extension::{Side, drag_side, paint_extension, side_at},
     geometry::Point,
     keyboard_pointer::KeyboardPointer,
-    overlay::{MaskColouring, Overlay, RgbaColouring, level, place},
+    overlay::{Overlay, level, place},
     screen_image::ScreenImage,
     textures::{Checker, draw_part},
     tools::Tool,
