@@ -116,8 +116,24 @@ impl Colouring for RgbaColouring {
         area: PixelRectangle,
         level: u32,
     ) -> Vec<Color32> {
-        let side = 1_usize << level;
         let width = area.width() as usize;
+        if level == 0 {
+            let mut colours = vec![Color32::TRANSPARENT; width * area.height() as usize];
+            image.for_each_run(area, |x, y, run| {
+                let start = (y - area.top) as usize * width + (x - area.left) as usize;
+                for (colour, pixel) in colours[start..].iter_mut().zip(run) {
+                    *colour = match *pixel {
+                        [red, green, blue, 255] => Color32::from_rgb(red, green, blue),
+                        [.., 0] => Color32::TRANSPARENT,
+                        [red, green, blue, alpha] => {
+                            Color32::from_rgba_unmultiplied(red, green, blue, alpha)
+                        }
+                    };
+                }
+            });
+            return colours;
+        }
+        let side = 1_usize << level;
         let covered = pixels(area, level, image.bounds());
         // Colours by alpha, and alpha by 255.
         let mut sums = vec![[0_u32; 4]; width * area.height() as usize];
@@ -179,10 +195,14 @@ mod tests {
         assert_eq!(colours[1], Color32::TRANSPARENT);
         let near = |a: u8, b: u8| a.abs_diff(b) <= 1;
         assert!(colours[0].to_array().into_iter().zip(half.to_array()).all(|(a, b)| near(a, b)));
-        assert_eq!(
-            RgbaColouring.colours(&sketch, sketch.bounds(), 0)[0],
-            Color32::from_rgb(200, 100, 50)
-        );
+        sketch.update(PixelRectangle { left: 1, right: 2, ..sketch.bounds() }, |_, _, _| {
+            [200, 100, 50, 128]
+        });
+        let part = PixelRectangle { top: 1, ..sketch.bounds() };
+        let colours = RgbaColouring.colours(&sketch, part, 0);
+        let half = Color32::from_rgba_unmultiplied(200, 100, 50, 128);
+        let clear = Color32::TRANSPARENT;
+        assert_eq!(colours, [Color32::from_rgb(200, 100, 50), half, clear, clear]);
     }
 
     #[test]
