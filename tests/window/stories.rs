@@ -251,6 +251,8 @@ fn the_seed_of_the_picture_in_view_is_used_again() {
         generate(&mut screen);
     }
     assert!(screen.query_by_label("Use the seed of the picture in view").is_none());
+    click(&mut screen, "Keep this seed");
+    assert!(!window(&screen).settings().seed_is_locked);
     click(&mut screen, "a cat");
     click(&mut screen, "Use the seed of the picture in view");
     let settings = window(&screen).settings();
