@@ -18,11 +18,11 @@ use super::{
 /// Queries whose scores are held together.
 const QUERIES: usize = 24;
 
-/// Up to so many keys are looked at in one go.
-const KEYS_AT_ONCE: usize = 4096;
+/// Up to so many keys are looked at in one go. An interpreter cannot wait for as many.
+const KEYS_AT_ONCE: usize = if cfg!(miri) { 32 } else { 4096 };
 
 /// Where there are more: keys of one part, a multiple of a panel, and queries that share it.
-const KEYS_OF_PART: usize = 512;
+const KEYS_OF_PART: usize = if cfg!(miri) { 32 } else { 512 };
 const QUERIES_OF_PART: usize = 8 * QUERIES;
 
 /// Shapes of an attention; rows of queries, keys and values are `heads · width` long.

@@ -142,10 +142,8 @@ fn group_norms_by_definition() {
 /// Once with all keys at once, once in parts.
 #[test]
 fn attentions_by_definition() {
-    let mut cases = vec![(3, 5, 3, false), (4, 4, 2, true), (2, 4100, 1, false)];
-    if !cfg!(miri) {
-        cases.push((4100, 4100, 1, true));
-    }
+    let many = if cfg!(miri) { 40 } else { 4100 };
+    let cases = [(3, 5, 3, false), (4, 4, 2, true), (2, many, 1, false), (many, many, 1, true)];
     for (queries, keys, width, causal) in cases {
         let size = AttentionSize { batch: 1, heads: 2, width, queries, keys, causal };
         let channels = 2 * width;

@@ -346,7 +346,7 @@ unsafe fn sums<S: Simd, const R: usize, const VECTORS: usize, const PAIRS: bool>
                     }
                 }
             }
-            b = b.add(PANEL);
+            b = b.wrapping_add(PANEL); // past the end after the last row
             for base in &mut bases {
                 *base = base.wrapping_add(1);
             }
