@@ -142,7 +142,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
     use std::{
         collections::{BTreeMap, BTreeSet},
