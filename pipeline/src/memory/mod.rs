@@ -12,19 +12,18 @@ mod process;
 mod retry;
 #[cfg(test)]
 mod small_cards;
+mod space;
 mod workload;
 
 pub(crate) use additions::Additions;
 pub use additions::{AdapterMemory, PlanContext, PromptSize};
 pub use model::{KeptWeights, ModelMemory, NetworkWeights, PreviewMemory};
-pub use plan::{
-    Budget, InsufficientMemory, MemoryAllowance, MemoryMode, MemoryPlan, MemorySettings,
-    MemorySpace, StepDown, TextEncoderUse,
-};
+pub use plan::{InsufficientMemory, MemoryPlan, MemorySettings, StepDown, TextEncoderUse};
 pub use planner::MemoryPlanner;
 pub use predict::{RunStage, StageMemory};
 pub use process::{
     AvailableMemory, MemoryBound, available, peak_resident_bytes, resident_bytes, total_bytes,
 };
 pub use retry::{is_allocation_failure, retry_with_less};
+pub use space::{Budget, MemoryAllowance, MemoryMode, MemorySpace};
 pub use workload::{Enlargement, Pass, Workload};

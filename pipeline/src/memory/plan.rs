@@ -1,21 +1,16 @@
 //! How a run is made to fit into the memory that it has.
 
-use std::{fmt, thread};
+use std::fmt;
 
 use bytesize::ByteSize;
-use emberbrush_layers::{attention::AttentionSlicing, memory::Kernels};
+use emberbrush_layers::attention::AttentionSlicing;
 use serde::Serialize;
 use thiserror::Error;
 
 use super::{
-    MemoryBound, ModelMemory, StageMemory, Workload, available, predict::Run, resident_bytes,
+    Budget, MemoryBound, MemoryMode, MemorySpace, ModelMemory, StageMemory, Workload, predict::Run,
 };
-use crate::{
-    checkpoint::CheckpointError,
-    device::{DeviceInfo, DeviceKind},
-    diffusion::VaeTiling,
-    error::PipelineError,
-};
+use crate::{checkpoint::CheckpointError, diffusion::VaeTiling, error::PipelineError};
 
 /// The sides in pixels of the autoencoder's tiles, in the order in which they are tried. Smaller
 /// tiles see too little of the picture.
@@ -23,75 +18,6 @@ const TILES: [u32; 2] = [512, 256];
 
 /// Scores that sliced attention holds at once: 64 MiB in f32.
 const SLICE_SCORES: usize = 1 << 24;
-
-/// What a run may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Budget {
-    /// In bytes, what the process holds already included.
-    pub bytes: u64,
-    /// What sets it.
-    pub bound: MemoryBound,
-}
-
-/// How much of what is free a run takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MemoryMode {
-    /// As much as makes it fast, where it fits.
-    #[default]
-    Normal,
-    /// As little as it can be made with.
-    Low,
-}
-
-/// What a person allows a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct MemoryAllowance {
-    /// How much of it is taken.
-    pub mode: MemoryMode,
-    /// The most bytes; `None` for what the machine leaves.
-    pub limit: Option<u64>,
-}
-
-/// The memory that runs are planned for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemorySpace {
-    /// What the networks run on.
-    pub kernels: Kernels,
-    /// Bytes that the process holds beside any checkpoint.
-    pub own_bytes: u64,
-    /// `None` where nothing is known: drivers do not tell how much memory a graphics card has.
-    pub budget: Option<Budget>,
-    /// How much of the budget is taken.
-    pub mode: MemoryMode,
-}
-
-impl MemorySpace {
-    /// The memory of `device` as it is now, before a checkpoint is loaded.
-    pub fn now(device: &DeviceInfo, MemoryAllowance { mode, limit }: MemoryAllowance) -> Self {
-        let limit = limit.map(|bytes| Budget { bytes, bound: MemoryBound::Limit });
-        let kernels = match device.kind {
-            DeviceKind::Cpu => {
-                Kernels::Cpu { threads: thread::available_parallelism().map_or(1, usize::from) }
-            }
-            _ => Kernels::Gpu,
-        };
-        let shares_system_memory = matches!(
-            device.kind,
-            DeviceKind::Cpu | DeviceKind::Software | DeviceKind::IntegratedGpu
-        );
-        if !shares_system_memory {
-            return Self { kernels, own_bytes: 0, budget: limit, mode };
-        }
-        let own_bytes = resident_bytes().unwrap_or(0);
-        let free = available().map(|available| Budget {
-            bytes: available.bytes.saturating_add(own_bytes),
-            bound: available.bound,
-        });
-        let budget = free.into_iter().chain(limit).min_by_key(|budget| budget.bytes);
-        Self { kernels, own_bytes, budget, mode }
-    }
-}
 
 /// What becomes of the text encoders once a prompt is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -248,8 +174,9 @@ pub struct MemoryPlan {
 
 impl MemoryPlan {
     /// Plans a run. Where it does not fit, or is to take little, it steps down in this order, as far
-    /// as each step lowers a stage that takes too much: the autoencoder in tiles of 512, then 256 pixels; half as many
-    /// pictures at once, down to one; attention in slices; text encoders dropped after encoding.
+    /// as each step lowers a stage that takes too much: the autoencoder in tiles of 512, then 256
+    /// pixels; half as many pictures at once, down to one; attention in slices; text encoders
+    /// dropped after encoding.
     ///
     /// # Errors
     ///
@@ -312,6 +239,7 @@ impl MemoryPlan {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 pub(super) mod tests {
+    use emberbrush_layers::memory::Kernels;
     use emberbrush_text_encoder::ClipTextConfig;
     use emberbrush_unet::{ControlNetConfig, KeptTensors, UNet2DConditionConfig, config::PerLevel};
     use emberbrush_vae::{AutoencoderConfig, AutoencoderKlConfig, AutoencoderTinyConfig};
