@@ -8,20 +8,11 @@
 # machine may have more to do.
 set -euo pipefail
 
+name=smoke language=english
 program=$(realpath "$1")
-work=$(mktemp -d)
+. "$(dirname "${BASH_SOURCE[0]}")/screen.sh"
 shots=${2:-$work}
 mkdir -p "$shots"
-export EMBERBRUSH_DATA_DIR="$work/data" XDG_RUNTIME_DIR="$work/run" HOME="$work/home" LANG=C.UTF-8
-unset WAYLAND_DISPLAY
-mkdir -p "$XDG_RUNTIME_DIR" "$HOME" "$EMBERBRUSH_DATA_DIR"
-chmod 700 "$XDG_RUNTIME_DIR"
-cat >"$EMBERBRUSH_DATA_DIR/preferences.json" <<JSON
-{ "theme": "dark", "language": "english", "pictures-folder": "$work/pictures", "device": "cpu" }
-JSON
-
-display=:$((90 + RANDOM % 900))
-export DISPLAY=$display
 
 # A bus with nobody on it but who listens to what the desktop is told.
 bus= monitor=
@@ -32,41 +23,12 @@ if command -v dbus-daemon >/dev/null && command -v dbus-monitor >/dev/null; then
     monitor=$!
 fi
 
-Xvfb "$display" -screen 0 1280x720x24 -nolisten tcp >"$work/xvfb.log" 2>&1 &
-xvfb=$!
-window=
 cleanup() {
     [ -z "$window" ] || kill -9 "$window" 2>/dev/null || true
     kill "$xvfb" $monitor $bus 2>/dev/null || true
     rm -rf "$work"
 }
 trap cleanup EXIT
-
-fail() {
-    echo "smoke: $1" >&2
-    tail -20 "$work/window.log" >&2
-    exit 1
-}
-
-# Tries a command for a while.
-await() {
-    local what=$1 seconds=$2
-    shift 2
-    for _ in $(seq $((seconds * 2))); do
-        if "$@" >/dev/null 2>&1; then return; fi
-        kill -0 "$window" 2>/dev/null || fail "the program ended while waiting until $what"
-        sleep 0.5
-    done
-    fail "waited $seconds s in vain until $what"
-}
-
-focus_window() { xdotool search --onlyvisible --name '^Emberbrush$' windowfocus; }
-
-# A screen of one colour is a window that draws nothing.
-is_drawn() {
-    import -window root "$1"
-    [ "$(identify -format '%k' "$1")" -gt 50 ]
-}
 
 # Every socket that the window asks for; where strace may not watch, the window runs without it.
 watch=()
@@ -98,8 +60,7 @@ session_holds() { grep -q "$1" "$EMBERBRUSH_DATA_DIR/session.json"; }
 notified() { grep -q 'member=Notify' "$work/told.log" && grep -q '1 picture is done' "$work/told.log"; }
 picture_is_there() { compgen -G "$work/pictures/*.png"; }
 
-await_xvfb() { for _ in $(seq 40); do xdotool getdisplaygeometry >/dev/null 2>&1 && return; sleep 0.25; done; }
-await_xvfb
+await "the screen is there" 20 xdotool getdisplaygeometry
 
 opened_in=
 open_window
