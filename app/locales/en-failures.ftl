@@ -61,6 +61,7 @@ error-model = The model { $model } cannot do what is set. Change the settings or
 error-memory = Not enough memory: { $needed } are needed, and there are { $budget }. Choose a smaller size or model. { $advice }
 advice-memory-machine = Or close other programs.
 advice-memory-control-group = Or raise the limit of the container or service.
+advice-memory-graphics-card = Or choose the processor as the device.
 advice-memory-limit = Or raise the limit that was set.
 error-device-memory = The device has no memory left. Choose a smaller size, close other programs, or choose the processor as the device.
 error-device-failed = { $device } failed. Choose a smaller size, or the processor as the device.

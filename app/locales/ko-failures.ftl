@@ -61,6 +61,7 @@ error-model = { $model } 모델로는 이 설정대로 만들 수 없습니다. 
 error-memory = 메모리가 모자랍니다. { $needed }가 필요한데 { $budget }가 있습니다. 크기를 줄이거나 더 작은 모델을 고르세요. { $advice }
 advice-memory-machine = 또는 다른 프로그램을 닫으세요.
 advice-memory-control-group = 또는 컨테이너나 서비스의 제한을 올리세요.
+advice-memory-graphics-card = 또는 장치로 프로세서를 고르세요.
 advice-memory-limit = 또는 정해 둔 제한을 올리세요.
 error-device-memory = 장치에 남은 메모리가 없습니다. 크기를 줄이거나, 다른 프로그램을 닫거나, 장치로 프로세서를 고르세요.
 error-device-failed = { $device } 장치가 실패했습니다. 크기를 줄이거나 장치로 프로세서를 고르세요.

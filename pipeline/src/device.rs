@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::error::PipelineError;
+#[cfg(all(feature = "wgpu", not(target_vendor = "apple")))]
+use crate::graphics_memory::{Card, GraphicsMemory};
 
 /// Which device a person asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -142,7 +144,8 @@ pub struct DeviceInfo {
     pub kind: DeviceKind,
     /// The interface to it: `flex` on the CPU, or a graphics API.
     pub backend: String,
-    /// Memory in bytes, where known.
+    /// Memory in bytes, where known: the machine's, or the part of it or the memory of its own
+    /// that a graphics card calls local.
     pub memory: Option<u64>,
     /// Whether `auto` takes it.
     pub automatic: bool,
@@ -330,6 +333,8 @@ fn adapters() -> Vec<DeviceInfo> {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
     let instance = wgpu::Instance::new(descriptor);
+    #[cfg(not(target_vendor = "apple"))]
+    let mut graphics_memory = GraphicsMemory::ask();
     let mut seen: BTreeMap<(u8, u8), usize> = BTreeMap::new();
     pollster::block_on(instance.enumerate_adapters(backends))
         .into_iter()
@@ -339,6 +344,14 @@ fn adapters() -> Vec<DeviceInfo> {
             let counter = seen.entry((info.backend as u8, info.device_type as u8)).or_default();
             let index_in_kind = *counter;
             *counter += 1;
+            #[cfg(not(target_vendor = "apple"))]
+            let memory = graphics_memory.take(&Card {
+                vendor: info.vendor,
+                device: info.device,
+                name: info.name.clone(),
+            });
+            #[cfg(target_vendor = "apple")]
+            let memory = None;
             DeviceInfo {
                 id: DeviceChoice::WgpuIndex(index),
                 name: info.name,
@@ -350,7 +363,7 @@ fn adapters() -> Vec<DeviceInfo> {
                     wgpu::DeviceType::Other => DeviceKind::Other,
                 },
                 backend: info.backend.to_string(),
-                memory: None,
+                memory,
                 automatic: false,
                 index_in_kind,
                 driver: format!("{} {}", info.driver, info.driver_info),
@@ -411,10 +424,10 @@ fn open_adapter(info: &DeviceInfo) -> Result<(Device, bool), DeviceError> {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn device(id: DeviceChoice, kind: DeviceKind) -> DeviceInfo {
+    pub(crate) fn device(id: DeviceChoice, kind: DeviceKind) -> DeviceInfo {
         DeviceInfo {
             id,
             name: id.to_string(),

@@ -10,6 +10,8 @@ pub mod device;
 pub mod diffusion;
 pub mod editing;
 pub mod error;
+#[cfg(all(feature = "wgpu", not(target_vendor = "apple")))]
+mod graphics_memory;
 #[cfg(feature = "wgpu")]
 mod kernel_choice;
 #[cfg(any(feature = "wgpu", test))]

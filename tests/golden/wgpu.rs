@@ -9,7 +9,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Device;
-use emberbrush_pipeline::device::{self, DeviceChoice};
+use emberbrush_pipeline::device::{self, DeviceChoice, DeviceKind};
 use emberbrush_tests::{
     Golden, NETWORK_TOLERANCE, assert_close, checkpoint, load, tolerance_of_rounding, values,
     with_adapter,
@@ -29,6 +29,17 @@ fn config<T: serde::de::DeserializeOwned>(checkpoint: &std::path::Path, componen
 
 fn go_on() -> ControlFlow<()> {
     ControlFlow::Continue(())
+}
+
+/// Runs are planned for what a card has.
+#[test]
+fn the_memory_of_wgpu_adapters_is_known() {
+    with_adapter(|| {
+        for device in device::list().iter().filter(|device| device.kind != DeviceKind::Cpu) {
+            let bytes = device.memory.unwrap_or_else(|| panic!("{}: unknown", device.name));
+            assert!(bytes >= 1 << 28, "{}: {bytes} bytes", device.name);
+        }
+    });
 }
 
 #[test]

@@ -39,6 +39,7 @@ impl Explain for InsufficientMemory {
         let advice = match self.budget.bound {
             MemoryBound::Machine => Explanation::new("advice-memory-machine"),
             MemoryBound::ControlGroup => Explanation::new("advice-memory-control-group"),
+            MemoryBound::GraphicsCard => Explanation::new("advice-memory-graphics-card"),
             MemoryBound::Limit => Explanation::new("advice-memory-limit"),
         };
         Explanation::new("error-memory")

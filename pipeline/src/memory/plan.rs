@@ -147,6 +147,7 @@ impl InsufficientMemory {
         let advice = match self.budget.bound {
             MemoryBound::Machine => "close other programs",
             MemoryBound::ControlGroup => "raise the limit of the container or service",
+            MemoryBound::GraphicsCard => "choose the processor with --device cpu",
             MemoryBound::Limit => "raise --memory-limit",
         };
         format!(

@@ -24,6 +24,8 @@ pub enum MemoryBound {
     Machine,
     /// What a control group of the process has left, as in a container or a system service.
     ControlGroup,
+    /// What the graphics card has.
+    GraphicsCard,
     /// What the person allows.
     Limit,
 }
@@ -33,6 +35,7 @@ impl fmt::Display for MemoryBound {
         formatter.write_str(match self {
             Self::Machine => "the machine leaves",
             Self::ControlGroup => "the control group leaves",
+            Self::GraphicsCard => "the graphics card has",
             Self::Limit => "--memory-limit allows",
         })
     }

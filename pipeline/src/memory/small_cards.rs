@@ -7,15 +7,26 @@ use emberbrush_text_encoder::ClipTextConfig;
 use serde_json::json;
 
 use super::{
-    MemoryPlan, MemorySettings, ModelMemory, NetworkWeights, StepDown,
+    MemoryAllowance, MemoryBound, MemoryPlan, MemorySettings, MemorySpace, ModelMemory,
+    NetworkWeights, StepDown,
     plan::tests::{GIB, model, space, workload},
 };
-use crate::error::PipelineError;
+use crate::{
+    device::{DeviceChoice, DeviceKind, tests::device},
+    error::PipelineError,
+};
 
 /// Plans one picture on a card with so much memory.
 fn plan(model: &ModelMemory, side: u32, gibibytes: f64) -> Result<MemoryPlan, PipelineError> {
-    let space = space(Kernels::Gpu, Some(gibibytes));
-    MemoryPlan::new(model, &workload(side, false), MemorySettings::FULL, &space)
+    plan_in(&space(Kernels::Gpu, Some(gibibytes)), model, side)
+}
+
+fn plan_in(
+    space: &MemorySpace,
+    model: &ModelMemory,
+    side: u32,
+) -> Result<MemoryPlan, PipelineError> {
+    MemoryPlan::new(model, &workload(side, false), MemorySettings::FULL, space)
 }
 
 /// Stable Diffusion XL in f16, with the published numbers of parameters.
@@ -82,4 +93,25 @@ fn what_xl_takes_is_told_before_anything_is_loaded() {
     let plan = plan(&xl(), 1024, 8.0).unwrap();
     let tiles = StepDown::TiledVae { tile: 512 };
     assert_eq!(plan.stepped_down, [tiles, StepDown::SlicedAttention]);
+}
+
+/// Nobody has to name a limit: the card's own memory is one.
+#[test]
+fn a_run_is_planned_for_what_the_card_has() {
+    let mut card = device(DeviceChoice::WgpuIndex(0), DeviceKind::DiscreteGpu);
+    card.memory = Some(4 * GIB);
+    let space = MemorySpace::now(&card, MemoryAllowance::default());
+    assert_eq!(space.budget.map(|budget| budget.bytes), Some(7 * GIB / 2));
+    assert_eq!(plan_in(&space, &model(2), 512).unwrap().stepped_down, []);
+    let tiles = StepDown::TiledVae { tile: 512 };
+    assert_eq!(plan_in(&space, &model(2), 768).unwrap().stepped_down[0], tiles);
+    let error = plan_in(&space, &xl(), 1024).unwrap_err().to_string();
+    assert!(error.contains("but the graphics card has 3.5 GiB"), "{error}");
+    assert!(error.contains("choose the processor with --device cpu"), "{error}");
+
+    let limit = Some(16 * GIB);
+    let allowed = MemorySpace::now(&card, MemoryAllowance { limit, ..Default::default() });
+    assert_eq!(allowed.budget.map(|budget| budget.bound), Some(MemoryBound::Limit));
+    card.memory = None;
+    assert_eq!(MemorySpace::now(&card, MemoryAllowance::default()).budget, None);
 }

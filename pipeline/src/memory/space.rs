@@ -44,7 +44,7 @@ pub struct MemorySpace {
     pub kernels: Kernels,
     /// Bytes that the process holds beside any checkpoint.
     pub own_bytes: u64,
-    /// `None` where nothing is known: drivers do not tell how much memory a graphics card has.
+    /// `None` where nothing is known.
     pub budget: Option<Budget>,
     /// How much of the budget is taken.
     pub mode: MemoryMode,
@@ -65,7 +65,8 @@ impl MemorySpace {
             DeviceKind::Cpu | DeviceKind::Software | DeviceKind::IntegratedGpu
         );
         if !shares_system_memory {
-            return Self { kernels, own_bytes: 0, budget: limit, mode };
+            let card = device.memory.map(of_a_graphics_card);
+            return Self { kernels, own_bytes: 0, budget: limit.or(card), mode };
         }
         let own_bytes = resident_bytes().unwrap_or(0);
         let free = available().map(|available| Budget {
@@ -75,4 +76,10 @@ impl MemorySpace {
         let budget = free.into_iter().chain(limit).min_by_key(|budget| budget.bytes);
         Self { kernels, own_bytes, budget, mode }
     }
+}
+
+/// What a run may use of a graphics card with so much memory: the desktop, other programs and the
+/// driver take their part, for which an eighth is left. A limit that a person sets counts instead.
+fn of_a_graphics_card(bytes: u64) -> Budget {
+    Budget { bytes: bytes - bytes / 8, bound: MemoryBound::GraphicsCard }
 }
