@@ -10,7 +10,7 @@ use emberbrush::window::dialogs::{Dialogs, Question};
 use emberbrush_pipeline::picture::{self, FileFormat, Picture};
 use image::DynamicImage;
 
-use crate::{Desk, RED, original, picture as a_picture};
+use crate::canvas_desk::{Desk, RED, original, picture as a_picture};
 
 impl Desk<'_> {
     /// Answers dialogs with a path; what they asked.

@@ -1,12 +1,10 @@
 //! Tools of the canvas that need more than a drag: a pen, the bucket, and what a file keeps of a fill.
 
 use eframe::egui::{Event, Key, Modifiers, Pos2, Role, TouchDeviceId, TouchId, TouchPhase};
-use emberbrush::canvas::{document::Document, ember_file, mask};
-use emberbrush_pipeline::picture::Picture;
+use emberbrush::canvas::mask;
 use emberbrush_tests::egui_kittest::kittest::Queryable;
-use image::DynamicImage;
 
-use crate::{Desk, RED, picture};
+use crate::canvas_desk::{Desk, RED};
 
 impl Desk<'_> {
     /// Draws with a pen that is pressed so hard.
@@ -88,11 +86,7 @@ fn the_bucket_fills_an_outline_and_an_edge_is_feathered() {
 #[test]
 fn a_fill_in_a_file_is_made_anew_later() {
     let mut desk = Desk::new();
-    let file = desk.path("cat.ember");
-    let base = Picture::new(DynamicImage::ImageRgb8(picture()));
-    ember_file::save(&Document::new("cat", base), &file).unwrap();
-    desk.drop_file(&file);
-    desk.wait("the document is open", |window| window.canvas().editor().is_some());
+    let file = desk.open_document();
     desk.press(Key::R);
     desk.drag((40.0, 20.0), (60.0, 40.0));
     desk.fill();

@@ -6,7 +6,7 @@ use eframe::egui::{
 use emberbrush::canvas::{geometry::Point, mask};
 use emberbrush_tests::egui_kittest::kittest::Queryable;
 
-use crate::{Desk, RED, original};
+use crate::canvas_desk::{Desk, RED, original};
 
 impl Desk<'_> {
     /// Points of the screen for a pixel of the picture.
