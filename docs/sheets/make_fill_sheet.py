@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""Fills a disc in each of the four photographs and in four pictures that the default model draws, once with a prompt
-and once without, and puts the start, the mask's edge and both results on one sheet. Nothing is picked: seeds 0 to 7.
+"""Fills a disc in each of the four photographs and in four pictures that the default model draws: with a prompt and the
+colours of the model, with a prompt and colours matched to the border, and without a prompt. Puts the start, the mask's
+edge and the results on one sheet. Nothing is picked: seeds 0 to 7.
 
 usage: make_fill_sheet.py PROGRAM SHEET.png
 needs: pillow
@@ -42,7 +43,7 @@ with tempfile.TemporaryDirectory() as folder:
     for seed, (scene, prompt) in enumerate(SCENES):
         run(scene, "--seed", str(seed), "-o", path(f"scene{seed}.png"))
         cases.append((path(f"scene{seed}.png"), 0.8, 0.78, 0.18, prompt))
-    sheet = Image.new("RGB", (len(cases) * (SIDE + 4), 3 * (SIDE + LABEL)), "white")
+    sheet = Image.new("RGB", (len(cases) * (SIDE + 4), 4 * (SIDE + LABEL)), "white")
     draw = ImageDraw.Draw(sheet)
     for seed, (start, x, y, r, prompt) in enumerate(cases):
         picture = Image.open(start).convert("RGB")
@@ -54,10 +55,11 @@ with tempfile.TemporaryDirectory() as folder:
         shown = picture.copy()
         ImageDraw.Draw(shown).ellipse(disc, outline="white", width=max(1, h // 80))
         row = [(shown, "start")]
-        for words in (prompt, ""):
-            run(*([words] if words else []), "--init", start, "--mask", path("mask.png"), "--count", "1",
-                "--seed", str(seed), "-o", path(f"out{seed}{bool(words)}.png"))
-            row.append((Image.open(path(f"out{seed}{bool(words)}.png")), words or "no prompt"))
+        for number, (words, label, more) in enumerate([(prompt, prompt, ["--no-colour-match"]), (prompt, "… matched", []),
+                                                       ("", "no prompt", [])]):
+            run(*([words] if words else []), "--init", start, "--mask", path("mask.png"), "--count", "1", *more,
+                "--seed", str(seed), "-o", path(f"out{seed}{number}.png"))
+            row.append((Image.open(path(f"out{seed}{number}.png")), label))
         for i, (image, label) in enumerate(row):
             sheet.paste(square(image), (seed * (SIDE + 4), i * (SIDE + LABEL)))
             draw.text((seed * (SIDE + 4) + 2, i * (SIDE + LABEL) + SIDE + 1), label, fill="black")

@@ -237,7 +237,7 @@ fn edits_are_described_with_the_keys_of_a1111() {
     let more = ["cpu", "--count", "1", "--mask-blur", "6", "--invert-mask", "-o", "fill.png"];
     workshop.run(&[&FILL[..], &more].concat()).succeeded();
     let text = text_of("fill.png");
-    let expected = "Denoising strength: 0.5, Mask blur: 6, Mask mode: Inpaint not masked, \
+    let expected = "Denoising strength: 1, Mask blur: 6, Mask mode: Inpaint not masked, \
                     Inpaint area: Only masked, Masked area padding: 32, Masked content: fill, Version: ";
     assert!(text.contains(expected), "{text}");
 

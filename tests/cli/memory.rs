@@ -60,7 +60,7 @@ fn a_plan_tells_stages_and_what_is_free_and_makes_nothing() {
     assert!(plan["budget_bytes"].as_u64().unwrap() > 0);
     let stages: Vec<_> = plan["stages"].as_array().unwrap().iter().collect();
     let names: Vec<_> = stages.iter().map(|stage| stage["stage"].as_str().unwrap()).collect();
-    assert_eq!(names, ["load", "encode-prompt", "denoise", "decode"]);
+    assert_eq!(names, ["load", "encode-prompt", "encode-picture", "denoise", "decode"]);
     let most = stages.iter().map(|stage| stage["bytes"].as_u64().unwrap()).max().unwrap();
     assert_eq!(plan["peak_bytes"].as_u64(), Some(most));
 

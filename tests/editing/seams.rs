@@ -149,7 +149,18 @@ fn fills_of_photographs_have_no_seams() {
     }
 }
 
-/// Weights that are random paint the worst that there is.
+/// A model of whole pictures is held to the photograph after every step. Weights that are random paint the worst that
+/// there is.
+#[test]
+fn fills_of_models_that_were_not_trained_to_fill_have_no_seams() {
+    let folder = checkpoint("sd15-tiny");
+    let mut pipeline = load(&folder::locate(&folder).unwrap());
+    assert!(!pipeline.defaults().is_inpainting_model);
+    for strength in [0.5, 0.75] {
+        fill(&mut pipeline, strength, "");
+    }
+}
+
 #[test]
 fn fills_of_inpainting_models_have_no_seams() {
     let folder = checkpoint("sd15-inpaint-tiny");

@@ -148,6 +148,17 @@ def single(things: Things, random: Random) -> dict:
     return scene(things, random, single=True)
 
 
+def middle(things: Things, random: Random) -> dict:
+    """A scene of one thing, large and in the middle of a plain ground: what the small model is for."""
+    made = scene(things, random, single=True)
+    colour = random.choice(COLOUR_NAMES) if random.random() > 0.12 else "white"
+    while held_out(made["entries"][0]["thing"], colour):
+        colour = random.choice(COLOUR_NAMES)
+    made["background"] = {"kind": "plain", "first": colour, "second": colour}
+    made["places"] = [(random.uniform(0.85, 0.95), random.uniform(-0.06, 0.06), random.uniform(-0.06, 0.06), False)]
+    return made
+
+
 def plan(entries: list[dict], tokenizer, count: int, seed: int, make=scene) -> dict[str, torch.Tensor]:
     """`count` scenes of `make`: pictures (count, 4), -1 where a slot is empty; places (count, 4, 4); ground (count, 7),
     the kind and two colours; holes (count, 5); labels (count, 3), thing, style and colour, -1 where there is more than

@@ -13,7 +13,8 @@ from compositions import MOTTLES, STYLE_SHARES, Things
 from settings import COLOUR_NAMES
 
 NOTHING = 0.12  # of the fills have nothing in the hole but the ground, and no words
-ANOTHER = 0.35  # show another thing around the hole
+ANOTHER = 0.15  # show another thing around the hole
+MIDDLE = 0.85  # have the hole in the middle, where the program puts a mask when it cuts out the part around it
 GROUNDS = {"plain": 0.35, "falling": 0.12, "sideways": 0.1, "stripes": 0.05, "dots": 0.05, "mottled": 0.33}
 CELL = 8  # pixels of a side that one latent stands for
 
@@ -23,10 +24,9 @@ def fill(things: Things, random: Random) -> dict:
     shares = {s: share for s, share in STYLE_SHARES.items() if s in things.by_style}
     style = random.choices(list(shares), list(shares.values()))[0]
     target = things.choose(style, random)
-    width = random.uniform(0.36, 0.74)
-    height = min(0.75, width * random.uniform(0.8, 1.25))
-    # Half of them in the middle, as where a part of a larger picture is cut out around its mask.
-    reach = 0.15 if random.random() < 0.5 else 0.9
+    width = random.uniform(0.5, 0.88)
+    height = min(0.88, width * random.uniform(0.9, 1.1))
+    reach = 0.1 if random.random() < MIDDLE else 0.9
     x, y = (random.uniform(-1, 1) * min(reach, 1 - half) for half in (width, height))
     hole = (float(random.random() < 0.7), x, y, width, height)
     first, second = random.sample(COLOUR_NAMES, 2)
@@ -43,7 +43,7 @@ def fill(things: Things, random: Random) -> dict:
     filled = random.random() >= NOTHING
     if filled:
         pictures.append(target)
-        places.append((min(width, height) * random.uniform(0.72, 0.92), x, y, False))
+        places.append((min(width, height) * random.uniform(0.86, 0.98), x, y, False))
     named = kind != "mottled" and random.random() < 0.5
     return {"relation": "", "count": 1, "corner": None, "background": background, "pictures": pictures, "places": places,
             "entries": [things.entries[target]] if filled else [], "names_ground": named, "hole": hole}

@@ -1,13 +1,14 @@
 """Trains the text encoder and the UNet together.
 
 usage: python train_unet.py WORK_FOLDER --minutes 6 [--device cuda] [--preset small] [--from 0 --to 1] [--compile]
-                            [--start MODEL_FOLDER] [--known 3d,flat] [--rate 4e-4]
+                            [--start MODEL_FOLDER] [--known 3d,flat] [--middle] [--rate 4e-4]
 
 WORK_FOLDER holds pictures.zip, pictures.json, vae/ and tokenizer/. Averaged weights go to WORK_FOLDER/checkpoint, from
 which a further run goes on; sample sheets to WORK_FOLDER/samples. `--from` and `--to` say which part of the whole
 training this run is, so that the learning rate of a training in several runs falls once. `--start` copies weights,
 autoencoder and tokenizer of an exported model into WORK_FOLDER first, to teach that model more; `--known` shows it the
-things of things.toml alone, in the styles named.
+things of things.toml alone, in the styles named; `--middle` shows one thing at a time, in the middle, and as many
+fills as scenes.
 """
 import shutil
 import time
@@ -18,7 +19,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from compositions import CAPTIONS, Painter, known, load_pictures, part, plan
+from compositions import CAPTIONS, Painter, known, load_pictures, middle, part, plan, scene
 from fills import all_hole, conditions, fill, paint_holes
 from sampling import BETAS, draw
 from settings import TOKENS
@@ -114,6 +115,7 @@ def main():
         parser.add_argument("--save-minutes", type=float, default=5)
         parser.add_argument("--start", type=Path)
         parser.add_argument("--known", default="", metavar="STYLES")
+        parser.add_argument("--middle", action="store_true")
         parser.add_argument("--rate", type=float, default=0, help="another learning rate")
 
     arguments, preset, folder, device = arguments_of(__doc__, more)
@@ -125,13 +127,14 @@ def main():
     if arguments.known:
         pictures, entries = known(pictures, entries, tuple(arguments.known.split(",")))
     count = arguments.scenes or preset.compositions
-    scenes, fills = plan(entries, tokenizer, count, seed=5), plan(entries, tokenizer, count // 2, seed=6, make=fill)
+    make, holes = (middle, count) if arguments.middle else (scene, count // 2)
+    scenes, fills = plan(entries, tokenizer, count, seed=5, make=make), plan(entries, tokenizer, holes, seed=6, make=fill)
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
     vae.to(device, memory_format=torch.channels_last)
     began = time.time()
     painter = Painter(pictures, device)
     drawn, filled = encode(scenes, painter, vae, device, False), encode(fills, painter, vae, device, True)
-    log(f"{count} scenes and {count // 2} fills encoded in {time.time() - began:.0f} s, deviation {drawn.float().std():.3f}")
+    log(f"{count} scenes and {holes} fills encoded in {time.time() - began:.0f} s, deviation {drawn.float().std():.3f}")
     tokens = torch.cat([scenes["tokens"], fills["tokens"]]).to(device, torch.int32)
 
     text_encoder = CLIPTextModel.from_pretrained(checkpoint / "text_encoder") if checkpoint.exists() else new_text_encoder(preset, tokenizer)
