@@ -11,7 +11,8 @@ cat >"$EMBERBRUSH_DATA_DIR/preferences.json" <<JSON
 JSON
 
 export DISPLAY=:$((90 + RANDOM % 900))
-Xvfb "$DISPLAY" -screen 0 1280x720x24 -nolisten tcp >"$work/xvfb.log" 2>&1 &
+# Without -noreset it begins anew when the last client leaves, and refuses connections meanwhile.
+Xvfb "$DISPLAY" -noreset -screen 0 1280x720x24 -nolisten tcp >"$work/xvfb.log" 2>&1 &
 xvfb=$!
 window=
 
