@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+#[cfg(feature = "wgpu")]
 use vulkano::{
     VulkanLibrary,
     device::physical::PhysicalDevice,
@@ -26,6 +27,7 @@ pub(crate) struct GraphicsMemory(HashMap<Card, Vec<u64>>);
 
 impl GraphicsMemory {
     /// Asks the drivers; empty where there is no Vulkan, as on Apple's systems.
+    #[cfg(feature = "wgpu")]
     pub(crate) fn ask() -> Self {
         let Ok(library) = VulkanLibrary::new() else { return Self::default() };
         let Ok(instance) = Instance::new(library, InstanceCreateInfo::default()) else {
@@ -57,6 +59,7 @@ impl GraphicsMemory {
 }
 
 /// The card's largest heap of its own.
+#[cfg(feature = "wgpu")]
 fn own_bytes(card: &PhysicalDevice) -> u64 {
     let heaps = &card.memory_properties().memory_heaps;
     let own = heaps.iter().filter(|heap| heap.flags.intersects(MemoryHeapFlags::DEVICE_LOCAL));

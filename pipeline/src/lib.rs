@@ -10,7 +10,7 @@ pub mod device;
 pub mod diffusion;
 pub mod editing;
 pub mod error;
-#[cfg(all(feature = "wgpu", not(target_vendor = "apple")))]
+#[cfg(all(any(feature = "wgpu", test), not(target_vendor = "apple")))]
 mod graphics_memory;
 #[cfg(feature = "wgpu")]
 mod kernel_choice;
