@@ -6,6 +6,7 @@ mod canvas_desk;
 mod canvas_files;
 mod canvas_tools;
 mod canvas_view;
+mod without_screen;
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -173,7 +174,7 @@ fn the_colour_that_is_sketched_with_is_changed_by_sliders() {
     let before = desk.editor().tools.colour;
     desk.harness.get_by_role_and_label(Role::ColorWell, "Colour").click();
     desk.harness.run_steps(4);
-    let turned = |desk: &mut Desk<'_>, name: &str, key: Key| {
+    let turned = |desk: &mut Desk, name: &str, key: Key| {
         desk.harness.get_by_role_and_label(Role::Slider, name).focus();
         desk.harness.run_steps(2);
         for _ in 0..40 {
@@ -319,7 +320,7 @@ impl Engine for QuickEngine {
 #[test]
 fn the_whole_way_with_the_model_in_the_box() {
     let mut desk = Desk::with(TempDir::new().unwrap(), QuickEngine::default);
-    let patient = |desk: &mut Desk<'_>, what: &str, is_so: &dyn Fn(&Window) -> bool| {
+    let patient = |desk: &mut Desk, what: &str, is_so: &dyn Fn(&Window) -> bool| {
         for _ in 0..30_000 {
             desk.harness.step();
             if is_so(desk.window()) {
@@ -331,7 +332,7 @@ fn the_whole_way_with_the_model_in_the_box() {
     };
     desk.press_with(Modifiers::COMMAND, Key::Num1);
     let prompt = "a red apple on a blue background";
-    let field = |desk: &Desk<'_>| {
+    let field = |desk: &Desk| {
         desk.harness.get_by_role_and_label(Role::MultilineTextInput, "Prompt").rect().center()
     };
     let at = field(&desk);

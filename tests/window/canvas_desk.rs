@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use eframe::egui::{self, Key, Modifiers, Pos2, Vec2};
+use eframe::egui::{self, Key, Modifiers, Pos2};
 use emberbrush::{
     canvas::{document::Document, editor::Editor, ember_file, geometry::Point},
     engine::{
@@ -15,7 +15,7 @@ use emberbrush::{
         PromptReader, Setup, thumbnail,
     },
     failure::Failure,
-    window::{Start, Window, journal::Journal, preferences::Preferences, words::Language},
+    window::{Window, journal::Journal, preferences::Preferences, words::Language},
 };
 use emberbrush_pipeline::{
     checkpoint::folder::Family,
@@ -26,9 +26,11 @@ use emberbrush_pipeline::{
     prompt::PromptReading,
     request::GenerationRequest,
 };
-use emberbrush_tests::egui_kittest::{Harness, kittest::Queryable};
+use emberbrush_tests::egui_kittest::kittest::Queryable;
 use image::{DynamicImage, Rgb, Rgb32FImage, RgbImage};
 use tempfile::TempDir;
+
+use crate::without_screen::{self, Screen};
 
 pub(crate) const SIZE: (u32, u32) = (96, 64);
 
@@ -132,12 +134,12 @@ pub(crate) fn picture() -> RgbImage {
 }
 
 /// A window on a folder of its own, with the Canvas place in view.
-pub(crate) struct Desk<'a> {
+pub(crate) struct Desk {
     pub(crate) folder: TempDir,
-    pub(crate) harness: Harness<'a, Option<Window>>,
+    pub(crate) harness: Screen,
 }
 
-impl Desk<'_> {
+impl Desk {
     pub(crate) fn new() -> Self {
         Self::on(TempDir::new().unwrap())
     }
@@ -158,19 +160,8 @@ impl Desk<'_> {
         };
         journal.write("preferences.json", &preferences);
         journal.flush();
-        let mut start = Some(Start { journal, engine });
-        let mut harness = Harness::builder().with_size(Vec2::new(1280.0, 800.0)).build_ui_state(
-            move |ui, window: &mut Option<Window>| match window {
-                // Fonts are there from the frame after the first.
-                None => *window = Some(Window::new(ui.ctx(), start.take().unwrap()).unwrap()),
-                Some(window) => {
-                    window.logic(&ui.ctx().clone());
-                    window.ui(ui);
-                }
-            },
-            None,
-        );
-        harness.run_steps(3);
+        let mut harness = without_screen::open(journal, engine);
+        harness.step();
         harness.key_press_modifiers(Modifiers::COMMAND, Key::Num2);
         harness.run_steps(3);
         Self { folder, harness }

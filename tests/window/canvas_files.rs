@@ -12,7 +12,7 @@ use image::DynamicImage;
 
 use crate::canvas_desk::{Desk, RED, original, picture as a_picture};
 
-impl Desk<'_> {
+impl Desk {
     /// Answers dialogs with a path; what they asked.
     fn answer(&mut self, path: PathBuf) -> Arc<Mutex<Vec<Question>>> {
         let asked: Arc<Mutex<Vec<Question>>> = Arc::default();

@@ -6,7 +6,7 @@ use emberbrush_tests::egui_kittest::kittest::Queryable;
 
 use crate::canvas_desk::{Desk, RED};
 
-impl Desk<'_> {
+impl Desk {
     /// Draws with a pen that is pressed so hard.
     fn draw_with_pen(&mut self, from: (f32, f32), to: (f32, f32), force: f32) {
         let touch = |phase, pos: Pos2| Event::Touch {
@@ -70,7 +70,7 @@ fn the_bucket_fills_an_outline_and_an_edge_is_feathered() {
     desk.press(Key::F);
     desk.drag((48.0, 32.0), (48.0, 32.0));
     assert!(desk.masked(48, 32) && !desk.masked(10, 32));
-    let is_soft = |desk: &Desk<'_>| {
+    let is_soft = |desk: &Desk| {
         desk.document().mask().to_vec(0).iter().any(|value| (60..200).contains(value))
     };
     assert!(!is_soft(&desk));

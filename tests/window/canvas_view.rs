@@ -8,7 +8,7 @@ use emberbrush_tests::egui_kittest::kittest::Queryable;
 
 use crate::canvas_desk::{Desk, RED, original};
 
-impl Desk<'_> {
+impl Desk {
     /// Points of the screen for a pixel of the picture.
     fn scale(&self) -> f32 {
         self.at(1.0, 0.0).x - self.at(0.0, 0.0).x
