@@ -74,7 +74,7 @@ pub(crate) fn group_norm(
             .unwrap_or_default();
         // SAFETY: the first pixel of the sample.
         let origin = unsafe { std::slice::from_raw_parts(first, channels) };
-        let (scale, shift) = scale_and_shift(&moments, origin, pixels, norm);
+        let affine = channel_affine(&moments, origin, pixels, norm);
         (0..chunks).into_par_iter().for_each(|chunk| {
             let begin = chunk * PIXELS;
             let at = start + begin * channels;
@@ -84,8 +84,7 @@ pub(crate) fn group_norm(
                     x: x.at(at),
                     out: out.at(at),
                     pixels: PIXELS.min(pixels - begin),
-                    scale: &scale,
-                    shift: &shift,
+                    affine: &affine,
                     finish: norm.finish,
                 }
             });
@@ -121,18 +120,31 @@ impl Input<'_> {
     }
 }
 
-/// Factor and summand of each channel, from the sums and sums of squares of the differences from
-/// `origin`.
-fn scale_and_shift(
+/// What is done to each channel: `(x - mean) · scale + shift`.
+///
+/// The mean is taken off first: where a group hardly varies, `x · scale` and `mean · scale` are far larger than their
+/// difference.
+struct ChannelAffine {
+    mean: Vec<f32>,
+    scale: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+/// From the sums and sums of squares of the differences from `origin`.
+fn channel_affine(
     moments: &[[f64; 2]],
     origin: &[f32],
     pixels: usize,
     norm: GroupNormalisation<'_>,
-) -> (Vec<f32>, Vec<f32>) {
-    let width = moments.len() / norm.groups;
+) -> ChannelAffine {
+    let channels = moments.len();
+    let width = channels / norm.groups;
     let count = pixels as f64;
-    let mut scale = Vec::with_capacity(moments.len());
-    let mut shift = Vec::with_capacity(moments.len());
+    let mut affine = ChannelAffine {
+        mean: Vec::with_capacity(channels),
+        scale: Vec::with_capacity(channels),
+        shift: Vec::with_capacity(channels),
+    };
     for (group, moments) in moments.chunks_exact(width.max(1)).enumerate() {
         let channel_mean =
             |index: usize| f64::from(origin[group * width + index]) + moments[index][0] / count;
@@ -148,13 +160,15 @@ fn scale_and_shift(
             .sum();
         let variance = (spread / (count * width as f64)).max(0.0);
         let factor = (variance + norm.epsilon).sqrt().recip();
+        let rounding = f64::from(mean as f32) - mean;
         for index in group * width..(group + 1) * width {
-            let scaled = f64::from(norm.weight[index]) * factor;
-            scale.push(scaled as f32);
-            shift.push((f64::from(norm.bias[index]) - mean * scaled) as f32);
+            let scale = f64::from(norm.weight[index]) * factor;
+            affine.mean.push(mean as f32);
+            affine.scale.push(scale as f32);
+            affine.shift.push((f64::from(norm.bias[index]) + rounding * scale) as f32);
         }
     }
-    (scale, shift)
+    affine
 }
 
 /// Adds up differences from `origin`, and their squares.
@@ -209,8 +223,7 @@ struct Scale<'a> {
     x: *const f32,
     out: *mut f32,
     pixels: usize,
-    scale: &'a [f32],
-    shift: &'a [f32],
+    affine: &'a ChannelAffine,
     finish: Finish,
 }
 
@@ -219,7 +232,7 @@ impl Task for Scale<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        let Self { x, out, pixels, scale, shift, finish } = self;
+        let Self { x, out, pixels, affine: ChannelAffine { mean, scale, shift }, finish } = self;
         let channels = scale.len();
         for pixel in 0..pixels {
             let mut lane = 0;
@@ -228,8 +241,12 @@ impl Task for Scale<'_> {
                 let at = pixel * channels + lane;
                 // SAFETY: both places hold `pixels` rows; the caller vouches for the processor.
                 unsafe {
-                    let value = S::fma(
+                    let difference = S::sub(
                         S::load_first(x.add(at), count),
+                        S::load_first(mean.as_ptr().add(lane), count),
+                    );
+                    let value = S::fma(
+                        difference,
                         S::load_first(scale.as_ptr().add(lane), count),
                         S::load_first(shift.as_ptr().add(lane), count),
                     );
