@@ -393,7 +393,8 @@ fn open_adapter(info: &DeviceInfo) -> Result<(Device, bool), DeviceError> {
     static OPENED: Mutex<Option<HashMap<DeviceChoice, (Device, bool)>>> = Mutex::new(None);
 
     if info.kind == DeviceKind::Software && cfg!(feature = "vulkan") {
-        // Mesa's renderer crashes the process while it compiles burn's SPIR-V kernels (22.3, 25.0).
+        // Mesa's renderer crashes the process while it compiles burn's SPIR-V kernels (22.3, 25.0);
+        // SwiftShader (5.0) runs them and computes something else.
         return Err(DeviceError::Initialisation {
             name: info.name.clone(),
             reason: "software renderers cannot run this build's SPIR-V kernels; one without the \

@@ -14,6 +14,7 @@ from settings import COLOUR_NAMES
 
 NOTHING = 0.12  # of the fills have nothing in the hole but the ground, and no words
 ANOTHER = 0.15  # show another thing around the hole
+REACH = (0.68, 0.88)  # of the hole's smaller side that a thing takes: the ground shows all around it
 MIDDLE = 0.85  # have the hole in the middle, where the program puts a mask when it cuts out the part around it
 GROUNDS = {"plain": 0.35, "falling": 0.12, "sideways": 0.1, "stripes": 0.05, "dots": 0.05, "mottled": 0.33}
 CELL = 8  # pixels of a side that one latent stands for
@@ -43,7 +44,7 @@ def fill(things: Things, random: Random) -> dict:
     filled = random.random() >= NOTHING
     if filled:
         pictures.append(target)
-        places.append((min(width, height) * random.uniform(0.86, 0.98), x, y, False))
+        places.append((min(width, height) * random.uniform(*REACH), x, y, False))
     named = kind != "mottled" and random.random() < 0.5
     return {"relation": "", "count": 1, "corner": None, "background": background, "pictures": pictures, "places": places,
             "entries": [things.entries[target]] if filled else [], "names_ground": named, "hole": hole}
