@@ -1,8 +1,10 @@
-//! Which kernels are the fastest on a GPU, kept from one start of the program to the next.
+//! Which kernels are the fastest on a GPU, and their SPIR-V, kept from one start of the program to
+//! the next.
 //!
 //! An operation has several kernels, and which one is the fastest depends on its shapes and on the
 //! adapter. burn finds out at the first use of a shape: it compiles each of them and measures. For a
-//! network that takes a minute or more, and every process would do it again.
+//! network that takes a minute or more, and every process would do it again. Those that were chosen
+//! would still be generated and compiled to SPIR-V again.
 
 use std::path::Path;
 
@@ -11,6 +13,7 @@ use burn::cubecl::{
         CubeClRuntimeConfig, RuntimeConfig,
         autotune::{AutotuneConfig, AutotuneLevel},
         cache::CacheConfig,
+        compilation::CompilationConfig,
         environment::EnvironmentConfig,
     },
     environment::file_name,
@@ -54,6 +57,12 @@ fn configuration(cache: &Path, adapter: &str) -> CubeClRuntimeConfig {
             level: AutotuneLevel::Minimal,
             ..AutotuneConfig::default()
         },
+        compilation: CompilationConfig {
+            // burn tells kernels of other builds of the program by the build id that the linker
+            // leaves; without one it would take those of an earlier build for its own.
+            cache: buildid::build_id().is_some(),
+            ..CompilationConfig::default()
+        },
         ..CubeClRuntimeConfig::default()
     }
 }
@@ -68,5 +77,11 @@ mod tests {
         assert_eq!(configuration.environment.path.root(), Path::new("/cache/kernels"));
         assert_eq!(file_name(&configuration.environment.name), "NVIDIA_H200_580.159.04.db");
         assert_ne!(file_name("NVIDIA H200 580.159.04"), file_name("NVIDIA H200 581.0"));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn builds_for_linux_can_be_told_apart_and_keep_their_kernels() {
+        assert!(configuration(Path::new("/cache"), "NVIDIA H200").compilation.cache);
     }
 }
