@@ -28,6 +28,8 @@ mod mapped_file;
 #[cfg(feature = "cpu")]
 mod math;
 #[cfg(feature = "cpu")]
+mod minimal_filtering;
+#[cfg(feature = "cpu")]
 mod norm;
 #[cfg(feature = "cpu")]
 mod simd;
