@@ -122,8 +122,8 @@ impl Input<'_> {
 
 /// What is done to each channel: `(x - mean) · scale + shift`.
 ///
-/// The mean is taken off first: where a group hardly varies, `x · scale` and `mean · scale` are far larger than their
-/// difference.
+/// The mean is taken off first: where a group hardly varies, `x · scale` and `mean · scale` are far
+/// larger than their difference.
 struct ChannelAffine {
     mean: Vec<f32>,
     scale: Vec<f32>,
@@ -160,6 +160,7 @@ fn channel_affine(
             .sum();
         let variance = (spread / (count * width as f64)).max(0.0);
         let factor = (variance + norm.epsilon).sqrt().recip();
+        // What f32 cannot hold of the mean goes into the shift.
         let rounding = f64::from(mean as f32) - mean;
         for index in group * width..(group + 1) * width {
             let scale = f64::from(norm.weight[index]) * factor;
