@@ -35,6 +35,7 @@ use emberbrush::{
 use emberbrush_pipeline::{
     checkpoint::folder::Family,
     device::{self, DeviceInfo},
+    diffusion::CheckpointDefaults,
     picture::Picture,
     prompt::PromptReading,
     request::GenerationRequest,
@@ -75,7 +76,7 @@ impl Engine for Colours {
             is_device_new: false,
             dtype: "f32".to_owned(),
             defaults: GenerationRequest { steps: 1, ..GenerationRequest::new("") },
-            native_side: 512,
+            checkpoint: CheckpointDefaults { native_side: 512, ..CheckpointDefaults::UNKNOWN },
             prompts: PromptReader::new(|_| Ok(PromptReading::default())),
             memory: MemoryForecaster::unknown(),
             took: Duration::ZERO,

@@ -345,9 +345,8 @@ impl GenerateArguments {
 
     /// What the flags say that pictures start from. The strength may be the checkpoint's choice,
     /// too.
-    fn mode(&self, is_inpainting_model: bool) -> Mode {
-        let has_prompt = self.prompt.as_ref().is_some_and(|prompt| !prompt.trim().is_empty());
-        self.editing.mode(is_inpainting_model, has_prompt)
+    fn mode(&self, checkpoint: &CheckpointDefaults) -> Mode {
+        self.editing.mode(checkpoint, self.prompt.as_deref().unwrap_or_default())
     }
 
     /// What pictures start from, by the flags or else by the image that is made again.
@@ -384,10 +383,9 @@ impl GenerateArguments {
         sources: Option<&Sources>,
         from: &Map<String, Value>,
     ) -> Result<GenerationRequest, FieldError> {
-        let CheckpointDefaults { recommended, native_side, is_inpainting_model, .. } =
-            defaults.checkpoint;
+        let CheckpointDefaults { recommended, native_side, .. } = defaults.checkpoint;
         let random_seed = defaults.random_seed;
-        let mode = self.mode(is_inpainting_model);
+        let mode = self.mode(&defaults.checkpoint);
         let (width, height) = sources
             .map(|sources| sources.working_size(&mode, native_side))
             .or(recommended.width.zip(recommended.height))

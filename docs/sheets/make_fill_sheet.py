@@ -55,7 +55,7 @@ with tempfile.TemporaryDirectory() as folder:
         shown = picture.copy()
         ImageDraw.Draw(shown).ellipse(disc, outline="white", width=max(1, h // 80))
         row = [(shown, "start")]
-        for number, (words, label, more) in enumerate([(prompt, prompt, ["--no-colour-match"]), (prompt, "… matched", []),
+        for number, (words, label, more) in enumerate([(prompt, prompt, []), (prompt, "… matched", ["--colour-match"]),
                                                        ("", "no prompt", [])]):
             run(*([words] if words else []), "--init", start, "--mask", path("mask.png"), "--count", "1", *more,
                 "--seed", str(seed), "-o", path(f"out{seed}{number}.png"))

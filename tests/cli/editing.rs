@@ -97,6 +97,22 @@ fn a_fill_gives_three_variations_and_counts_what_changed() {
     }
 }
 
+/// The model in the box recommends it.
+#[test]
+fn what_a_prompt_asks_for_keeps_its_colours_unless_they_shall_match() {
+    let workshop = workshop();
+    let fill = |prompt: &'static str, flags: &[&'static str]| {
+        let more = ["cpu", "--count", "1", "--seed", "5", "-o", "new/", prompt];
+        let run = workshop.run(&[&FILL[..], &more, flags].concat()).succeeded();
+        image::open(workshop.path(run.stdout().trim())).unwrap().to_rgb8()
+    };
+    let (kept, matched) = (["--no-colour-match"], ["--colour-match"]);
+    assert!(fill("a star", &[]) == fill("a star", &kept));
+    assert!(fill("a star", &[]) != fill("a star", &matched));
+    assert!(fill("", &[]) == fill("", &matched));
+    assert!(fill("", &[]) != fill("", &kept));
+}
+
 #[test]
 fn jpeg_says_that_it_changes_pixels() {
     let workshop = workshop();

@@ -20,6 +20,7 @@ use emberbrush::{
 use emberbrush_pipeline::{
     checkpoint::folder::Family,
     device::{self, DeviceInfo},
+    diffusion::CheckpointDefaults,
     editing::Sources,
     error::PipelineError,
     picture::{self, FileFormat, Picture, Rectangle},
@@ -60,7 +61,7 @@ impl Engine for FakeEngine {
                 guidance_scale: 3.0,
                 ..GenerationRequest::new("")
             },
-            native_side: 64,
+            checkpoint: CheckpointDefaults { native_side: 64, ..CheckpointDefaults::UNKNOWN },
             prompts: PromptReader::new(|_| Ok(PromptReading::default())),
             memory: MemoryForecaster::unknown(),
             took: Duration::ZERO,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use emberbrush_pipeline::{
+    diffusion::CheckpointDefaults,
     output::write_new,
     picture::{self, FileFormat, Picture},
     request::GenerationRequest,
@@ -198,10 +199,10 @@ impl Background {
         target: Target,
         options: FillOptions,
         base: GenerationRequest,
-        native_side: u32,
+        checkpoint: CheckpointDefaults,
     ) {
         self.run(ctx, move || {
-            let job = FillJob::new(&document, target, options, &base, native_side)?;
+            let job = FillJob::new(&document, target, options, &base, &checkpoint)?;
             Ok(Outcome::Fill(Box::new(job)))
         });
     }

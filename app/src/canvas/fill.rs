@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use emberbrush_pipeline::{
+    diffusion::CheckpointDefaults,
     editing::Sources,
     picture::{Picture, PictureError},
     request::{
@@ -18,10 +19,7 @@ use super::{
     layer::{FillLayer, LayerError, LayerId, Patch, Variation},
     mask::{self, MaskTiles},
 };
-use crate::{
-    cli::editing::{FILL_STRENGTH, SURROUNDINGS_STRENGTH},
-    engine::SourcePictures,
-};
+use crate::engine::SourcePictures;
 
 /// How many variations a fill has.
 pub const VARIATIONS: u32 = 3;
@@ -103,8 +101,7 @@ pub struct FillJob {
 impl FillJob {
     /// Asks for `target` in `document` with the prompt, seed and sampler of `base`; its mode and
     /// size are replaced. For a layer that is made anew, prompt and settings are the layer's own
-    /// and only the seed is that of `base`. `native_side` is the side in pixels of the squares
-    /// that the model was trained on.
+    /// and only the seed is that of `base`. `checkpoint` says how the model is used.
     ///
     /// Reads every pixel of the document several times: seconds for large ones.
     ///
@@ -117,7 +114,7 @@ impl FillJob {
         target: Target,
         options: FillOptions,
         base: &GenerationRequest,
-        native_side: u32,
+        checkpoint: &CheckpointDefaults,
     ) -> Result<Self, FillError> {
         let size = document.size();
         let mut request = GenerationRequest { count: VARIATIONS, ..base.clone() };
@@ -133,7 +130,7 @@ impl FillJob {
                     (true, true) => MaskTiles::new(size.0, size.1, 255),
                     (false, _) => document.mask().clone(),
                 };
-                let mode = inpaint(options, &request.prompt, has_sketch);
+                let mode = inpaint(options, &request.prompt, has_sketch, checkpoint);
                 (mode, document.with_sketch(&composite), mask)
             }
             Target::Layer(id) => {
@@ -144,13 +141,13 @@ impl FillJob {
                 // What was added to the picture is a part of it by now.
                 if !matches!(own.mode, Mode::Inpaint(_)) {
                     let edge = FillOptions { grow: 0, blur: 0.0, ..FillOptions::default() };
-                    own.mode = inpaint(edge, &own.prompt, false);
+                    own.mode = inpaint(edge, &own.prompt, false, checkpoint);
                 }
                 request = own;
                 (request.mode.clone(), composite.clone(), MaskTiles::clone(layer.mask()))
             }
             Target::Extension(extend) => {
-                let image = init_image(options.strength, &request.prompt);
+                let image = init_image(options.strength, &request.prompt, checkpoint);
                 let mode = Mode::Outpaint(Outpaint { image, extend });
                 (mode, composite.clone(), MaskTiles::new(size.0, size.1, 0))
             }
@@ -159,7 +156,7 @@ impl FillJob {
             SourcePictures { init: Arc::new(init), mask: Some(Arc::new(mask::to_picture(&mask))) };
         let init = Picture::clone(&pictures.init);
         let sources = Sources::new(&mode, init, pictures.mask.as_deref())?;
-        let (width, height) = sources.working_size(&mode, native_side);
+        let (width, height) = sources.working_size(&mode, checkpoint.native_side);
         request = GenerationRequest { mode, width, height, ..request };
         let weights = sources.weights().ok_or(PictureError::EmptyMask)?;
         let patch = match target {
@@ -267,12 +264,16 @@ impl FillJob {
     }
 }
 
-fn init_image(strength: Option<f64>, prompt: &str) -> InitImage {
-    let usual = if prompt.trim().is_empty() { SURROUNDINGS_STRENGTH } else { FILL_STRENGTH };
-    InitImage::new("", strength.unwrap_or(usual))
+fn init_image(strength: Option<f64>, prompt: &str, checkpoint: &CheckpointDefaults) -> InitImage {
+    InitImage::new("", strength.unwrap_or_else(|| checkpoint.fill_strength(prompt)))
 }
 
-fn inpaint(options: FillOptions, prompt: &str, has_sketch: bool) -> Mode {
+fn inpaint(
+    options: FillOptions,
+    prompt: &str,
+    has_sketch: bool,
+    checkpoint: &CheckpointDefaults,
+) -> Mode {
     let is_hard = options.mask_mode == MaskMode::Hard;
     let sketch_strength = has_sketch.then_some(SKETCH_STRENGTH);
     Mode::Inpaint(Inpaint {
@@ -285,15 +286,18 @@ fn inpaint(options: FillOptions, prompt: &str, has_sketch: bool) -> Mode {
             false => MaskedContent::Original,
         },
         mask_padding: PADDING,
-        match_colours: !has_sketch,
-        ..Inpaint::new(init_image(options.strength.or(sketch_strength), prompt), "")
+        match_colours: !has_sketch && checkpoint.matches_colours(prompt),
+        ..Inpaint::new(init_image(options.strength.or(sketch_strength), prompt, checkpoint), "")
     })
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use emberbrush_pipeline::picture::{self, Rectangle, recount};
+    use emberbrush_pipeline::{
+        checkpoint::folder::RecommendedSettings,
+        picture::{self, Rectangle, recount},
+    };
     use image::{ColorType, Rgb, Rgb32FImage};
 
     use super::*;
@@ -301,6 +305,9 @@ mod tests {
         brush::{Brush, Ink, Stroke, StrokePoint},
         document::tests::{picture as test_picture, request},
     };
+
+    const CHECKPOINT: CheckpointDefaults =
+        CheckpointDefaults { native_side: 64, ..CheckpointDefaults::UNKNOWN };
 
     const OPTIONS: FillOptions =
         FillOptions { strength: None, mask_mode: MaskMode::Hard, grow: 2, feather: 3, blur: 1.0 };
@@ -329,7 +336,7 @@ mod tests {
     #[test]
     fn a_fill_becomes_a_layer_that_shows_the_engines_picture() {
         let document = painted_document(Ink::MaskPaint);
-        let job = FillJob::new(&document, Target::Mask, OPTIONS, &request(), 64).unwrap();
+        let job = FillJob::new(&document, Target::Mask, OPTIONS, &request(), &CHECKPOINT).unwrap();
         assert!(matches!(&job.request.mode, Mode::Inpaint(inpaint) if inpaint.feather == 3));
         assert_eq!((job.request.count, job.request.prompt.as_str()), (3, "a red apple"));
         assert_eq!((job.request.width % 8, job.request.height % 8), (0, 0));
@@ -348,11 +355,12 @@ mod tests {
     #[test]
     fn a_layer_is_made_anew_over_what_lies_below_it() {
         let document = painted_document(Ink::MaskPaint);
-        let job = FillJob::new(&document, Target::Mask, OPTIONS, &request(), 64).unwrap();
+        let job = FillJob::new(&document, Target::Mask, OPTIONS, &request(), &CHECKPOINT).unwrap();
         let mut document = job.accept(&document, variations(&job), 0).unwrap();
         let id = document.layers()[0].id();
         let other = GenerationRequest { seed: 90, prompt: "other".to_owned(), ..request() };
-        let again = FillJob::new(&document, Target::Layer(id), OPTIONS, &other, 64).unwrap();
+        let again =
+            FillJob::new(&document, Target::Layer(id), OPTIONS, &other, &CHECKPOINT).unwrap();
         assert_eq!(again.request, GenerationRequest { seed: 90, ..job.request.clone() });
         assert_eq!(&again.sources.init, document.picture().as_ref(), "without the layer itself");
         let accepted = again.accept(&document, variations(&again), 2).unwrap();
@@ -371,7 +379,7 @@ mod tests {
         document.clear_surfaces();
         let extension = Extension { left: 20, bottom: 9, ..Extension::default() };
         let target = Target::Extension(extension);
-        let job = FillJob::new(&document, target, OPTIONS, &request(), 64).unwrap();
+        let job = FillJob::new(&document, target, OPTIONS, &request(), &CHECKPOINT).unwrap();
         let accepted = job.accept(&document, variations(&job), 1).unwrap();
         assert_eq!(accepted.size(), (81, 56));
         assert_eq!(accepted.composite(), result(&job, 1));
@@ -381,7 +389,8 @@ mod tests {
         assert!(matches!(late, FillError::Changed));
 
         let id = accepted.layers()[0].id();
-        let again = FillJob::new(&accepted, Target::Layer(id), OPTIONS, &request(), 64).unwrap();
+        let again =
+            FillJob::new(&accepted, Target::Layer(id), OPTIONS, &request(), &CHECKPOINT).unwrap();
         let accepted = again.accept(&accepted, variations(&again), 0).unwrap();
         assert_eq!(accepted.layer(id).unwrap().variations().len(), 6);
         assert_eq!(accepted.composite().pixels.crop_imm(20, 0, 61, 47), document.picture().pixels);
@@ -390,7 +399,7 @@ mod tests {
     #[test]
     fn a_sketch_is_where_a_fill_starts() {
         let document = painted_document(Ink::SketchPaint([255, 0, 0]));
-        let job = FillJob::new(&document, Target::Mask, OPTIONS, &request(), 64).unwrap();
+        let job = FillJob::new(&document, Target::Mask, OPTIONS, &request(), &CHECKPOINT).unwrap();
         let Mode::Inpaint(inpaint) = &job.request.mode else { unreachable!() };
         assert_eq!(inpaint.masked_content, MaskedContent::Original);
         assert_eq!(inpaint.image.strength, SKETCH_STRENGTH);
@@ -406,16 +415,18 @@ mod tests {
     #[test]
     fn what_cannot_be_filled_says_why() {
         let document = Document::new("test", test_picture(ColorType::Rgb8, 1));
-        let error = FillJob::new(&document, Target::Mask, OPTIONS, &request(), 64).unwrap_err();
+        let error =
+            FillJob::new(&document, Target::Mask, OPTIONS, &request(), &CHECKPOINT).unwrap_err();
         assert!(error.to_string().contains("paint a mask first"), "{error}");
         let gone = Target::Layer(LayerId(9));
-        let error = FillJob::new(&document, gone, OPTIONS, &request(), 64).unwrap_err();
+        let error = FillJob::new(&document, gone, OPTIONS, &request(), &CHECKPOINT).unwrap_err();
         assert!(matches!(error, FillError::NoLayer));
         let document = painted_document(Ink::MaskPaint);
         let shrunk = FillOptions { grow: -100, ..OPTIONS };
-        let error = FillJob::new(&document, Target::Mask, shrunk, &request(), 64).unwrap_err();
+        let error =
+            FillJob::new(&document, Target::Mask, shrunk, &request(), &CHECKPOINT).unwrap_err();
         assert!(error.to_string().contains("empty"), "{error}");
-        let job = FillJob::new(&document, Target::Mask, OPTIONS, &request(), 64).unwrap();
+        let job = FillJob::new(&document, Target::Mask, OPTIONS, &request(), &CHECKPOINT).unwrap();
         let small = Picture::new(image::DynamicImage::new_rgb8(8, 8));
         assert!(matches!(job.variation(0, &small), Err(FillError::Layer(_))));
         assert!(matches!(job.accept(&document, Vec::new(), 0), Err(FillError::Layer(_))));
@@ -424,14 +435,34 @@ mod tests {
     #[test]
     fn without_a_prompt_the_surroundings_decide_more() {
         let document = painted_document(Ink::MaskPaint);
-        let strength = |prompt: &str, strength: Option<f64>| {
+        let strength = |prompt: &str, strength: Option<f64>, is_inpainting_model: bool| {
             let base = GenerationRequest { prompt: prompt.to_owned(), ..request() };
             let options = FillOptions { strength, ..OPTIONS };
-            let job = FillJob::new(&document, Target::Mask, options, &base, 64).unwrap();
+            let checkpoint = CheckpointDefaults { is_inpainting_model, ..CHECKPOINT };
+            let job = FillJob::new(&document, Target::Mask, options, &base, &checkpoint).unwrap();
             job.request.mode.init().unwrap().strength
         };
-        assert_eq!(strength("an apple", None), FILL_STRENGTH);
-        assert_eq!(strength(" ", None), SURROUNDINGS_STRENGTH);
-        assert_eq!(strength("", Some(0.9)), 0.9);
+        assert_eq!(strength("an apple", None, false), 0.75);
+        assert_eq!(strength(" ", None, false), 0.5);
+        assert_eq!(strength("an apple", None, true), 1.0);
+        assert_eq!(strength(" ", None, true), 1.0);
+        assert_eq!(strength("", Some(0.9), true), 0.9);
+    }
+
+    #[test]
+    fn what_a_prompt_asks_for_keeps_its_colours_where_the_model_recommends_it() {
+        let document = painted_document(Ink::MaskPaint);
+        let matches = |prompt: &str, match_colours: Option<bool>| {
+            let base = GenerationRequest { prompt: prompt.to_owned(), ..request() };
+            let recommended = RecommendedSettings { match_colours, ..CHECKPOINT.recommended };
+            let checkpoint = CheckpointDefaults { recommended, ..CHECKPOINT };
+            let job = FillJob::new(&document, Target::Mask, OPTIONS, &base, &checkpoint).unwrap();
+            let Mode::Inpaint(inpaint) = job.request.mode else { panic!("it fills") };
+            inpaint.match_colours
+        };
+        assert!(matches("an apple", None));
+        assert!(matches("an apple", Some(true)));
+        assert!(!matches("an apple", Some(false)));
+        assert!(matches(" ", Some(false)));
     }
 }

@@ -86,7 +86,7 @@ impl CanvasPlace {
         }
         self.message = None;
         let document = editor.document().clone();
-        self.background.prepare_fill(ctx, document, target, self.options, base, model.native_side);
+        self.background.prepare_fill(ctx, document, target, self.options, base, model.checkpoint);
     }
 
     /// Something happened to one of its jobs.

@@ -3,23 +3,19 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use emberbrush_pipeline::request::{
-    Extension, HiresFix, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, Outpaint,
-    ResizeMode, Upscale, Upscaler,
+use emberbrush_pipeline::{
+    diffusion::CheckpointDefaults,
+    request::{
+        Extension, HiresFix, InitImage, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, Outpaint,
+        ResizeMode, Upscale, Upscaler,
+    },
 };
 
 /// Share of the steps that image to image makes, as in diffusers.
 const IMAGE_STRENGTH: f64 = 0.8;
 
-/// Share of the steps that a fill with an ordinary model makes: some of the surroundings' colours
-/// come through.
-pub(crate) const FILL_STRENGTH: f64 = 0.75;
-
 /// Share of the steps that each tile of an enlarged picture makes: what is there should stay.
 const UPSCALE_STRENGTH: f64 = 0.3;
-
-/// [`FILL_STRENGTH`] without a prompt, where the surroundings decide.
-pub(crate) const SURROUNDINGS_STRENGTH: f64 = 0.5;
 
 /// Starting from a picture.
 #[derive(Debug, Args)]
@@ -77,7 +73,11 @@ pub(crate) struct EditingArguments {
     /// Pixels around the mask that the model sees with --mask-area masked.
     #[arg(long, value_name = "N", requires = "mask", default_value_t = 32)]
     pub(crate) mask_padding: u32,
-    /// Leave the result's colours as they come, and do not shift them to meet the picture's.
+    /// Shift the result's colours to meet the picture's [default, unless the model recommends
+    /// otherwise for what the prompt asks for].
+    #[arg(long, requires = "mask", conflicts_with_all = ["raw", "no_colour_match"])]
+    pub(crate) colour_match: bool,
+    /// Leave the result's colours as they come.
     #[arg(long, requires = "mask", conflicts_with = "raw")]
     pub(crate) no_colour_match: bool,
     /// Let the picture go on beyond its edges: pixels for each side, such as left=128,bottom=64.
@@ -111,7 +111,7 @@ pub(crate) struct EditingArguments {
 
 impl EditingArguments {
     /// What the pictures start from.
-    pub(crate) fn mode(&self, is_inpainting_model: bool, has_prompt: bool) -> Mode {
+    pub(crate) fn mode(&self, checkpoint: &CheckpointDefaults, prompt: &str) -> Mode {
         let Some(init) = &self.init else {
             return self.hires.map_or(Mode::TextToImage, |scale| {
                 Mode::HiresFix(HiresFix {
@@ -126,9 +126,8 @@ impl EditingArguments {
         let strength = match is_fill.then_some(()) {
             None if self.upscale.is_some() => UPSCALE_STRENGTH,
             None => IMAGE_STRENGTH,
-            Some(_) if is_inpainting_model || self.raw => 1.0,
-            Some(_) if has_prompt => FILL_STRENGTH,
-            Some(_) => SURROUNDINGS_STRENGTH,
+            Some(_) if self.raw => 1.0,
+            Some(_) => checkpoint.fill_strength(prompt),
         };
         let resize = if self.raw { ResizeMode::Stretch } else { ResizeMode::Crop };
         let image = InitImage {
@@ -155,6 +154,11 @@ impl EditingArguments {
             (false, true) => (0, 4.0),
             (false, false) => (4, 4.0),
         };
+        let match_colours = match (self.colour_match, self.no_colour_match || self.raw) {
+            (true, _) => true,
+            (false, true) => false,
+            (false, false) => checkpoint.matches_colours(prompt),
+        };
         Mode::Inpaint(Inpaint {
             image,
             mask: mask.clone(),
@@ -166,7 +170,7 @@ impl EditingArguments {
             masked_content: self.masked_content.unwrap_or(content),
             mask_area: self.mask_area.unwrap_or(area),
             mask_padding: self.mask_padding,
-            match_colours: !self.raw && !self.no_colour_match,
+            match_colours,
         })
     }
 }

@@ -56,7 +56,7 @@ impl Engine for DiffusionEngine {
             is_device_new,
             dtype: pipeline.dtype_name(),
             defaults: Defaults { checkpoint: pipeline.defaults(), random_seed: 0 }.request(),
-            native_side: pipeline.defaults().native_side,
+            checkpoint: pipeline.defaults(),
             prompts: prompt_reader(&pipeline),
             memory: memory_forecaster(&pipeline),
             took: started.elapsed(),

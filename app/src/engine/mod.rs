@@ -12,6 +12,7 @@ use emberbrush_pipeline::{
     adapters::{AdapterFolders, AdapterSelection, UnusedKeys},
     checkpoint::folder::Family,
     device::{DeviceChoice, DeviceInfo},
+    diffusion::CheckpointDefaults,
     memory::{PlanContext, StepDown},
     metadata::{EMBERBRUSH, PARAMETERS},
     picture::{FileFormat, Picture},
@@ -267,8 +268,8 @@ pub struct LoadedModel {
     pub dtype: String,
     /// What it recommends: a request without prompt and with seed 0.
     pub defaults: GenerationRequest,
-    /// Side in pixels of the pictures that it was trained on.
-    pub native_side: u32,
+    /// What else its files say of how it is used.
+    pub checkpoint: CheckpointDefaults,
     /// Reads prompts as its text encoder does.
     pub prompts: PromptReader,
     /// Foretells the memory of its runs.

@@ -160,7 +160,7 @@ impl Window {
 
     fn size(&mut self, ui: &mut Ui) {
         let native_side = match &self.model {
-            ModelState::Ready(model) => model.native_side,
+            ModelState::Ready(model) => model.checkpoint.native_side,
             _ => 512,
         };
         let label = self.words.get("size");

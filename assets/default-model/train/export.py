@@ -68,7 +68,8 @@ def main():
         shutil.copyfile(work / "tokenizer" / name, output / "tokenizer" / name)
     write_json(output / "scheduler/scheduler_config.json", SCHEDULER)
     write_json(output / "model_index.json", PIPELINE)
-    write_json(output / "defaults.json", {"width": size, "height": size, "steps": STEPS, "guidance_scale": GUIDANCE})
+    write_json(output / "defaults.json", {"width": size, "height": size, "steps": STEPS, "guidance_scale": GUIDANCE,
+                                         "match_colours": False})
     print(counts, "parameters")
 
 

@@ -66,6 +66,9 @@ pub struct RecommendedSettings {
     pub steps: Option<u32>,
     /// Strength of classifier-free guidance.
     pub guidance_scale: Option<f64>,
+    /// Whether what fills a mask takes the picture's colours at its border where the prompt asks
+    /// for something; without a prompt it always does.
+    pub match_colours: Option<bool>,
 }
 
 /// What of a UNet's configuration tells the family.

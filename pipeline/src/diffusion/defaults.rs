@@ -17,6 +17,12 @@ use crate::{
 /// The sampler of checkpoints that name one that is unknown.
 const FALLBACK_SAMPLER: Sampler = Sampler::Dpmpp2m;
 
+/// The strength of fills by a checkpoint that was not trained to fill.
+const FILL_STRENGTH: f64 = 0.75;
+
+/// [`FILL_STRENGTH`] without a prompt, where the surroundings decide.
+const SURROUNDINGS_STRENGTH: f64 = 0.5;
+
 /// What stands in for settings that a person leaves open.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CheckpointDefaults {
@@ -38,11 +44,27 @@ impl CheckpointDefaults {
             height: None,
             steps: None,
             guidance_scale: None,
+            match_colours: None,
         },
         sampler: FALLBACK_SAMPLER,
         native_side: 512,
         is_inpainting_model: false,
     };
+
+    /// The strength of a fill for which none is asked: a checkpoint that was trained to fill
+    /// begins with noise alone, with any other some of the colours around come through.
+    pub fn fill_strength(&self, prompt: &str) -> f64 {
+        match prompt.trim().is_empty() {
+            _ if self.is_inpainting_model => 1.0,
+            true => SURROUNDINGS_STRENGTH,
+            false => FILL_STRENGTH,
+        }
+    }
+
+    /// Whether a fill for which nothing else is asked takes the picture's colours at its border.
+    pub fn matches_colours(&self, prompt: &str) -> bool {
+        prompt.trim().is_empty() || self.recommended.match_colours.unwrap_or(true)
+    }
 
     /// Reads a checkpoint's configuration files, and no weights.
     ///
