@@ -2,68 +2,30 @@
 
 usage: python add_korean.py MODEL_FOLDER WORK_FOLDER --minutes 10 [--device cuda]
 
-Each Korean word of the captions becomes a token of its own at the end of the vocabulary; the new merges join bytes
-that English has no use for. A new token starts as the mean of the English tokens that it stands for. Then the new
+Each Korean word of the captions becomes a token of its own at the end of the vocabulary; the new merges come
+after those that English uses. A new token starts as the mean of the English tokens that it stands for. Then the new
 rows of the token embedding alone are trained, so that the UNet, given a Korean caption, predicts what it predicts for
 the English one. MODEL_FOLDER (an exported model) is the model to teach; WORK_FOLDER holds pictures.zip and
 pictures.json and receives `taught/`, with text_encoder/ and tokenizer/ in place of the old ones.
 """
-import json
 import shutil
 from pathlib import Path
 from random import Random
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
-from transformers import CLIPTextModel, CLIPTokenizerFast
+from transformers import CLIPTextModel
 
-from captions import KOREAN_STYLES, article
+from captions import COLOUR_WORDS, KOREAN_STYLES, article, meanings
 from compositions import Painter, known, load_pictures, part, plan, single
 from fills import all_hole
 from sampling import BETAS
 from settings import COLOUR_NAMES
-from tokenizer import learned_merges, load_tokenizer
-from training import Schedule, arguments_of, log
+from tokenizer import load_tokenizer, teach_words
+from training import Schedule, arguments_of, log, quick_bfloat16
 
-COLOUR_WORDS = {
-    "white": ("하얀색", "하얀", "흰색", "흰"), "black": ("검은색", "검은", "검정"), "red": ("빨간색", "빨간", "빨강"),
-    "green": ("초록색", "초록", "녹색"), "blue": ("파란색", "파란", "파랑"), "yellow": ("노란색", "노란", "노랑"),
-    "orange": ("주황색", "주황"), "purple": ("보라색", "보라"), "pink": ("분홍색", "분홍", "핑크색"), "gray": ("회색",),
-    "brown": ("갈색",), "cyan": ("하늘색", "청록색"),
-}
 TEMPLATES = ("{colour} 배경의 {thing}", "{thing}, {colour} 배경", "{colour} 배경에 {thing}", "{colour} 배경 위의 {thing}",
              "{colour} 배경에 있는 {thing}")
-SMALL_WORDS = {"배경": "background", "배경의": "background", "배경에": "on a background", "위의": "on", "있는": "a"}
-
-
-def dictionary(entries: list[dict]) -> dict[str, str]:
-    """Each Korean word with the English words that it stands for."""
-    meaning = {}
-    for entry in entries:
-        for name in entry["korean"]:
-            for word in name.split():
-                meaning.setdefault(word, entry["english"][0])
-    for colour, words in COLOUR_WORDS.items():
-        meaning |= dict.fromkeys(words, colour)
-    meaning |= {KOREAN_STYLES["3d"]: "3d", KOREAN_STYLES["flat"]: "flat", "얼굴": "face"}
-    return meaning | SMALL_WORDS
-
-
-def extend_tokenizer(source: Path, target: Path, words: list[str]) -> CLIPTokenizerFast:
-    """Appends merges until each word is one token, and their results to the vocabulary."""
-    vocabulary = json.loads((source / "vocab.json").read_text())
-    lines = (source / "merges.txt").read_text().splitlines()
-    known = set(lines)
-    merges = [m for m in learned_merges(words, at_least=1, most=20000) if " ".join(m) not in known]
-    for first, second in merges:
-        vocabulary.setdefault(first + second, len(vocabulary))
-    shutil.copytree(source, target, dirs_exist_ok=True)
-    (target / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=2) + "\n")
-    (target / "merges.txt").write_text("\n".join(lines + [" ".join(m) for m in merges]) + "\n")
-    tokenizer = load_tokenizer(target)
-    parts = [w for w in words if len(tokenizer(w).input_ids) != 3]
-    assert not parts, f"not one token: {parts}"
-    return tokenizer
 
 
 def pair(entry: dict, colour: str, random: Random) -> tuple[str, str]:
@@ -95,20 +57,15 @@ def main():
     teacher = CLIPTextModel.from_pretrained(model / "text_encoder").float().eval().requires_grad_(False).to(device)
     old = load_tokenizer(model / "tokenizer")
     pictures, entries = known(*load_pictures(work, vae.config.sample_size), ("3d", "flat"))
-    meaning = dictionary(entries)
+    hangul = {word: meaning for word, meaning in meanings(entries).items() if not word.isascii()}
     taught = work / "taught"
-    new = extend_tokenizer(model / "tokenizer", taught / "tokenizer", sorted(meaning))
-
+    shutil.copytree(model / "tokenizer", taught / "tokenizer", dirs_exist_ok=True)
     text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder").float()
-    text_encoder.resize_token_embeddings(len(new), mean_resizing=False)
+    new = teach_words(text_encoder, taught / "tokenizer", hangul)
     text_encoder.eval().requires_grad_(False).to(device)
-    rows = text_encoder.text_model.embeddings.token_embedding.weight
+    rows = text_encoder.text_model.embeddings.token_embedding.weight.requires_grad_(True)
     count = len(old)
-    with torch.no_grad():
-        for word, english in meaning.items():
-            rows[new(word).input_ids[1]] = rows[old(english).input_ids[1:-1]].mean(0)
-    rows.requires_grad_(True)
-    log(f"{len(new) - count} new tokens for {len(meaning)} words")
+    log(f"{len(new) - count} new tokens for {len(hangul)} words")
 
     scenes = plan(entries, None, arguments.scenes, seed=7, make=single)
     painter, bank = Painter(pictures, device), []
@@ -129,7 +86,7 @@ def main():
         t = (torch.rand(len(chosen), device=device) ** 0.7 * 1000).long().clamp(max=999)  # words matter while noise is strong
         a, x = signal[t].view(-1, 1, 1, 1), bank[chosen]
         noisy = torch.cat([a.sqrt() * x + (1 - a).sqrt() * torch.randn_like(x), beside], 1)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=quick_bfloat16(device)):
             with torch.no_grad():
                 wanted = unet(noisy, t, teacher(ids(old, list(english)))[0]).sample
             got = unet(noisy, t, text_encoder(ids(new, list(korean)))[0]).sample

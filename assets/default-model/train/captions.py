@@ -121,6 +121,36 @@ def caption(scene: dict, random: Random) -> str:
     return korean(scene, random) if random.random() < 0.25 else english(scene, random)
 
 
+COLOUR_WORDS = {
+    "white": ("하얀색", "하얀", "흰색", "흰"), "black": ("검은색", "검은", "검정"), "red": ("빨간색", "빨간", "빨강"),
+    "green": ("초록색", "초록", "녹색"), "blue": ("파란색", "파란", "파랑"), "yellow": ("노란색", "노란", "노랑"),
+    "orange": ("주황색", "주황"), "purple": ("보라색", "보라"), "pink": ("분홍색", "분홍", "핑크색"), "gray": ("회색",),
+    "brown": ("갈색",), "cyan": ("하늘색", "청록색"),
+}
+SMALL_WORDS = {
+    "배경": "background", "배경의": "background", "배경에": "on a background", "위의": "on", "있는": "a", "얼굴": "face",
+    "그라데이션": "gradient", "줄무늬": "striped", "물방울무늬": "dotted", "구석에": "corner", "작은": "small", "그리고": "and",
+    "피부": "skin", "밝은": "light", "중간": "medium", "조금": "medium", "어두운": "dark", "개": "", "위": "top", "아래": "bottom",
+    "왼쪽": "left", "오른쪽": "right",
+}
+
+
+def meanings(entries: list[dict]) -> dict[str, str]:
+    """Each word of the captions of these pictures with the English words that it stands for."""
+    english = [n for e in entries for n in (*e["english"], plural(e["english"][0]))] + phrases()
+    result = {w: w for w in sorted({w for words in english for w in words.replace("-", " ").split()}) if w.isascii() and w.isalpha()}
+    for entry in entries:
+        for hangul in entry["korean"]:
+            for word in hangul.split():
+                result.setdefault(word, entry["english"][0])
+    for colour, words in COLOUR_WORDS.items():
+        result |= dict.fromkeys(words, colour)
+    result |= {hangul: style for style, hangul in KOREAN_STYLES.items()}
+    result |= {hangul: NUMBERS[n] for n, hangul in KOREAN_NUMBERS.items()}
+    result |= {hangul + "에": RELATIONS[r][-1].strip() for r, hangul in KOREAN_RELATIONS.items()}
+    return result | SMALL_WORDS
+
+
 def phrases() -> list[str]:
     """The fixed words of captions, for the vocabulary."""
     result = [f"a {c} background" for c in COLOUR_NAMES] + [f"{c} 배경의" for c in KOREAN_COLOURS.values()]

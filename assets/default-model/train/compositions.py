@@ -25,7 +25,10 @@ from settings import COLOUR_NAMES, COLOURS, STYLES
 SLOTS = 4
 CAPTIONS = 6  # ways to ask for each scene
 STYLE_SHARES = {"3d": 0.46, "flat": 0.2, "cartoon": 0.2, "outline": 0.14}
-COUNTED = 0.92  # the scenes above this share show the same thing two to four times
+# What scenes show: one thing, large and in the middle of a plain ground (middle) or of a gradient or a pattern
+# (patterned); anywhere and mirrored at times (single); small in a corner; two things; the same thing two to four times.
+KINDS = ("middle", "patterned", "single", "corner", "pair", "count")
+SHARES = {"single": 0.74, "corner": 0.05, "pair": 0.13, "count": 0.08}
 PEOPLE = 1  # the group of people among the emoji
 BACKGROUNDS = ("plain", "falling", "sideways", "stripes", "dots", "mottled")
 MOTTLES = 16  # patterns of the mottled ground, which is seen around fills alone
@@ -90,9 +93,9 @@ class Things:
         return random.choice(random.choice(list(self.by_style[style][thing].values())))
 
 
-def background(random: Random, thing: str) -> dict:
+def background(random: Random, thing: str, plain: float = 80) -> dict:
     first, second = random.sample(COLOUR_NAMES, 2)
-    kind = random.choices(BACKGROUNDS, (80, 6, 5, 5, 4, 0))[0]
+    kind = random.choices(BACKGROUNDS, (plain, 6, 5, 5, 4, 0))[0]
     if kind == "plain":
         second = first
         if random.random() < 0.12:
@@ -102,27 +105,30 @@ def background(random: Random, thing: str) -> dict:
     return {"kind": kind, "first": first, "second": second}
 
 
-def scene(things: Things, random: Random, single: bool = False) -> dict:
-    """entries, pictures, placements (scale, x, y, mirrored), relation, count, corner and background of a scene.
+def scene(things: Things, random: Random, kinds: dict[str, float] = SHARES) -> dict:
+    """One of `kinds`, by their shares: entries, pictures, placements (scale, x, y, mirrored), relation, count, corner and background of a scene.
     x and y are the centre in -1..1; a scale of 1 fills the picture."""
     shares = {s: share for s, share in STYLE_SHARES.items() if s in things.by_style}
     style = random.choices(list(shares), list(shares.values()))[0]
     first = things.choose(style, random)
     entry = things.entries[first]
-    kind = 0 if single else random.random()
-    if kind >= COUNTED and entry["group"] == PEOPLE:
-        kind = 0  # "three person runnings" would teach nothing
-    made = {"relation": "", "count": 1, "corner": None, "background": background(random, entry["thing"])}
+    kind = random.choices(list(kinds), list(kinds.values()))[0]
+    if kind == "count" and entry["group"] == PEOPLE:
+        kind = next(iter(kinds))  # "three person runnings" would teach nothing
+    plain = {"middle": 1e9, "patterned": 0}.get(kind, 80)
+    made = {"relation": "", "count": 1, "corner": None, "background": background(random, entry["thing"], plain)}
     jitter = lambda amount: random.uniform(-amount, amount)
-    if kind < 0.74:
+    if kind in ("middle", "patterned"):
+        places, pictures = [(random.uniform(0.85, 0.95), jitter(0.06), jitter(0.06))], [first]
+    elif kind == "single":
         scale = random.uniform(0.76, 0.94)
         room = 1 - scale
         places, pictures = [(scale, jitter(min(0.1, room)), jitter(min(0.1, room)))], [first]
-    elif kind < 0.79:
+    elif kind == "corner":
         made["corner"] = x, y = random.choice(list(CORNERS))
         scale = random.uniform(0.36, 0.44)
         places, pictures = [(scale, x * random.uniform(0.46, 0.54), y * random.uniform(0.46, 0.54))], [first]
-    elif kind < COUNTED:
+    elif kind == "pair":
         second = things.choose(style, random)
         while held_out(entry["thing"], things.entries[second]["thing"]) or things.entries[second]["thing"] == entry["thing"]:
             second = things.choose(style, random)
@@ -136,7 +142,7 @@ def scene(things: Things, random: Random, single: bool = False) -> dict:
                    4: [(x, y) for y in (-0.48, 0.48) for x in (-0.48, 0.48)]}[count]
         scale = random.uniform(0.42, 0.47)
         places, pictures = [(scale, x + jitter(0.03), y + jitter(0.03)) for x, y in centres], [first] * count
-    mirrored = not any(w in ONE_WAY for w in entry["thing"].split()) and random.random() < 0.5
+    mirrored = kind not in ("middle", "patterned") and not any(w in ONE_WAY for w in entry["thing"].split()) and random.random() < 0.5
     made["pictures"] = pictures
     made["places"] = [(*p, mirrored) for p in places]
     made["entries"] = [things.entries[p] for p in pictures[:1 if made["count"] > 1 else 2]]
@@ -145,18 +151,7 @@ def scene(things: Things, random: Random, single: bool = False) -> dict:
 
 def single(things: Things, random: Random) -> dict:
     """A scene of one thing."""
-    return scene(things, random, single=True)
-
-
-def middle(things: Things, random: Random) -> dict:
-    """A scene of one thing, large and in the middle of a plain ground: what the small model is for."""
-    made = scene(things, random, single=True)
-    colour = random.choice(COLOUR_NAMES) if random.random() > 0.12 else "white"
-    while held_out(made["entries"][0]["thing"], colour):
-        colour = random.choice(COLOUR_NAMES)
-    made["background"] = {"kind": "plain", "first": colour, "second": colour}
-    made["places"] = [(random.uniform(0.85, 0.95), random.uniform(-0.06, 0.06), random.uniform(-0.06, 0.06), False)]
-    return made
+    return scene(things, random, {"single": 1})
 
 
 def plan(entries: list[dict], tokenizer, count: int, seed: int, make=scene) -> dict[str, torch.Tensor]:

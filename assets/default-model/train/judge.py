@@ -1,14 +1,16 @@
 """Asks the model for things that no training picture showed in that colour, and lets the judge say what it sees.
 
 usage: python judge.py WORK_FOLDER --model MODEL_FOLDER [--prompts 500] [--device cuda] [--known] [--styles 3d,flat]
-                       [--kinds all,usual,korean,pairs]
+                       [--kinds all,usual,korean,patterned,pairs,counts]
 
 WORK_FOLDER holds pictures.json and classifier.safetensors; receives judged.json and sheets of the first pictures. `--known`
 asks for the things of things.toml alone. The prompts are drawn by chance, with fixed seeds, and none is left out:
-  all      each thing as likely as the next, each style in turn
-  usual    things as often as training shows them (common things more often)
-  korean   usual things, asked for in Korean
-  pairs    two things side by side, in pairs that training never showed together; each half is judged alone
+  all        each thing as likely as the next, each style in turn
+  usual      things as often as training shows them (common things more often)
+  korean     usual things, asked for in Korean
+  patterned  usual things on gradients, stripes and dots, whose colours are not judged
+  pairs      two things side by side, in pairs that training never showed together; each half is judged alone
+  counts     the same thing twice; each half is judged alone
 """
 import json
 from pathlib import Path
@@ -20,8 +22,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextModel
 
-from captions import KOREAN_STYLES, article
-from compositions import Things, held_out
+from captions import KOREAN_STYLES, article, plural
+from compositions import PEOPLE, Things, held_out
 from sampling import draw
 from settings import COLOUR_NAMES, KOREAN_COLOURS, STYLES
 from tokenizer import load_tokenizer
@@ -29,7 +31,8 @@ from train_classifier import halved, load_classifier
 from training import arguments_of, log
 
 
-SHARES = {"all": 1, "usual": 1, "korean": 0.2, "pairs": 0.2}
+SHARES = {"all": 1, "usual": 1, "korean": 0.2, "patterned": 0.2, "pairs": 0.2, "counts": 0.2}
+PATTERNS = ("{first} to {second} gradient", "{first} and {second} striped", "{first} and {second} dotted")
 
 
 def asked(kind: str, things: Things, count: int, styles: list[str]) -> list[dict]:
@@ -55,6 +58,16 @@ def asked(kind: str, things: Things, count: int, styles: list[str]) -> list[dict
             made["things"].append(other["thing"])
             made["prompt"] = (f"{article(word + name)} {word}{name} left of {article(second)} {second} "
                               f"on {article(colour)} {colour} background")
+        elif kind == "counts":
+            if entry["group"] == PEOPLE:
+                continue
+            made["things"] *= 2
+            made["prompt"] = f"two {word}{plural(name)} on {article(colour)} {colour} background"
+        elif kind == "patterned":
+            second = random.choice([c for c in COLOUR_NAMES if c != colour])
+            ground = random.choice(PATTERNS).format(first=colour, second=second)
+            made["colour"] = None
+            made["prompt"] = f"{article(word + name)} {word}{name} on {article(ground)} {ground} background"
         else:
             made["prompt"] = f"{article(word + name)} {word}{name} on {article(colour)} {colour} background"
         result.append(made)
@@ -74,8 +87,10 @@ def judged(scenes: list[dict], pictures: torch.Tensor, things: Things, judge, as
     hits = lambda scores, wanted, top: (scores.topk(top).indices == wanted[:, None]).any(1)
     see = lambda images: [torch.cat(parts) for parts in zip(*(judge(halved(part * 2 - 1)) for part in images.split(100)))]
     scores = see(pictures)
-    colours = torch.tensor([COLOUR_NAMES.index(s["colour"]) for s in scenes], device=pictures.device)
-    result = {"pictures": len(scenes), "colour": hits(scores[2], colours, 1).float().mean().item()}
+    result = {"pictures": len(scenes)}
+    if scenes[0]["colour"]:
+        colours = torch.tensor([COLOUR_NAMES.index(s["colour"]) for s in scenes], device=pictures.device)
+        result["colour"] = hits(scores[2], colours, 1).float().mean().item()
     if len(scenes[0]["things"]) == 1:
         first, five = hits(scores[0], number(0), 1), hits(scores[0], number(0), 5)
         styles = torch.tensor([STYLES.index(s["style"]) for s in scenes], device=pictures.device)

@@ -2,8 +2,9 @@
 import json
 from pathlib import Path
 
+import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import CLIPTokenizer, CLIPTokenizerFast
+from transformers import CLIPTextModel, CLIPTokenizer, CLIPTokenizerFast
 from transformers.models.clip.tokenization_clip import bytes_to_unicode
 
 from captions import phrases
@@ -43,6 +44,42 @@ def train_tokenizer(entries: list[dict], folder: Path):
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(f"{a} {b}" for a, b in merges) + "\n")
     CLIPTokenizer(folder / "vocab.json", folder / "merges.txt", model_max_length=TOKENS).save_pretrained(folder)
     print("vocabulary of", len(vocabulary), "tokens")
+
+
+def add_words(folder: Path, words: list[str]) -> CLIPTokenizerFast:
+    """Appends merges to the tokenizer of a folder until each of the words is one token. The merges before them come first
+    as they did, so that every other word that was one token stays what it was."""
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    lines = (folder / "merges.txt").read_text().splitlines()
+    tokenizer = load_tokenizer(folder)
+    for word in words:
+        first, *others = tokenizer.tokenize(word)
+        if not others:
+            continue
+        for other in others:
+            lines.append(f"{first} {other}")
+            first += other
+            vocabulary.setdefault(first, len(vocabulary))
+        (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False, indent=2) + "\n")
+        (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+        tokenizer = load_tokenizer(folder)
+    parts = [w for w in words if len(tokenizer.tokenize(w)) != 1]
+    assert not parts, f"not one token: {parts}"
+    return tokenizer
+
+
+@torch.no_grad()
+def teach_words(text_encoder: CLIPTextModel, folder: Path, meanings: dict[str, str]) -> CLIPTokenizerFast:
+    """Gives each word a token of its own, which starts as the mean of the tokens that its meaning had before."""
+    old = load_tokenizer(folder)
+    new = add_words(folder, sorted(meanings))
+    text_encoder.resize_token_embeddings(len(new), mean_resizing=False)
+    rows = text_encoder.text_model.embeddings.token_embedding.weight
+    for word, meaning in meanings.items():
+        token = new(word).input_ids[1]
+        if token >= len(old):
+            rows[token] = rows[old(meaning or word).input_ids[1:-1]].mean(0)
+    return new
 
 
 def load_tokenizer(folder: Path) -> CLIPTokenizerFast:

@@ -15,7 +15,7 @@ from torch import nn
 
 from compositions import Painter, load_pictures, part, plan, single
 from settings import COLOUR_NAMES, STYLES
-from training import Schedule, arguments_of, log
+from training import Schedule, arguments_of, log, quick_bfloat16
 
 SIDE = 128  # pictures are halved to this before they are judged
 
@@ -93,7 +93,7 @@ def main():
         batch = part(scenes, torch.randint(len(scenes["labels"]), (size,)), device)
         with torch.no_grad():
             images = worn(painter.paint(batch)).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=quick_bfloat16(device)):
             scores = classifier(images)
         labels = batch["labels"]
         loss = sum(weight * F.cross_entropy(s.float(), labels[:, i], ignore_index=-1, label_smoothing=0.05)

@@ -1,14 +1,16 @@
 """Trains the text encoder and the UNet together.
 
 usage: python train_unet.py WORK_FOLDER --minutes 6 [--device cuda] [--preset small] [--from 0 --to 1] [--compile]
-                            [--start MODEL_FOLDER] [--known 3d,flat] [--middle] [--rate 4e-4]
+                            [--start MODEL_FOLDER] [--known 3d,flat] [--kinds middle=1] [--fills 0.5]
+                            [--rate 4e-4]
 
 WORK_FOLDER holds pictures.zip, pictures.json, vae/ and tokenizer/. Averaged weights go to WORK_FOLDER/checkpoint, from
 which a further run goes on; sample sheets to WORK_FOLDER/samples. `--from` and `--to` say which part of the whole
 training this run is, so that the learning rate of a training in several runs falls once. `--start` copies weights,
-autoencoder and tokenizer of an exported model into WORK_FOLDER first, to teach that model more; `--known` shows it the
-things of things.toml alone, in the styles named; `--middle` shows one thing at a time, in the middle, and as many
-fills as scenes.
+autoencoder and tokenizer of an exported model into WORK_FOLDER first, to teach that model more, and gives the words of
+the captions that it has no tokens for tokens of their own; `--known` shows it the things of things.toml alone, in the
+styles named; `--kinds` says which kinds of scenes (compositions.py) it is shown, and how often (`middle=4,pair=1`), `--fills`
+which part of what it is shown are fills.
 """
 import shutil
 import time
@@ -19,12 +21,13 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from compositions import CAPTIONS, Painter, known, load_pictures, middle, part, plan, scene
+from compositions import CAPTIONS, KINDS, SHARES, Painter, known, load_pictures, part, plan, scene
+from captions import meanings
 from fills import all_hole, conditions, fill, paint_holes
 from sampling import BETAS, draw
 from settings import TOKENS
-from tokenizer import load_tokenizer
-from training import Average, Schedule, arguments_of, log
+from tokenizer import load_tokenizer, teach_words
+from training import Average, Schedule, arguments_of, log, quick_bfloat16
 
 EMPTY_CAPTIONS = 0.1  # for classifier-free guidance
 MOST_SPOILT = 50
@@ -80,12 +83,22 @@ def widened(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     return unet
 
 
-def start_from(model: Path, folder: Path):
+def start_from(model: Path, folder: Path, words: dict[str, str]):
     """The parts of a model, in float32 where they are trained, where a training finds them."""
     widened(UNet2DConditionModel.from_pretrained(model / "unet").float()).save_pretrained(folder / "checkpoint/unet")
-    CLIPTextModel.from_pretrained(model / "text_encoder").float().save_pretrained(folder / "checkpoint/text_encoder")
     for name in ("vae", "tokenizer"):
         shutil.copytree(model / name, folder / name, dirs_exist_ok=True)
+    text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder").float()
+    teach_words(text_encoder, folder / "tokenizer", words)
+    text_encoder.save_pretrained(folder / "checkpoint/text_encoder")
+
+
+def kinds_of(text: str) -> dict[str, float]:
+    """Kinds of scenes and their shares, from `middle=4,pair=1`."""
+    kinds = {kind: float(share) for kind, share in (part.split("=") for part in text.split(","))}
+    if unknown := [k for k in kinds if k not in KINDS]:
+        raise SystemExit(f"--kinds: no such kind of scene: {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    return kinds
 
 
 def save(folder: Path, unet, text_encoder):
@@ -115,19 +128,21 @@ def main():
         parser.add_argument("--save-minutes", type=float, default=5)
         parser.add_argument("--start", type=Path)
         parser.add_argument("--known", default="", metavar="STYLES")
-        parser.add_argument("--middle", action="store_true")
+        parser.add_argument("--kinds", type=kinds_of, default=SHARES)
+        parser.add_argument("--fills", type=float, default=1 / 3)
         parser.add_argument("--rate", type=float, default=0, help="another learning rate")
 
     arguments, preset, folder, device = arguments_of(__doc__, more)
     checkpoint, rate = folder / "checkpoint", arguments.rate or preset.learning_rate
-    if arguments.start and not checkpoint.exists():
-        start_from(arguments.start, folder)
-    tokenizer = load_tokenizer(folder / "tokenizer")
     pictures, entries = load_pictures(folder, preset.size)
     if arguments.known:
         pictures, entries = known(pictures, entries, tuple(arguments.known.split(",")))
+    if arguments.start and not checkpoint.exists():
+        start_from(arguments.start, folder, meanings(entries))
+    tokenizer = load_tokenizer(folder / "tokenizer")
     count = arguments.scenes or preset.compositions
-    make, holes = (middle, count) if arguments.middle else (scene, count // 2)
+    holes = round(count * arguments.fills / (1 - arguments.fills))
+    make = lambda things, random: scene(things, random, arguments.kinds)
     scenes, fills = plan(entries, tokenizer, count, seed=5, make=make), plan(entries, tokenizer, holes, seed=6, make=fill)
     vae = AutoencoderKL.from_pretrained(folder / "vae").eval().requires_grad_(False)
     vae.to(device, memory_format=torch.channels_last)
@@ -170,7 +185,7 @@ def main():
         noise = torch.randn_like(x)
         a = signal[t].view(-1, 1, 1, 1)
         noisy, target = a.sqrt() * x + (1 - a).sqrt() * noise, a.sqrt() * noise - (1 - a).sqrt() * x
-        with torch.autocast(device, dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=quick_bfloat16(device)):
             output = forward(torch.cat([noisy, beside], 1).contiguous(memory_format=torch.channels_last), t, text_encoder(ids)[0], return_dict=False)[0]
         # Min-SNR weighting, gamma 5 (Hang et al. 2023), of the v-prediction loss: fine noise at the clean end counts less.
         ratio = signal[t] / (1 - signal[t])

@@ -25,6 +25,11 @@ def arguments_of(usage: str, more=lambda parser: None):
     return arguments, PRESETS[arguments.preset], arguments.folder, arguments.device
 
 
+def quick_bfloat16(device: str) -> bool:
+    """False on a processor that has no instructions for it and takes hundreds of times as long with it."""
+    return device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 class Schedule:
     """The learning rate follows the clock, so that it reaches its end however fast the steps are: a short rise, half
     the time at full rate, then down along a cosine."""
