@@ -10,11 +10,23 @@ import subprocess
 import sys
 import tempfile
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 program, prompts, target = sys.argv[1:4]
 columns = int(sys.argv[4]) if len(sys.argv) > 4 else 8
-LABEL = 26
+LABEL = 38
+FONTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../assets/fonts")
+
+
+def labelled(draw: ImageDraw.ImageDraw, at: tuple, text: str, width: int):
+    """Writes it in lines that are no wider than a picture."""
+    font = ImageFont.truetype(os.path.join(FONTS, "Inter-Regular.otf" if text.isascii() else "Fallback-Hangul.ttf"), 10)
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        lines = lines[:-1] + [longer] if font.getlength(longer) <= width else lines + [word]
+    draw.text(at, "\n".join(lines), fill="black", font=font, spacing=1)
+
 
 lines = [line.strip() for line in open(prompts, encoding="utf-8") if line.strip()]
 with tempfile.TemporaryDirectory() as folder:
@@ -31,7 +43,5 @@ draw = ImageDraw.Draw(sheet)
 for index, (prompt, picture) in enumerate(zip(lines, pictures)):
     x, y = index % columns * (width + 4), index // columns * (height + LABEL)
     sheet.paste(picture, (x, y))
-    thing, _, ground = prompt.partition(" on ")
-    draw.text((x + 2, y + height), thing, fill="black")
-    draw.text((x + 2, y + height + 11), f"on {ground}" if ground else "", fill="#666666")
+    labelled(draw, (x + 2, y + height), prompt, width)
 sheet.save(target)
