@@ -20,6 +20,9 @@ KOREAN_CORNERS = {(-1, -1): "왼쪽 위", (1, -1): "오른쪽 위", (-1, 1): "�
 KOREAN_TONES = {"light": "밝은", "medium-light": "조금 밝은", "medium": "중간", "medium-dark": "조금 어두운", "dark": "어두운"}
 
 
+TONE_NAMED = 0.6  # of the captions of a person with one of the five skin tones say so
+
+
 def article(words: str) -> str:
     return "an" if words[0] in "aeiou" else "a"
 
@@ -35,7 +38,7 @@ def name(entry: dict, random: Random) -> str:
     if random.random() < 0.03:
         return entry["symbol"]
     chosen = words[0] if len(words) == 1 or random.random() < 0.65 else random.choice(words[1:])
-    if entry["tone"] and random.random() < 0.6:
+    if entry["tone"] and random.random() < TONE_NAMED:
         chosen += f" with {entry['tone']} skin"
     return chosen
 
@@ -88,7 +91,7 @@ def english(scene: dict, random: Random) -> str:
 def korean(scene: dict, random: Random) -> str:
     entries, background = scene["entries"], scene["background"]
     names = [e["korean"][0] if random.random() < 0.6 else random.choice(e["korean"]) for e in entries]
-    names = [f"{KOREAN_TONES[e['tone']]} 피부 {n}" if e["tone"] and random.random() < 0.6 else n for e, n in zip(entries, names)]
+    names = [f"{KOREAN_TONES[e['tone']]} 피부 {n}" if e["tone"] and random.random() < TONE_NAMED else n for e, n in zip(entries, names)]
     style = entries[0]["style"]
     words = KOREAN_STYLES[style] + " " if style != "3d" or random.random() < 0.3 else ""
     first, second = (KOREAN_COLOURS[background[k]] for k in ("first", "second"))

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from captions import CORNERS, caption
+from captions import CORNERS, TONE_NAMED, caption
 from settings import COLOUR_NAMES, COLOURS, STYLES
 
 SLOTS = 4
@@ -88,9 +88,13 @@ class Things:
                 for kinds in self.by_style[style].values()]
 
     def choose(self, style: str, random: Random, thing: str = "") -> int:
-        """A picture: the thing by its weight, then each gender and each skin tone alike."""
+        """A picture: the thing by its weight, then each gender and each skin tone alike. The yellow of emoji, which has no
+        name, is rarer by the captions that name the others: without a word each is as likely as the next."""
         thing = thing or random.choices(self.lists[style], cum_weights=self.weights[style])[0]
-        return random.choice(random.choice(list(self.by_style[style][thing].values())))
+        pictures = random.choice(list(self.by_style[style][thing].values()))
+        if len(pictures) == 1:
+            return pictures[0]
+        return random.choices(pictures, [1 if self.entries[p]["tone"] else 1 - TONE_NAMED for p in pictures])[0]
 
 
 def background(random: Random, thing: str, plain: float = 80) -> dict:
