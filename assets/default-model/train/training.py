@@ -26,7 +26,7 @@ def arguments_of(usage: str, more=lambda parser: None):
 
 
 def quick_bfloat16(device: str) -> bool:
-    """False on a processor that has no instructions for it and takes hundreds of times as long with it."""
+    """False on a processor that has no instructions for it and takes many times as long with it."""
     return device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
