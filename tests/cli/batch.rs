@@ -393,6 +393,33 @@ fn a_picture_is_made_again_from_its_settings() {
 }
 
 #[test]
+fn literal_prompts_of_a_batch_are_read_as_diffusers_reads_them() {
+    let workshop = Workshop::new();
+    let prompt = "a {red|blue} (apple:1.3)";
+    std::fs::write(workshop.path("jobs.txt"), format!("{prompt}\n")).unwrap();
+    let literal = [&QUICK[..], &["--seed", "3", "--prompt-syntax", "literal"]].concat();
+    workshop.run(&batch("jobs.txt", "out", &literal)).succeeded();
+    let alone = [&["generate", prompt, "--device", "cpu", "-o", "alone.png"], &literal[..]];
+    workshop.run(&alone.concat()).succeeded();
+    let made =
+        workshop.path("out").join(pictures(&workshop.path("out")).into_keys().next().unwrap());
+    let pixels = |path: &Path| image::open(path).unwrap().to_rgb8();
+    assert_eq!(pixels(&made), pixels(&workshop.path("alone.png")));
+    let settings = metadata::read(&made).unwrap().fields;
+    assert_eq!(
+        (&settings["prompt"], &settings["prompt-syntax"]),
+        (&prompt.into(), &"literal".into())
+    );
+
+    let weighted = [&QUICK[..], &["--seed", "3"]].concat();
+    workshop.run(&batch("jobs.txt", "out", &weighted)).assert_refused(&["another job set"]);
+    workshop.run(&batch("jobs.txt", "weighted", &weighted)).succeeded();
+    let files = pictures(&workshop.path("weighted"));
+    let other = workshop.path("weighted").join(files.keys().next().unwrap());
+    assert_ne!(pixels(&other), pixels(&made));
+}
+
+#[test]
 fn a_grid_is_single_pictures_and_a_sheet() {
     let workshop = Workshop::new();
     let mut arguments = vec!["grid", "a cat", "--x", "cfg=1,3,5", "--y", "sampler=euler,ddim"];

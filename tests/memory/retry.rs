@@ -183,6 +183,7 @@ fn a_job_set_loses_no_picture() {
         model: model.clone(),
         model_of: &|_| model.clone(),
         seed: Some(3),
+        prompt_syntax: PromptSyntax::Weighted,
         wildcards: &NoWildcards,
         pattern: "{index}".parse().unwrap(),
         format: FileFormat::Png,

@@ -2,6 +2,7 @@
 
 use eframe::egui::{Event, Key, Modifiers, Pos2, Role, TouchDeviceId, TouchId, TouchPhase};
 use emberbrush::canvas::mask;
+use emberbrush_pipeline::request::Mode;
 use emberbrush_tests::egui_kittest::kittest::Queryable;
 
 use crate::canvas_desk::{Desk, RED};
@@ -81,6 +82,29 @@ fn the_bucket_fills_an_outline_and_an_edge_is_feathered() {
     assert!(!is_soft(&desk));
     desk.click("Clear the mask");
     assert!(mask::is_empty(desk.document().mask()));
+}
+
+#[test]
+fn a_fill_takes_the_colours_of_its_surroundings_or_keeps_its_own() {
+    let mut desk = Desk::new();
+    desk.open_picture();
+    let mut matched = |choice: Option<&str>| {
+        desk.press(Key::R);
+        desk.drag((40.0, 20.0), (60.0, 40.0));
+        if let Some(choice) = choice {
+            desk.click(choice);
+        }
+        desk.fill();
+        desk.press(Key::Enter);
+        match &desk.document().layers().last().unwrap().request().mode {
+            Mode::Inpaint(inpaint) => inpaint.match_colours,
+            mode => panic!("a fill is inpainting, not {mode:?}"),
+        }
+    };
+    assert!(matched(None));
+    assert!(!matched(Some("Its own")));
+    assert!(matched(Some("Matched")));
+    assert!(matched(Some("Usual")));
 }
 
 #[test]

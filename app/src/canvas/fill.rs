@@ -41,11 +41,26 @@ pub enum Target {
     Extension(Extension),
 }
 
-/// How the edge of a fill is made; see [`Inpaint`].
+/// Whose colours a fill takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FillColours {
+    /// What the model recommends, or those of the surroundings; those of a sketch where there is
+    /// one.
+    #[default]
+    Usual,
+    /// Those of the surroundings.
+    Matched,
+    /// Those that the model gives it.
+    Own,
+}
+
+/// How a fill is made and joined to what is around it; see [`Inpaint`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FillOptions {
     /// Share of the steps that are made, above 0 and up to 1; `None` for the usual one.
     pub strength: Option<f64>,
+    /// Whose colours the fill takes.
+    pub colours: FillColours,
     /// How greys of the mask are used.
     pub mask_mode: MaskMode,
     /// Pixels by which the mask grows. Only for [`MaskMode::Hard`].
@@ -58,7 +73,14 @@ pub struct FillOptions {
 
 impl Default for FillOptions {
     fn default() -> Self {
-        Self { strength: None, mask_mode: MaskMode::Hard, grow: 4, feather: 0, blur: 4.0 }
+        Self {
+            strength: None,
+            colours: FillColours::Usual,
+            mask_mode: MaskMode::Hard,
+            grow: 4,
+            feather: 0,
+            blur: 4.0,
+        }
     }
 }
 
@@ -276,6 +298,11 @@ fn inpaint(
 ) -> Mode {
     let is_hard = options.mask_mode == MaskMode::Hard;
     let sketch_strength = has_sketch.then_some(SKETCH_STRENGTH);
+    let match_colours = match options.colours {
+        FillColours::Usual => !has_sketch && checkpoint.matches_colours(prompt),
+        FillColours::Matched => true,
+        FillColours::Own => false,
+    };
     Mode::Inpaint(Inpaint {
         mask_mode: options.mask_mode,
         mask_grow: if is_hard { options.grow } else { 0 },
@@ -286,7 +313,7 @@ fn inpaint(
             false => MaskedContent::Original,
         },
         mask_padding: PADDING,
-        match_colours: !has_sketch && checkpoint.matches_colours(prompt),
+        match_colours,
         ..Inpaint::new(init_image(options.strength.or(sketch_strength), prompt, checkpoint), "")
     })
 }
@@ -309,8 +336,14 @@ mod tests {
     const CHECKPOINT: CheckpointDefaults =
         CheckpointDefaults { native_side: 64, ..CheckpointDefaults::UNKNOWN };
 
-    const OPTIONS: FillOptions =
-        FillOptions { strength: None, mask_mode: MaskMode::Hard, grow: 2, feather: 3, blur: 1.0 };
+    const OPTIONS: FillOptions = FillOptions {
+        strength: None,
+        colours: FillColours::Usual,
+        mask_mode: MaskMode::Hard,
+        grow: 2,
+        feather: 3,
+        blur: 1.0,
+    };
 
     fn painted_document(ink: Ink) -> Document {
         let mut document = Document::new("test", test_picture(ColorType::Rgb16, 1));
@@ -450,21 +483,29 @@ mod tests {
     }
 
     #[test]
-    fn what_a_prompt_asks_for_keeps_its_colours_where_the_model_recommends_it() {
-        let document = painted_document(Ink::MaskPaint);
-        let matches = |prompt: &str, match_colours: Option<bool>| {
+    fn a_fill_keeps_its_colours_where_the_model_recommends_it_or_the_person_asks_for_it() {
+        let matches = |ink, prompt: &str, recommended: Option<bool>, colours| {
+            let document = painted_document(ink);
             let base = GenerationRequest { prompt: prompt.to_owned(), ..request() };
-            let recommended = RecommendedSettings { match_colours, ..CHECKPOINT.recommended };
+            let recommended =
+                RecommendedSettings { match_colours: recommended, ..CHECKPOINT.recommended };
             let checkpoint = CheckpointDefaults { recommended, ..CHECKPOINT };
-            let job = FillJob::new(&document, Target::Mask, OPTIONS, &base, &checkpoint).unwrap();
+            let options = FillOptions { colours, ..OPTIONS };
+            let job = FillJob::new(&document, Target::Mask, options, &base, &checkpoint).unwrap();
             match job.request.mode {
                 Mode::Inpaint(inpaint) => Some(inpaint.match_colours),
                 _ => None,
             }
         };
-        assert_eq!(matches("an apple", None), Some(true));
-        assert_eq!(matches("an apple", Some(true)), Some(true));
-        assert_eq!(matches("an apple", Some(false)), Some(false));
-        assert_eq!(matches(" ", Some(false)), Some(true));
+        let (mask, usual) = (Ink::MaskPaint, FillColours::Usual);
+        assert_eq!(matches(mask, "an apple", None, usual), Some(true));
+        assert_eq!(matches(mask, "an apple", Some(true), usual), Some(true));
+        assert_eq!(matches(mask, "an apple", Some(false), usual), Some(false));
+        assert_eq!(matches(mask, " ", Some(false), usual), Some(true));
+        assert_eq!(matches(mask, "an apple", Some(false), FillColours::Matched), Some(true));
+        assert_eq!(matches(mask, " ", Some(true), FillColours::Own), Some(false));
+        let sketch = Ink::SketchPaint([255, 0, 0]);
+        assert_eq!(matches(sketch, "an apple", Some(true), usual), Some(false));
+        assert_eq!(matches(sketch, "an apple", None, FillColours::Matched), Some(true));
     }
 }

@@ -13,6 +13,7 @@ use super::{
     actions::CanvasAction,
     brush::BRUSH_SIZES,
     colour_button::colour_button,
+    fill::FillColours,
     layer::LayerId,
     place::CanvasPlace,
     textures::{fitted, thumbnail},
@@ -20,7 +21,9 @@ use super::{
 };
 use crate::window::{
     PlaceContext,
-    controls::{checkbox, divider, focus_ring, icon_button, number, section, small},
+    controls::{
+        checkbox, divider, field, focus_ring, icon_button, number, section, segments, small,
+    },
     icons,
     theme::{Colours, space},
     words::Words,
@@ -279,6 +282,15 @@ fn fill_options(place: &mut CanvasPlace, ui: &mut Ui, words: &Words) {
                 }
             });
         }
+    });
+    field(ui, &words.get("fill-colours"), &words.get("fill-colours-tip"), |ui| {
+        let choices = [
+            (FillColours::Usual, "fill-colours-usual"),
+            (FillColours::Matched, "fill-colours-matched"),
+            (FillColours::Own, "fill-colours-own"),
+        ];
+        let choices = choices.map(|(colours, message)| (colours, words.get(message), None));
+        segments(ui, &mut options.colours, &choices);
     });
     let mut soft = options.mask_mode == MaskMode::Soft;
     checkbox(ui, &mut soft, &words.get("fill-greys")).on_hover_text(words.get("fill-greys-tip"));

@@ -6,6 +6,7 @@ use clap::Args;
 use emberbrush_pipeline::{
     batch::{BatchSize, FileNamePattern, Shard},
     picture::FileFormat,
+    prompt::PromptSyntax,
     rng::RngSource,
     schedulers::{Sampler, Schedule},
 };
@@ -51,6 +52,10 @@ pub(crate) struct BatchArguments {
     /// [default: the folder `wildcards` beside the job file].
     #[arg(long, value_name = "FOLDER")]
     pub(crate) wildcards: Option<PathBuf>,
+    /// How prompts are read: weighted, with (weights:1.2), {alternatives|of} words and any length,
+    /// or literal, as diffusers reads them.
+    #[arg(long, value_name = "SYNTAX", default_value = "weighted")]
+    pub(crate) prompt_syntax: PromptSyntax,
     /// Write the manifest as manifest.csv, too.
     #[arg(long)]
     pub(crate) csv: bool,

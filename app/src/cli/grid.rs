@@ -6,6 +6,7 @@ use clap::Args;
 use emberbrush_pipeline::{
     batch::{Axis, BatchSize, PatternError, Shard},
     picture::FileFormat,
+    prompt::PromptSyntax,
 };
 
 use super::{
@@ -41,6 +42,10 @@ pub(crate) struct GridArguments {
     /// A folder in which `name.txt` holds the lines of which a prompt's `__name__` stands for one.
     #[arg(long, value_name = "FOLDER")]
     wildcards: Option<PathBuf>,
+    /// How prompts are read: weighted, with (weights:1.2), {alternatives|of} words and any length,
+    /// or literal, as diffusers reads them.
+    #[arg(long, value_name = "SYNTAX", default_value = "weighted")]
+    prompt_syntax: PromptSyntax,
     #[command(flatten)]
     model: ModelArguments,
     #[command(flatten)]
@@ -63,6 +68,7 @@ impl GridArguments {
             batch_size: self.batch_size,
             matrix: false,
             wildcards: self.wildcards,
+            prompt_syntax: self.prompt_syntax,
             csv: false,
             model: self.model,
             defaults: self.defaults,

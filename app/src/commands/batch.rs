@@ -53,6 +53,7 @@ pub(crate) fn make(
         },
         model_of: &model_of,
         seed: arguments.defaults.seed,
+        prompt_syntax: arguments.prompt_syntax,
         wildcards: wildcards.as_ref(),
         pattern: arguments.name.clone(),
         format: arguments.output_format,

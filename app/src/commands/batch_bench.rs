@@ -9,7 +9,7 @@ use emberbrush_pipeline::{
     },
     error::PipelineError,
     picture::{Effort, FileFormat},
-    prompt::NoWildcards,
+    prompt::{NoWildcards, PromptSyntax},
     request::GenerationRequest,
 };
 use serde_json::{Map, json};
@@ -47,6 +47,7 @@ pub(crate) fn run(
         model: model.clone(),
         model_of: &|_| model.clone(),
         seed: Some(0),
+        prompt_syntax: PromptSyntax::Weighted,
         wildcards: &NoWildcards,
         pattern: "{index}".parse()?,
         format: FileFormat::Png,

@@ -9,7 +9,7 @@ use emberbrush_pipeline::{
         self, BatchPlan, FileNamePattern, Item, Job, JobModel, PlanError, PlanSettings, StatedModel,
     },
     picture::FileFormat,
-    prompt::WildcardFolder,
+    prompt::{PromptSyntax, WildcardFolder},
 };
 use serde_json::{Map, json};
 
@@ -137,6 +137,7 @@ impl Export {
             model: model.clone(),
             model_of: &model_of,
             seed: (!matches!(self.subject, Subject::File(..))).then_some(settings.seed),
+            prompt_syntax: PromptSyntax::Weighted,
             wildcards: &WildcardFolder::new(&self.wildcards),
             pattern,
             format: self.format,

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::PipelineError,
     picture::FileFormat,
-    prompt::{ExpansionError, Wildcards, expand},
+    prompt::{ExpansionError, PromptSyntax, Wildcards, expand},
     request::{FieldError, GenerationRequest},
 };
 
@@ -58,6 +58,8 @@ pub struct PlanSettings<'a> {
     /// The seed of the first image, from which those of all jobs without one count on. Without it
     /// they come from the job set.
     pub seed: Option<u64>,
+    /// How prompts are read. Literal ones keep their brackets, alternatives and wildcards.
+    pub prompt_syntax: PromptSyntax,
     /// Where wildcards come from.
     pub wildcards: &'a dyn Wildcards,
     /// How files are called.
@@ -121,6 +123,7 @@ pub enum PlanError {
 pub struct BatchPlan {
     items: Vec<Item>,
     models: Vec<JobModel>,
+    prompt_syntax: PromptSyntax,
     digest: String,
 }
 
@@ -139,6 +142,9 @@ impl BatchPlan {
         digest.update(format!("{name}\n{}\n{:?}\n", settings.format, settings.pattern));
         if let Some(vae) = &settings.model.vae {
             digest.update(format!("vae {}\n", vae.display()));
+        }
+        if settings.prompt_syntax == PromptSyntax::Literal {
+            digest.update("literal prompts\n");
         }
         for job in jobs {
             let line = job.line;
@@ -168,9 +174,10 @@ impl BatchPlan {
             };
             for number in 0..request.count {
                 let seed = request.seed_of(number);
-                let expand = |prompt: &str| {
-                    expand(prompt, seed, settings.wildcards)
-                        .map_err(|source| PlanError::Prompt { line, source })
+                let expand = |prompt: &str| match settings.prompt_syntax {
+                    PromptSyntax::Weighted => expand(prompt, seed, settings.wildcards)
+                        .map_err(|source| PlanError::Prompt { line, source }),
+                    PromptSyntax::Literal => Ok(prompt.to_owned()),
                 };
                 let single = request.image(number).with_prompts(expand)?;
                 let deciding = GenerationRequest {
@@ -191,7 +198,8 @@ impl BatchPlan {
                 items.push(Item { index, line, request: single, file: String::new(), model });
             }
         }
-        Ok(Self { items, models: models.found, digest: hexadecimal(&digest.finalize()) })
+        let (models, digest) = (models.found, hexadecimal(&digest.finalize()));
+        Ok(Self { items, models, prompt_syntax: settings.prompt_syntax, digest })
     }
 
     /// Names the files. `date` is that of the first run, so that later ones give the same names.
@@ -216,6 +224,11 @@ impl BatchPlan {
     /// The checkpoints that they are made with, that of jobs which name none first.
     pub fn models(&self) -> &[JobModel] {
         &self.models
+    }
+
+    /// How their prompts are read.
+    pub fn prompt_syntax(&self) -> PromptSyntax {
+        self.prompt_syntax
     }
 
     /// SHA-256 of everything that decides the images, in hexadecimal digits.
@@ -391,6 +404,7 @@ mod tests {
             model: model("model", 2),
             model_of: &|job| stated(job, 9),
             seed: None,
+            prompt_syntax: PromptSyntax::Weighted,
             wildcards: &NoWildcards,
             pattern: "{index}-{seed}-{prompt}-{date}".parse().unwrap(),
             format: FileFormat::Png,
@@ -420,6 +434,18 @@ mod tests {
         let other = BatchPlan::new(&jobs, &other).unwrap();
         assert_eq!(other.items()[2].request.seed, 3);
         assert_ne!(other.digest(), plan.digest());
+    }
+
+    #[test]
+    fn literal_prompts_stay_as_they_are_and_make_another_job_set() {
+        let jobs = [job(1, json!({ "prompt": "a {cat|dog} __kind__", "count": 2 }))];
+        let literal = PlanSettings { prompt_syntax: PromptSyntax::Literal, ..settings() };
+        let plan = BatchPlan::new(&jobs, &literal).unwrap();
+        assert!(plan.items().iter().all(|item| item.request.prompt == "a {cat|dog} __kind__"));
+        assert!(matches!(BatchPlan::new(&jobs, &settings()), Err(PlanError::Prompt { .. })));
+        let jobs = [job(1, json!({ "prompt": "a cat" }))];
+        let literal = BatchPlan::new(&jobs, &literal).unwrap();
+        assert_ne!(literal.digest(), BatchPlan::new(&jobs, &settings()).unwrap().digest());
     }
 
     #[test]

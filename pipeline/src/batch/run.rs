@@ -34,8 +34,7 @@ pub struct RunSettings<'a> {
     pub effort: Effort,
     /// How many pictures go through the UNet at once.
     pub batch_size: BatchSize,
-    /// Loads a checkpoint, with prompts read as [`PromptSyntax::Weighted`]. Each is loaded once,
-    /// and none while another is in memory.
+    /// Loads a checkpoint. Each is loaded once, and none while another is in memory.
     pub load: &'a dyn Fn(&JobModel) -> Result<DiffusionPipeline, PipelineError>,
 }
 
@@ -132,7 +131,9 @@ pub fn run(
         let (sender, finished) = mpsc::sync_channel(0);
         let writer = scope.spawn(move || write(finished, manifest, format, effort, on_event));
         let sources = LastSources::default();
-        let mut maker = Maker { settings, on_event, missing, sender, sources, failed: 0 };
+        let prompt_syntax = plan.prompt_syntax();
+        let mut maker =
+            Maker { settings, prompt_syntax, on_event, missing, sender, sources, failed: 0 };
         let made = plan.models().iter().enumerate().try_for_each(|(place, model)| {
             let items: Vec<&Item> =
                 items.iter().copied().filter(|item| item.model == place).collect();
@@ -173,6 +174,7 @@ fn write(
 /// Makes pictures and hands them over to be written.
 struct Maker<'a> {
     settings: &'a RunSettings<'a>,
+    prompt_syntax: PromptSyntax,
     on_event: &'a OnEvent<'a>,
     /// The numbers of pictures that the manifest did not hold at the beginning.
     missing: HashSet<usize>,
@@ -205,6 +207,7 @@ impl<'a> Maker<'a> {
                 return self.tell(RunEvent::NotLoaded { model, items: &missing, error });
             }
         };
+        pipeline.set_prompt_syntax(self.prompt_syntax);
         let hash = ModelHash::start(pipeline.files());
         let mut groups = Groups::new(items, self.settings.batch_size);
         let mut next = self.next_group(&mut groups, &pipeline);
@@ -269,7 +272,7 @@ impl<'a> Maker<'a> {
         let requests: Vec<_> =
             ready.iter().map(|(item, sources)| (&item.request, sources.as_deref())).collect();
         let (dtype, vae) = (pipeline.dtype_name(), pipeline.vae_hash());
-        let on_event = self.on_event;
+        let (on_event, prompt_syntax) = (self.on_event, self.prompt_syntax);
         editing::edit_group(
             pipeline,
             &requests,
@@ -284,7 +287,7 @@ impl<'a> Maker<'a> {
                         model: model.name.clone(),
                         model_hash: hash.get(),
                         dtype: dtype.clone(),
-                        prompt_syntax: PromptSyntax::Weighted,
+                        prompt_syntax,
                         adapter_hashes,
                         vae: vae.as_ref().map(|vae| vae.record()),
                     };
