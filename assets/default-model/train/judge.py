@@ -1,9 +1,9 @@
 """Asks the model for things that no training picture showed in that colour, and lets the judge say what it sees.
 
 usage: python judge.py WORK_FOLDER --model MODEL_FOLDER [--prompts 500] [--device cuda] [--known] [--styles 3d,flat]
-                       [--kinds all,usual,korean,patterned,pairs,counts]
+                       [--kinds all,usual,korean,patterned,pairs,counts,people]
 
-WORK_FOLDER holds pictures.json and classifier.safetensors; receives judged.json and sheets of the first pictures. `--known`
+WORK_FOLDER holds pictures.zip, pictures.json and classifier.safetensors; receives judged.json and sheets of the first pictures. `--known`
 asks for the things of things.toml alone. The prompts are drawn by chance, with fixed seeds, and none is left out:
   all        each thing as likely as the next, each style in turn
   usual      things as often as training shows them (common things more often)
@@ -11,6 +11,7 @@ asks for the things of things.toml alone. The prompts are drawn by chance, with 
   patterned  usual things on gradients, stripes and dots, whose colours are not judged
   pairs      two things side by side, in pairs that training never showed together; each half is judged alone
   counts     the same thing twice; each half is judged alone
+  people     people, half of them with the skin named; skins are judged by the nearest picture (skins.py)
 """
 import json
 from pathlib import Path
@@ -23,19 +24,22 @@ from PIL import Image
 from transformers import CLIPTextModel
 
 from captions import KOREAN_STYLES, article, plural
-from compositions import PEOPLE, Things, held_out
+from compositions import PEOPLE, Painter, Things, held_out, load_pictures
 from sampling import draw
 from settings import COLOUR_NAMES, KOREAN_COLOURS, STYLES
+from skins import asked_people, judged_people
 from tokenizer import load_tokenizer
 from train_classifier import halved, load_classifier
 from training import arguments_of, log
 
 
-SHARES = {"all": 1, "usual": 1, "korean": 0.2, "patterned": 0.2, "pairs": 0.2, "counts": 0.2}
+SHARES = {"all": 1, "usual": 1, "korean": 0.2, "patterned": 0.2, "pairs": 0.2, "counts": 0.2, "people": 0.4}
 PATTERNS = ("{first} to {second} gradient", "{first} and {second} striped", "{first} and {second} dotted")
 
 
 def asked(kind: str, things: Things, count: int, styles: list[str]) -> list[dict]:
+    if kind == "people":
+        return asked_people(things, count, styles)
     random, result = Random(kind), []
     while len(result) < count:
         style = styles[len(result) % len(styles)]
@@ -122,7 +126,7 @@ def main():
         parser.add_argument("--styles", default=",".join(STYLES))
         parser.add_argument("--kinds", default=",".join(SHARES))
 
-    arguments, _, folder, device = arguments_of(__doc__, more)
+    arguments, preset, folder, device = arguments_of(__doc__, more)
     model, styles = arguments.model, arguments.styles.split(",")
     entries = json.loads((folder / "pictures.json").read_text())
     judge, accuracy = load_classifier(folder, device)
@@ -138,6 +142,9 @@ def main():
         scenes = asked(kind, things, int(arguments.prompts * SHARES[kind]), styles)
         pictures = draw([s["prompt"] for s in scenes], range(len(scenes)), unet, text_encoder, vae, tokenizer, device)
         result[kind] = judged(scenes, pictures, things, judge, styles)
+        if kind == "people":
+            painter = Painter(load_pictures(folder, preset.size)[0], device)
+            result[kind] |= judged_people(scenes, pictures, things, painter)
         log(f"{kind}: {json.dumps(result[kind])}")
         sheet(pictures[:60]).save(folder / f"judged-{kind}.jpg", quality=90)
         (folder / f"judged-{kind}.txt").write_text("\n".join(s["prompt"] for s in scenes) + "\n")
