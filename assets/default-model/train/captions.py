@@ -67,10 +67,15 @@ def ground(background: dict, random: Random) -> str:
 
 def english(scene: dict, random: Random) -> str:
     entries, relation = scene["entries"], scene["relation"]
-    names = [name(e, random) for e in entries[:1 if scene["count"] > 1 else 2]]
+    names = [name(e, random) for e in entries]
     style = style_word(entries[0]["style"], random)
     if scene["count"] > 1:
         subject = f"{NUMBERS[scene['count']]} {style}{plural(entries[0]['english'][0])}"
+    elif relation == "row":
+        between = random.random() < 0.4
+        first, *others = (names[1], names[0], names[2]) if between else names
+        first, second, third = (f"{article(words)} {words}" for words in (style + first, *others))
+        subject = f"{first} between {second} and {third}" if between else f"{first}, {second} and {third}"
     elif len(names) == 2:
         joint = random.choice(RELATIONS[relation])
         articles = random.random() < 0.7
@@ -97,6 +102,8 @@ def korean(scene: dict, random: Random) -> str:
     first, second = (KOREAN_COLOURS[background[k]] for k in ("first", "second"))
     if scene["count"] > 1:
         subject = f"{words}{names[0]} {KOREAN_NUMBERS[scene['count']]} 개"
+    elif scene["relation"] == "row":
+        subject = words + ", ".join(names)
     elif len(names) > 1:
         # "B의 왼쪽에 A": A stands left of B.
         subject = f"{words}{names[1]} {KOREAN_RELATIONS[scene['relation']]}에 {names[0]}"
@@ -159,7 +166,7 @@ def phrases() -> list[str]:
     result = [f"a {c} background" for c in COLOUR_NAMES] + [f"{c} 배경의" for c in KOREAN_COLOURS.values()]
     result += [w for words in STYLE_WORDS.values() for w in words] + list(KOREAN_STYLES.values())
     result += [j for words in RELATIONS.values() for j in words] + [f"{r}에" for r in KOREAN_RELATIONS.values()]
-    result += [f"{n} {m}" for n in NUMBERS.values() for m in ("apples", "cats")] + [f"{n} 개" for n in KOREAN_NUMBERS.values()]
+    result += ["between"] + [f"{n} {m}" for n in NUMBERS.values() for m in ("apples", "cats")] + [f"{n} 개" for n in KOREAN_NUMBERS.values()]
     result += ["gradient", "striped", "dotted", "small", "corner", "in the top left", "bottom right", "그라데이션", "줄무늬",
                "물방울무늬", "구석에 작은", "그리고", "with dark skin", "medium light skin", "피부", "밝은", "어두운", "중간", "조금"]
     return result

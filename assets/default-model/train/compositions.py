@@ -26,9 +26,10 @@ SLOTS = 4
 CAPTIONS = 6  # ways to ask for each scene
 STYLE_SHARES = {"3d": 0.46, "flat": 0.2, "cartoon": 0.2, "outline": 0.14}
 # What scenes show: one thing, large and in the middle of a plain ground (middle) or of a gradient or a pattern
-# (patterned); anywhere and mirrored at times (single); small in a corner; two things; the same thing two to four times.
-KINDS = ("middle", "patterned", "single", "corner", "pair", "count")
-SHARES = {"single": 0.74, "corner": 0.05, "pair": 0.13, "count": 0.08}
+# (patterned); anywhere and mirrored at times (single); small in a corner; two things; three in a row; the same thing two
+# to four times.
+KINDS = ("middle", "patterned", "single", "corner", "pair", "row", "count")
+SHARES = {"single": 0.71, "corner": 0.05, "pair": 0.13, "row": 0.03, "count": 0.08}
 PEOPLE = 1  # the group of people among the emoji
 BACKGROUNDS = ("plain", "falling", "sideways", "stripes", "dots", "mottled")
 MOTTLES = 16  # patterns of the mottled ground, which is seen around fills alone
@@ -109,6 +110,15 @@ def background(random: Random, thing: str, plain: float = 80) -> dict:
     return {"kind": kind, "first": first, "second": second}
 
 
+def another(things: Things, style: str, random: Random, beside: list[str]) -> int:
+    """A picture of a thing that is not one of those and may be seen beside them."""
+    while True:
+        picture = things.choose(style, random)
+        thing = things.entries[picture]["thing"]
+        if thing not in beside and not any(held_out(other, thing) for other in beside):
+            return picture
+
+
 def scene(things: Things, random: Random, kinds: dict[str, float] = SHARES) -> dict:
     """One of `kinds`, by their shares: entries, pictures, placements (scale, x, y, mirrored), relation, count, corner and background of a scene.
     x and y are the centre in -1..1; a scale of 1 fills the picture."""
@@ -133,13 +143,17 @@ def scene(things: Things, random: Random, kinds: dict[str, float] = SHARES) -> d
         scale = random.uniform(0.36, 0.44)
         places, pictures = [(scale, x * random.uniform(0.46, 0.54), y * random.uniform(0.46, 0.54))], [first]
     elif kind == "pair":
-        second = things.choose(style, random)
-        while held_out(entry["thing"], things.entries[second]["thing"]) or things.entries[second]["thing"] == entry["thing"]:
-            second = things.choose(style, random)
+        second = another(things, style, random, [entry["thing"]])
         made["relation"] = relation = random.choice(("beside", "beside", "left", "right", "above", "below"))
         dx, dy = {"beside": (-1, 0), "left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}[relation]
         places = [(random.uniform(0.44, 0.5), 0.48 * sign * dx + jitter(0.04), 0.48 * sign * dy + jitter(0.04)) for sign in (1, -1)]
         pictures = [first, second]
+    elif kind == "row":
+        made["relation"] = "row"
+        pictures = [first]
+        while len(pictures) < 3:
+            pictures.append(another(things, style, random, [things.entries[p]["thing"] for p in pictures]))
+        places = [(random.uniform(0.28, 0.32), x + jitter(0.03), jitter(0.06)) for x in (-0.64, 0, 0.64)]
     else:
         made["count"] = count = random.choice((2, 2, 3, 4))
         centres = {2: [(-0.48, 0), (0.48, 0)], 3: [(0, -0.46), (-0.48, 0.46), (0.48, 0.46)],
@@ -149,7 +163,7 @@ def scene(things: Things, random: Random, kinds: dict[str, float] = SHARES) -> d
     mirrored = kind not in ("middle", "patterned") and not any(w in ONE_WAY for w in entry["thing"].split()) and random.random() < 0.5
     made["pictures"] = pictures
     made["places"] = [(*p, mirrored) for p in places]
-    made["entries"] = [things.entries[p] for p in pictures[:1 if made["count"] > 1 else 2]]
+    made["entries"] = [things.entries[p] for p in (pictures[:1] if made["count"] > 1 else pictures)]
     return made
 
 
