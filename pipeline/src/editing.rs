@@ -25,7 +25,10 @@ use crate::{
     error::PipelineError,
     picture::{self, Mask, MaskEdge, MaskSource, Picture, PictureError, Recount, Rectangle},
     progress::ProgressEvent,
-    request::{GenerationRequest, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, ResizeMode},
+    request::{
+        GenerationRequest, Inpaint, MaskArea, MaskMode, MaskedContent, Mode, RequestError,
+        ResizeMode,
+    },
 };
 
 /// Pictures of up to this many times the native area are worked on at their own size.
@@ -273,7 +276,7 @@ fn edit_controlled(
 }
 
 fn unread() -> PipelineError {
-    PipelineError::Request("the picture to start from was not read".to_owned())
+    RequestError::NoPicture.into()
 }
 
 /// An image that takes one run of the sampler: what the model is given, and what becomes of what

@@ -6,15 +6,16 @@ use thiserror::Error;
 
 use crate::{
     adapters::AdapterError, checkpoint::CheckpointError, device::DeviceError,
-    memory::InsufficientMemory, picture::PictureError, schedulers::SchedulerError,
+    memory::InsufficientMemory, picture::PictureError, request::RequestError,
+    schedulers::SchedulerError,
 };
 
 /// Why an image could not be made.
 #[derive(Debug, Error)]
 pub enum PipelineError {
     /// The request itself cannot be met.
-    #[error("{0}")]
-    Request(String),
+    #[error(transparent)]
+    Request(#[from] RequestError),
     /// A prompt cannot be read.
     #[error(transparent)]
     Prompt(#[from] PromptError),

@@ -2,6 +2,7 @@
 
 mod conditioning;
 mod control;
+mod error;
 mod fewer_operations;
 mod fields;
 mod mode;
@@ -9,6 +10,9 @@ mod upscaler;
 
 pub use conditioning::{ConditioningOptions, SizeConditions};
 pub use control::{CONTROL_PREPROCESSES, Control, ControlPreprocess, ControlUnit};
+pub use error::{
+    ControlError, PromptPart, RequestError, Share, Side, StrengthKind, multiple_below,
+};
 pub use fewer_operations::FewerOperations;
 pub use fields::FieldError;
 pub use mode::{
@@ -21,7 +25,6 @@ pub(crate) use upscaler::network_name;
 
 use crate::{
     adapters::AdapterSelection,
-    error::PipelineError,
     rng::RngSource,
     schedulers::{Compat, Sampler, Schedule},
 };
@@ -117,79 +120,62 @@ impl GenerationRequest {
     }
 
     /// Refuses what no model can do, before anything is loaded.
-    pub fn check(&self) -> Result<(), PipelineError> {
-        for (name, side) in [("width", self.width), ("height", self.height)] {
-            if side == 0 || !side.is_multiple_of(LATENT_CELL) {
-                let lower = (side / LATENT_CELL).max(1) * LATENT_CELL;
-                return Err(PipelineError::Request(format!(
-                    "the {name} must be a multiple of {LATENT_CELL} pixels, but is {side}; \
-                     use {lower} or {}",
-                    lower + LATENT_CELL
-                )));
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), RequestError> {
+        for (side, pixels) in [(Side::Width, self.width), (Side::Height, self.height)] {
+            if pixels == 0 || !pixels.is_multiple_of(LATENT_CELL) {
+                return Err(RequestError::UnevenSide { side, pixels });
             }
-            if side > MAX_SIDE {
-                return Err(PipelineError::Request(format!(
-                    "the {name} may be {MAX_SIDE} pixels at most, but is {side}"
-                )));
+            if pixels > MAX_SIDE {
+                return Err(RequestError::LongSide { side, pixels });
             }
         }
-        for (name, prompt) in [("prompt", &self.prompt), ("negative prompt", &self.negative_prompt)]
-        {
-            if prompt.len() > MAX_PROMPT_BYTES {
-                return Err(PipelineError::Request(format!(
-                    "the {name} is {} bytes long; at most {MAX_PROMPT_BYTES} are read",
-                    prompt.len()
-                )));
+        let prompts =
+            [(PromptPart::Prompt, &self.prompt), (PromptPart::Negative, &self.negative_prompt)];
+        for (prompt, text) in prompts.into_iter().chain(self.conditioning.second_prompts()) {
+            if text.len() > MAX_PROMPT_BYTES {
+                return Err(RequestError::LongPrompt { prompt, bytes: text.len() });
             }
         }
         if self.steps == 0 {
-            return Err(PipelineError::Request(
-                "at least 1 step is needed, but 0 were asked for".to_owned(),
-            ));
+            return Err(RequestError::NoSteps);
         }
         if self.count == 0 {
-            return Err(PipelineError::Request("at least 1 image must be asked for".to_owned()));
+            return Err(RequestError::NoImages);
         }
         self.check_mode()?;
         self.conditioning.check()?;
         self.fewer_operations.check()?;
-        self.control.check(&self.mode).map_err(PipelineError::Request)?;
+        self.control.check(&self.mode)?;
         if !self.guidance_scale.is_finite() {
-            return Err(PipelineError::Request(format!(
-                "the guidance scale must be a number, but is {}",
-                self.guidance_scale
-            )));
+            return Err(RequestError::Guidance(self.guidance_scale));
         }
         Ok(())
     }
 
-    fn check_mode(&self) -> Result<(), PipelineError> {
-        let refused = |reason: String| Err(PipelineError::Request(reason));
+    fn check_mode(&self) -> Result<(), RequestError> {
+        let strength_of = |strength, value| Err(RequestError::Strength { strength, value });
         match &self.mode {
             Mode::HiresFix(HiresFix { scale, .. }) | Mode::Upscale(Upscale { scale, .. })
                 if !(1.0..=MAX_SCALE).contains(scale) =>
             {
-                return refused(format!(
-                    "pictures are made 1 to {MAX_SCALE} times as large, but {scale} was asked for"
-                ));
+                return Err(RequestError::Scale(*scale));
             }
             Mode::HiresFix(hires) if !(hires.strength > 0.0 && hires.strength <= 1.0) => {
-                return refused(format!(
-                    "the strength of the second pass must be above 0 and at most 1, but is {}",
-                    hires.strength
-                ));
+                return strength_of(StrengthKind::SecondPass, hires.strength);
             }
             Mode::HiresFix(hires) if hires.steps == 0 => {
-                return refused("the second pass needs at least 1 step".to_owned());
+                return Err(RequestError::NoStepsInSecondPass);
             }
             Mode::Outpaint(Outpaint { extend: Extension { left, top, right, bottom }, .. }) => {
                 let sides = [left, top, right, bottom];
                 if sides.iter().all(|&&side| side == 0)
                     || sides.iter().any(|&&side| side > MAX_SIDE)
                 {
-                    return refused(format!(
-                        "a picture is extended by 1 to {MAX_SIDE} pixels on a side"
-                    ));
+                    return Err(RequestError::Extension);
                 }
             }
             _ => {}
@@ -198,32 +184,21 @@ impl GenerationRequest {
         // A picture may be made larger and left so.
         let is_left = matches!(self.mode, Mode::Upscale(_)) && init.strength == 0.0;
         if !(init.strength > 0.0 && init.strength <= 1.0 || is_left) {
-            return refused(format!(
-                "the strength must be above 0 and at most 1, but is {}",
-                init.strength
-            ));
+            return strength_of(StrengthKind::Picture, init.strength);
         }
         let Mode::Inpaint(inpaint) = &self.mode else { return Ok(()) };
         if !(0.0..=f64::from(MAX_EDGE)).contains(&inpaint.mask_blur)
             || inpaint.mask_grow.unsigned_abs() > MAX_EDGE
             || inpaint.feather > MAX_EDGE
         {
-            return refused(format!(
-                "the mask may be blurred, grown, shrunk and feathered by {MAX_EDGE} pixels at most"
-            ));
+            return Err(RequestError::MaskEdge);
         }
         let is_hard = inpaint.mask_mode == MaskMode::Hard;
         if !is_hard && (inpaint.mask_grow != 0 || inpaint.feather != 0) {
-            return refused(format!(
-                "a mask in mode {} has its own greys: it can be blurred, but not grown or feathered",
-                inpaint.mask_mode
-            ));
+            return Err(RequestError::MaskOfGreys(inpaint.mask_mode));
         }
         if init.raw && (!is_hard || inpaint.mask_area != MaskArea::Whole) {
-            return refused(
-                "raw inpainting is that of diffusers: the whole picture with a hard mask"
-                    .to_owned(),
-            );
+            return Err(RequestError::RawInpainting);
         }
         Ok(())
     }

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use emberbrush_pipeline::{
     diffusion::{CheckpointDefaults, Denoising, DiffusionPipeline},
-    error::PipelineError,
     memory,
-    request::GenerationRequest,
+    request::{GenerationRequest, RequestError},
     rng::NoiseGenerator,
     schedulers::Sampler,
 };
@@ -57,10 +56,7 @@ pub(crate) fn run(arguments: &BenchArguments, interruption: &Interruption) -> an
         ..GenerationRequest::new("a photo of a cat")
     };
     if arguments.steps == 0 {
-        return Err(PipelineError::Request(
-            "at least 1 step is needed, but 0 were asked for".to_owned(),
-        )
-        .into());
+        return Err(RequestError::NoSteps.into());
     }
     request.check()?;
     let plan = pipeline.plan_memory(&request, None, 1)?;

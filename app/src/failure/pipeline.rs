@@ -5,7 +5,7 @@ use emberbrush_pipeline::{
     error::PipelineError,
     memory::{InsufficientMemory, MemoryBound},
     prompt::{ExpansionError, PromptError},
-    request::FieldError,
+    request::{ControlError, FieldError, LATENT_CELL, RequestError, multiple_below},
     schedulers::SchedulerError,
 };
 
@@ -15,7 +15,7 @@ use crate::window::schedule_message;
 impl Explain for PipelineError {
     fn explain(&self) -> Explanation {
         match self {
-            Self::Request(_) => Explanation::new("error-settings"),
+            Self::Request(error) => error.explain(),
             Self::Prompt(error) => error.explain(),
             Self::Model { model, .. } => Explanation::new("error-model").with("model", model),
             Self::Checkpoint(error) => error.explain(),
@@ -30,6 +30,38 @@ impl Explain for PipelineError {
                 Explanation::new("error-device-failed").with("device", device)
             }
             Self::NotANumber => Explanation::new("error-not-a-number"),
+        }
+    }
+}
+
+impl Explain for RequestError {
+    fn explain(&self) -> Explanation {
+        match self {
+            Self::UnevenSide { pixels, .. } => {
+                let lower = multiple_below(*pixels);
+                Explanation::new("error-side-uneven")
+                    .with("pixels", *pixels)
+                    .with("lower", lower)
+                    .with("upper", lower.saturating_add(LATENT_CELL))
+            }
+            Self::LongSide { pixels, .. } => {
+                Explanation::new("error-side-long").with("pixels", *pixels)
+            }
+            Self::LongPrompt { .. } => Explanation::new("error-prompt-long"),
+            Self::SecondPrompt { model } => {
+                Explanation::new("error-second-prompt").with("model", model)
+            }
+            Self::JoinedPrompts { model } => {
+                Explanation::new("error-joined-prompts").with("model", model)
+            }
+            Self::ControlNet {
+                number,
+                source: ControlError::NoImage | ControlError::NoImageOfExtended,
+            } => Explanation::new("error-control-picture").with("number", *number),
+            Self::ControlNet { number, .. } => {
+                Explanation::new("error-control-settings").with("number", *number)
+            }
+            _ => Explanation::new("error-settings"),
         }
     }
 }

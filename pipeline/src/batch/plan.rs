@@ -11,10 +11,9 @@ use super::{
     file_name::{self, Surroundings},
 };
 use crate::{
-    error::PipelineError,
     picture::FileFormat,
     prompt::{ExpansionError, PromptSyntax, Wildcards, expand},
-    request::{FieldError, GenerationRequest},
+    request::{FieldError, GenerationRequest, RequestError},
 };
 
 /// The most images of one job set.
@@ -100,7 +99,7 @@ pub enum PlanError {
         /// The job's line.
         line: usize,
         /// What is wrong.
-        source: PipelineError,
+        source: RequestError,
     },
     /// A job's prompt could not be expanded.
     #[error("line {line}: {source}")]

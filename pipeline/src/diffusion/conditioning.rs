@@ -16,7 +16,7 @@ use crate::{
     checkpoint::folder::Family,
     device::OpenDevice,
     error::PipelineError,
-    request::{GenerationRequest, SizeConditions},
+    request::{GenerationRequest, RequestError, SizeConditions},
     schedulers::Compat,
 };
 
@@ -332,10 +332,7 @@ impl DiffusionPipeline {
         if self.text.second.is_none()
             && (options.prompt_2.is_some() || options.negative_2.is_some())
         {
-            return Err(PipelineError::Request(format!(
-                "{} has one text encoder, so there is no place for a second prompt",
-                self.name
-            )));
+            return Err(RequestError::SecondPrompt { model: self.name.clone() }.into());
         }
         let steps = run_steps(request, second_pass);
         let is_guided = self.uses_negative_prompt(request);
@@ -344,10 +341,7 @@ impl DiffusionPipeline {
         let chunks_of = |texts: &PromptTexts| self.text.chunks(texts, syntax, &words);
         let plan = PromptPlan::new(request, steps, syntax, is_guided, &words, chunks_of)?;
         if plan.positives.len() > 1 && self.is_told_guidance() {
-            return Err(PipelineError::Request(format!(
-                "guidance was distilled into {}, so it follows one prompt; write it without AND",
-                self.name
-            )));
+            return Err(RequestError::JoinedPrompts { model: self.name.clone() }.into());
         }
         Ok(plan)
     }

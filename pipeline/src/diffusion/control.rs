@@ -14,7 +14,7 @@ use crate::{
     adapters::UnusedKeys,
     checkpoint::controlnet::ControlNetFiles,
     error::PipelineError,
-    request::{ControlUnit, GenerationRequest},
+    request::{ControlUnit, GenerationRequest, RequestError},
 };
 
 /// A ControlNet that is in memory.
@@ -133,12 +133,7 @@ impl DiffusionPipeline {
         let size = (request.width, request.height);
         if maps.len() != request.control.0.len() || maps.iter().any(|map| map.dimensions() != size)
         {
-            return Err(PipelineError::Request(format!(
-                "each of the {} ControlNets needs a map of {}×{} pixels",
-                request.control.0.len(),
-                size.0,
-                size.1
-            )));
+            return Err(missing_maps(request).into());
         }
         let control_maps = maps.iter().map(|map| self.unit_tensor(map)).collect();
         Ok(DenoisingStart { control_maps, ..start })
@@ -153,7 +148,7 @@ impl DiffusionPipeline {
     ) -> Result<Control<'a>, PipelineError> {
         let units = requests.first().map_or(&[][..], |request| &request.control.0);
         let unread =
-            || PipelineError::Request("the maps of the ControlNets were not made".to_owned());
+            || requests.first().map_or(RequestError::NoImages, |first| missing_maps(first));
         let mut nets = Vec::with_capacity(units.len());
         // From the last, so that each map is taken from the end.
         for unit in units.iter().rev() {
@@ -211,6 +206,11 @@ impl Control<'_> {
         }
         Ok(sum)
     }
+}
+
+fn missing_maps(request: &GenerationRequest) -> RequestError {
+    let (width, height) = (request.width, request.height);
+    RequestError::ControlMaps { count: request.control.0.len(), width, height }
 }
 
 /// The rows of an input from one on, and the first channels of its sample: what follows the latents

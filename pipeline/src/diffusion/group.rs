@@ -20,7 +20,7 @@ use crate::{
     adapters::AdapterSelection,
     error::PipelineError,
     progress::{ProgressEvent, Stage, begin, tell},
-    request::{ControlUnit, FewerOperations, GenerationRequest, Mode},
+    request::{ControlUnit, FewerOperations, GenerationRequest, Mode, RequestError},
     schedulers::{Compat, Sampler, Schedule},
 };
 
@@ -116,7 +116,7 @@ impl DiffusionPipeline {
         let requests: Vec<&GenerationRequest> =
             members.iter().map(|member| member.request).collect();
         let Some(&first) = requests.first() else {
-            return Err(PipelineError::Request("at least 1 image must be asked for".to_owned()));
+            return Err(RequestError::NoImages.into());
         };
         for request in &requests {
             request.check()?;

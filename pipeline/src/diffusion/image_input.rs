@@ -15,7 +15,7 @@ use crate::{
     error::PipelineError,
     picture::Mask,
     picture_tensor,
-    request::{GenerationRequest, LATENT_CELL},
+    request::{GenerationRequest, LATENT_CELL, RequestError},
     schedulers::{Compat, Sampler, Scheduler},
 };
 
@@ -139,10 +139,8 @@ impl DiffusionPipeline {
         };
         let mask_size = input.mask.as_ref().map(|mask| mask.mask.dimensions());
         if !fits || mask_size.is_some_and(|mask| mask != size) {
-            return Err(PipelineError::Request(format!(
-                "the picture and its mask must be {}×{} pixels, as the request is",
-                size.0, size.1
-            )));
+            let (width, height) = size;
+            return Err(RequestError::PictureSize { width, height }.into());
         }
         let steps = scheduler.steps();
         let made = made_steps(request, input, steps);
@@ -234,10 +232,7 @@ impl DiffusionPipeline {
             (StartingImage::Pixels(image), _) => self.image_tensor(image) * kept,
             (StartingImage::Latents(_), None) => Tensor::cat(vec![kept; 3], 1),
             (StartingImage::Latents(_), Some(_)) => {
-                return Err(PipelineError::Request(
-                    "a model that was trained to fill needs a picture around the mask, not latents"
-                        .to_owned(),
-                ));
+                return Err(RequestError::LatentsAroundMask.into());
             }
         };
         let latents = self.encode_image(seen, posterior, checkpoint)?;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_PROMPT_BYTES, PipelineError};
+use super::{PromptPart, RequestError, Share};
 
 /// The most layers of a text encoder that may be left out, with the last one as the first.
 const MAX_CLIP_SKIP: u32 = 12;
@@ -62,35 +62,23 @@ impl ConditioningOptions {
         self.variation_strength > 0.0
     }
 
-    /// The second prompts, with what they are called.
-    pub(super) fn second_prompts(&self) -> impl Iterator<Item = (&'static str, &String)> {
+    /// The second prompts, with what they are.
+    pub(super) fn second_prompts(&self) -> impl Iterator<Item = (PromptPart, &String)> {
         let prompts =
-            [("second prompt", &self.prompt_2), ("second negative prompt", &self.negative_2)];
-        prompts.into_iter().filter_map(|(name, prompt)| Some((name, prompt.as_ref()?)))
+            [(PromptPart::Second, &self.prompt_2), (PromptPart::SecondNegative, &self.negative_2)];
+        prompts.into_iter().filter_map(|(part, prompt)| Some((part, prompt.as_ref()?)))
     }
 
-    pub(super) fn check(&self) -> Result<(), PipelineError> {
-        let refused = |reason: String| Err(PipelineError::Request(reason));
-        for (name, prompt) in self.second_prompts() {
-            if prompt.len() > MAX_PROMPT_BYTES {
-                return refused(format!(
-                    "the {name} is {} bytes long; at most {MAX_PROMPT_BYTES} are read",
-                    prompt.len()
-                ));
-            }
-        }
+    pub(super) fn check(&self) -> Result<(), RequestError> {
         if !(1..=MAX_CLIP_SKIP).contains(&self.clip_skip) {
-            return refused(format!(
-                "the clip skip must be from 1, which skips nothing, to {MAX_CLIP_SKIP}, but is {}",
-                self.clip_skip
-            ));
+            return Err(RequestError::ClipSkip { most: MAX_CLIP_SKIP, value: self.clip_skip });
         }
-        for (name, share) in [
-            ("guidance rescale", self.guidance_rescale),
-            ("variation strength", self.variation_strength),
+        for (share, value) in [
+            (Share::GuidanceRescale, self.guidance_rescale),
+            (Share::VariationStrength, self.variation_strength),
         ] {
-            if !(0.0..=1.0).contains(&share) {
-                return refused(format!("the {name} must be from 0 to 1, but is {share}"));
+            if !(0.0..=1.0).contains(&value) {
+                return Err(RequestError::Share { share, most: 1.0, value });
             }
         }
         Ok(())

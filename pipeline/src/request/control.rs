@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::Mode;
+use super::{ControlError, Mode, RequestError};
 
 /// More ControlNets than anyone has memory for.
 const MOST: usize = 8;
@@ -38,6 +38,26 @@ impl ControlUnit {
     #[must_use]
     pub fn without_image(&self) -> Self {
         Self { image: None, ..self.clone() }
+    }
+
+    fn check(&self, mode: &Mode) -> Result<(), ControlError> {
+        let &Self { weight, start, end, .. } = self;
+        if !(0.0..=LARGEST_WEIGHT).contains(&weight) {
+            return Err(ControlError::Weight { most: LARGEST_WEIGHT, value: weight });
+        }
+        if !(0.0 <= start && start < end && end <= 1.0) {
+            return Err(ControlError::Steps { start, end });
+        }
+        if let ControlPreprocess::Canny { low, high } = self.preprocess
+            && !(low >= 0.0 && low <= high && high.is_finite())
+        {
+            return Err(ControlError::Canny { low, high });
+        }
+        match (&self.image, mode) {
+            (None, Mode::Outpaint(_)) => Err(ControlError::NoImageOfExtended),
+            (None, mode) if mode.init().is_none() => Err(ControlError::NoImage),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -82,45 +102,13 @@ impl Control {
         "canny-high",
     ];
 
-    /// Refuses what no ControlNet can do. The error is what is wrong.
-    pub(super) fn check(&self, mode: &Mode) -> Result<(), String> {
+    /// Refuses what no ControlNet can do.
+    pub(super) fn check(&self, mode: &Mode) -> Result<(), RequestError> {
         if self.0.len() > MOST {
-            return Err(format!("at most {MOST} ControlNets steer a picture"));
+            return Err(RequestError::TooManyControlNets { most: MOST });
         }
         for (number, unit) in (1..).zip(&self.0) {
-            let wrong = |reason: String| Err(format!("ControlNet {number}: {reason}"));
-            let ControlUnit { image, preprocess, weight, start, end, .. } = unit;
-            if !(0.0..=LARGEST_WEIGHT).contains(weight) {
-                return wrong(format!("the weight must be 0 to {LARGEST_WEIGHT}, but is {weight}"));
-            }
-            if !(0.0 <= *start && start < end && *end <= 1.0) {
-                return wrong(format!(
-                    "it must begin before it ends, between 0 and 1, but acts from {start} to {end}"
-                ));
-            }
-            if let ControlPreprocess::Canny { low, high } = preprocess
-                && !(*low >= 0.0 && low <= high && high.is_finite())
-            {
-                return wrong(format!(
-                    "canny-low must be from 0 to canny-high, but they are {low} and {high}"
-                ));
-            }
-            match (image, mode) {
-                (None, Mode::Outpaint(_)) => {
-                    return wrong(
-                        "give a control-image of the extended picture, which shows what is to \
-                         come beyond its edges"
-                            .to_owned(),
-                    );
-                }
-                (None, mode) if mode.init().is_none() => {
-                    return wrong(
-                        "give a control-image; only pictures that start from one have another"
-                            .to_owned(),
-                    );
-                }
-                _ => {}
-            }
+            unit.check(mode).map_err(|source| RequestError::ControlNet { number, source })?;
         }
         Ok(())
     }
@@ -315,7 +303,10 @@ mod tests {
             let message = read(fields).unwrap_err();
             assert!(message.contains(part), "{message}");
         }
-        let refused = |fields| read(fields).unwrap().check(&Mode::TextToImage).unwrap_err();
+        let refused = |fields| {
+            let error = read(fields).unwrap().check(&Mode::TextToImage).unwrap_err();
+            error.to_string()
+        };
         assert!(refused(json!({ "control": "a" })).contains("give a control-image"));
         for (field, value, part) in [
             ("control-weight", json!(-1), "weight"),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::PipelineError;
+use super::{RequestError, Share};
 
 /// The most evaluations of the UNet for which its deep part may be run once.
 const MAX_INTERVAL: u32 = 100;
@@ -42,29 +42,19 @@ impl Default for FewerOperations {
 }
 
 impl FewerOperations {
-    pub(super) fn check(&self) -> Result<(), PipelineError> {
-        let refused = |reason: String| Err(PipelineError::Request(reason));
-        for (name, share) in [
-            ("share after which the negative prompt is left out", self.skip_negative_after),
-            ("share after which cross-attention is reused", self.reuse_cross_attention_after),
+    pub(super) fn check(&self) -> Result<(), RequestError> {
+        for (share, most, value) in [
+            (Share::SkipNegativeAfter, 1.0, self.skip_negative_after),
+            (Share::ReuseCrossAttentionAfter, 1.0, self.reuse_cross_attention_after),
+            (Share::TokenMerging, MAX_MERGED, self.token_merging),
         ] {
-            if !(0.0..=1.0).contains(&share) {
-                return refused(format!("the {name} must be from 0 to 1, but is {share}"));
+            if !(0.0..=most).contains(&value) {
+                return Err(RequestError::Share { share, most, value });
             }
         }
         if !(1..=MAX_INTERVAL).contains(&self.deep_cache) {
-            return refused(format!(
-                "the deep part of the UNet is run once in 1 to {MAX_INTERVAL} evaluations, where 1 \
-                 is each time, but {} were asked for",
-                self.deep_cache
-            ));
-        }
-        if !(0.0..=MAX_MERGED).contains(&self.token_merging) {
-            return refused(format!(
-                "the share of merged tokens must be from 0 to {MAX_MERGED}, since of each square of \
-                 four tokens one remains, but is {}",
-                self.token_merging
-            ));
+            let (most, value) = (MAX_INTERVAL, self.deep_cache);
+            return Err(RequestError::DeepCache { most, value });
         }
         Ok(())
     }
