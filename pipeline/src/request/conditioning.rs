@@ -78,7 +78,7 @@ impl ConditioningOptions {
             (Share::VariationStrength, self.variation_strength),
         ] {
             if !(0.0..=1.0).contains(&value) {
-                return Err(RequestError::Share { share, most: 1.0, value });
+                return Err(RequestError::Share { share, value });
             }
         }
         Ok(())

@@ -60,13 +60,22 @@ pub enum RequestError {
         value: f64,
     },
     /// A share is outside of its range.
-    #[error("the {share} must be from 0 to {most}, but is {value}")]
+    #[error("the {share} must be from 0 to 1, but is {value}")]
     Share {
         /// Which share.
         share: Share,
-        /// The largest that it can be.
-        most: f64,
         /// Its value.
+        value: f64,
+    },
+    /// More tokens are merged than can be, or fewer than none.
+    #[error(
+        "the share of merged tokens must be from 0 to {most}, since of each square of four tokens \
+         one remains, but is {value}"
+    )]
+    TokenMerging {
+        /// The largest share.
+        most: f64,
+        /// The share.
         value: f64,
     },
     /// The text encoder has no layer for this clip skip.
@@ -256,8 +265,6 @@ pub enum Share {
     SkipNegativeAfter,
     /// After which cross-attention is reused.
     ReuseCrossAttentionAfter,
-    /// Of tokens that are merged.
-    TokenMerging,
     /// Of the contrast that guidance adds.
     GuidanceRescale,
     /// Of the way to another seed's noise.
@@ -269,7 +276,6 @@ impl fmt::Display for Share {
         formatter.write_str(match self {
             Self::SkipNegativeAfter => "share after which the negative prompt is left out",
             Self::ReuseCrossAttentionAfter => "share after which cross-attention is reused",
-            Self::TokenMerging => "share of merged tokens",
             Self::GuidanceRescale => "guidance rescale",
             Self::VariationStrength => "variation strength",
         })
@@ -309,7 +315,7 @@ mod tests {
 
     #[test]
     fn each_wrong_setting_is_named() {
-        let share = |share, most, value| RequestError::Share { share, most, value };
+        let share = |share, value| RequestError::Share { share, value };
         let wrong_control = |source| RequestError::ControlNet { number: 2, source };
         let too_long = |prompt| RequestError::LongPrompt { prompt, bytes: MAX_PROMPT_BYTES + 1 };
         let cases: [(Change, RequestError); 14] = [
@@ -326,8 +332,11 @@ mod tests {
             ),
             (|r| r.guidance_scale = f64::INFINITY, RequestError::Guidance(f64::INFINITY)),
             (|r| r.conditioning.clip_skip = 13, RequestError::ClipSkip { most: 12, value: 13 }),
-            (|r| r.conditioning.guidance_rescale = 1.5, share(Share::GuidanceRescale, 1.0, 1.5)),
-            (|r| r.fewer_operations.token_merging = 0.8, share(Share::TokenMerging, 0.75, 0.8)),
+            (|r| r.conditioning.guidance_rescale = 1.5, share(Share::GuidanceRescale, 1.5)),
+            (
+                |r| r.fewer_operations.token_merging = 0.8,
+                RequestError::TokenMerging { most: 0.75, value: 0.8 },
+            ),
             (
                 |r| r.fewer_operations.deep_cache = 0,
                 RequestError::DeepCache { most: 100, value: 0 },

@@ -43,14 +43,17 @@ impl Default for FewerOperations {
 
 impl FewerOperations {
     pub(super) fn check(&self) -> Result<(), RequestError> {
-        for (share, most, value) in [
-            (Share::SkipNegativeAfter, 1.0, self.skip_negative_after),
-            (Share::ReuseCrossAttentionAfter, 1.0, self.reuse_cross_attention_after),
-            (Share::TokenMerging, MAX_MERGED, self.token_merging),
+        for (share, value) in [
+            (Share::SkipNegativeAfter, self.skip_negative_after),
+            (Share::ReuseCrossAttentionAfter, self.reuse_cross_attention_after),
         ] {
-            if !(0.0..=most).contains(&value) {
-                return Err(RequestError::Share { share, most, value });
+            if !(0.0..=1.0).contains(&value) {
+                return Err(RequestError::Share { share, value });
             }
+        }
+        if !(0.0..=MAX_MERGED).contains(&self.token_merging) {
+            let (most, value) = (MAX_MERGED, self.token_merging);
+            return Err(RequestError::TokenMerging { most, value });
         }
         if !(1..=MAX_INTERVAL).contains(&self.deep_cache) {
             let (most, value) = (MAX_INTERVAL, self.deep_cache);
