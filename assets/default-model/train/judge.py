@@ -27,7 +27,7 @@ from captions import KOREAN_STYLES, article, plural
 from compositions import PEOPLE, Painter, Things, held_out, load_pictures
 from sampling import draw
 from settings import COLOUR_NAMES, KOREAN_COLOURS, STYLES
-from skins import asked_people, judged_people
+from skins import asked_people, judged_people, skins_told
 from tokenizer import load_tokenizer
 from train_classifier import halved, load_classifier
 from training import arguments_of, log
@@ -102,6 +102,8 @@ def judged(scenes: list[dict], pictures: torch.Tensor, things: Things, judge, as
                    "style": hits(scores[1], styles, 1).float().mean().item()}
         for style in asked_styles:
             of = styles == STYLES.index(style)
+            if not of.any():
+                continue
             result[style] = {"thing_top1": first[of].float().mean().item(), "thing_top5": five[of].float().mean().item()}
     else:
         sides = [see(half) for half in halves(pictures)]
@@ -145,6 +147,8 @@ def main():
         if kind == "people":
             painter = Painter(load_pictures(folder, preset.size)[0], device)
             result[kind] |= judged_people(scenes, pictures, things, painter)
+            result[kind]["skins_told_of_pictures"] = {s: skins_told(things, painter, vae, s)
+                                                      for s in sorted({scene["style"] for scene in scenes})}
         log(f"{kind}: {json.dumps(result[kind])}")
         sheet(pictures[:60]).save(folder / f"judged-{kind}.jpg", quality=90)
         (folder / f"judged-{kind}.txt").write_text("\n".join(s["prompt"] for s in scenes) + "\n")
