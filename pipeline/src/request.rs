@@ -10,9 +10,7 @@ mod upscaler;
 
 pub use conditioning::{ConditioningOptions, SizeConditions};
 pub use control::{CONTROL_PREPROCESSES, Control, ControlPreprocess, ControlUnit};
-pub use error::{
-    ControlError, PromptPart, RequestError, Share, Side, StrengthKind, multiple_below,
-};
+pub use error::{ControlError, PromptPart, RequestError, Share, Side, StrengthKind, nearest_sides};
 pub use fewer_operations::FewerOperations;
 pub use fields::FieldError;
 pub use mode::{
@@ -126,11 +124,11 @@ impl GenerationRequest {
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<(), RequestError> {
         for (side, pixels) in [(Side::Width, self.width), (Side::Height, self.height)] {
-            if pixels == 0 || !pixels.is_multiple_of(LATENT_CELL) {
-                return Err(RequestError::UnevenSide { side, pixels });
-            }
             if pixels > MAX_SIDE {
                 return Err(RequestError::LongSide { side, pixels });
+            }
+            if pixels == 0 || !pixels.is_multiple_of(LATENT_CELL) {
+                return Err(RequestError::UnevenSide { side, pixels });
             }
         }
         let prompts =

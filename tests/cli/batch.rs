@@ -417,6 +417,12 @@ fn literal_prompts_of_a_batch_are_read_as_diffusers_reads_them() {
     let files = pictures(&workshop.path("weighted"));
     let other = workshop.path("weighted").join(files.keys().next().unwrap());
     assert_ne!(pixels(&other), pixels(&made));
+
+    let grid = ["grid", prompt, "--x", "cfg=3", "-o", "grid", "--device", "cpu"];
+    workshop.run(&[&grid[..], &literal[..]].concat()).succeeded();
+    let cell = &entries(&workshop.path("grid"))[0];
+    assert_eq!(cell["request"]["prompt"], prompt);
+    assert_eq!(pixels(&workshop.path("grid").join(cell["file"].as_str().unwrap())), pixels(&made));
 }
 
 #[test]

@@ -167,7 +167,11 @@ fn explanation<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Explanation
 mod tests {
     use super::*;
     use crate::window::words::{Language, Words};
-    use emberbrush_pipeline::output::OutputError;
+    use emberbrush_pipeline::{
+        error::PipelineError,
+        output::OutputError,
+        request::{ControlError, RequestError, Side},
+    };
 
     fn disk_full() -> OutputError {
         let source = io::Error::from(io::ErrorKind::StorageFull);
@@ -183,6 +187,28 @@ mod tests {
         let earlier: Failure = serde_json::from_str(earlier).unwrap();
         let words = Words::new(Language::Korean);
         assert_eq!(words.explain(&earlier.explanation), "The disk is full.");
+    }
+
+    #[test]
+    fn what_a_request_cannot_be_is_told_with_what_it_can_be() {
+        let words = Words::new(Language::English);
+        let model = || "sd15".to_owned();
+        let control = |source| RequestError::ControlNet { number: 2, source };
+        for (error, told) in [
+            (RequestError::UnevenSide { side: Side::Width, pixels: 100 }, "Choose 96 or 104."),
+            (RequestError::LongSide { side: Side::Height, pixels: 80_000 }, "80000 pixels"),
+            (RequestError::SecondPrompt { model: model() }, "sd15 reads one prompt"),
+            (RequestError::JoinedPrompts { model: model() }, "without AND"),
+            (control(ControlError::NoImage), "ControlNet 2 has no picture"),
+            (control(ControlError::NoImageOfExtended), "ControlNet 2 has no picture"),
+            (control(ControlError::Steps { start: 1.0, end: 0.0 }), "ControlNet 2 cannot act"),
+            (RequestError::NoSteps, "One of the settings"),
+        ] {
+            let Failure { explanation, details } = PipelineError::from(error).into();
+            let message = words.explain(&explanation).replace(['\u{2068}', '\u{2069}'], "");
+            assert!(message.contains(told), "{message}");
+            assert!(!details.is_empty());
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use emberbrush_pipeline::{
     error::PipelineError,
     memory::{InsufficientMemory, MemoryBound},
     prompt::{ExpansionError, PromptError},
-    request::{ControlError, FieldError, LATENT_CELL, RequestError, multiple_below},
+    request::{ControlError, FieldError, RequestError, nearest_sides},
     schedulers::SchedulerError,
 };
 
@@ -38,11 +38,11 @@ impl Explain for RequestError {
     fn explain(&self) -> Explanation {
         match self {
             Self::UnevenSide { pixels, .. } => {
-                let lower = multiple_below(*pixels);
+                let (lower, upper) = nearest_sides(*pixels);
                 Explanation::new("error-side-uneven")
                     .with("pixels", *pixels)
                     .with("lower", lower)
-                    .with("upper", lower.saturating_add(LATENT_CELL))
+                    .with("upper", upper)
             }
             Self::LongSide { pixels, .. } => {
                 Explanation::new("error-side-long").with("pixels", *pixels)

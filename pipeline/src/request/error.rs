@@ -12,7 +12,7 @@ pub enum RequestError {
     /// A side is no multiple of [`LATENT_CELL`].
     #[error(
         "the {side} must be a multiple of {LATENT_CELL} pixels, but is {pixels}; use {} or {}",
-        multiple_below(*pixels), multiple_below(*pixels) + LATENT_CELL
+        nearest_sides(*pixels).0, nearest_sides(*pixels).1
     )]
     UnevenSide {
         /// Which side.
@@ -282,9 +282,11 @@ impl fmt::Display for Share {
     }
 }
 
-/// The nearest length of a side that is not longer, or the shortest there is.
-pub fn multiple_below(pixels: u32) -> u32 {
-    (pixels / LATENT_CELL).max(1) * LATENT_CELL
+/// The nearest lengths of a side that can be: the longest that is not longer, or the shortest there
+/// is, and the next.
+pub fn nearest_sides(pixels: u32) -> (u32, u32) {
+    let below = (pixels / LATENT_CELL).max(1) * LATENT_CELL;
+    (below, below.saturating_add(LATENT_CELL))
 }
 
 #[cfg(test)]
@@ -318,10 +320,14 @@ mod tests {
         let share = |share, value| RequestError::Share { share, value };
         let wrong_control = |source| RequestError::ControlNet { number: 2, source };
         let too_long = |prompt| RequestError::LongPrompt { prompt, bytes: MAX_PROMPT_BYTES + 1 };
-        let cases: [(Change, RequestError); 14] = [
+        let cases: [(Change, RequestError); 15] = [
             (|r| r.width = 60, RequestError::UnevenSide { side: Side::Width, pixels: 60 }),
             (|r| r.height = 0, RequestError::UnevenSide { side: Side::Height, pixels: 0 }),
             (|r| r.height = 16_392, RequestError::LongSide { side: Side::Height, pixels: 16_392 }),
+            (
+                |r| r.width = u32::MAX,
+                RequestError::LongSide { side: Side::Width, pixels: u32::MAX },
+            ),
             (
                 |r| r.negative_prompt = "x".repeat(MAX_PROMPT_BYTES + 1),
                 too_long(PromptPart::Negative),
